@@ -1,0 +1,137 @@
+"""What all tasks share: the example, the vocabulary, the split rule and ragged batches.
+
+A task is a class with (see data/arithmetic.py for the shortest one)
+    ARGS                        {flag: (default, help)}: what its constructor takes
+    words                       list of every word its examples may contain
+    splits                      names `sample` knows: "train", "val", "test" and its out-of-distribution sets
+    sample(split, index)        Example; pure: the same arguments give the same example on every machine
+    parse(record)               Example from a {question, steps, answer} record of --data; ValueError if it cannot
+    check(example, words)       is this answer right? By meaning, not by string
+It knows no method and no model.
+"""
+import random
+import zlib
+from dataclasses import dataclass
+
+import torch
+
+
+class BadInput(Exception):
+    """The user's input is wrong: scripts print its one line and exit with code 2."""
+
+
+@dataclass
+class Example:
+    question: list        # words
+    steps: list           # one list of words per reasoning step
+    answer: list          # words
+    difficulty: int       # hops, keys, steps ...: what results are stratified by
+    state: object = None  # whatever `check` needs beyond the words (a maze keeps its board here)
+
+
+def split_of(key):
+    """The split that owns a problem: a hash of its content, so no problem is in two splits."""
+    return {0: "test", 1: "val"}.get(zlib.crc32(key.encode()) % 8, "train")
+
+
+def draw(make, name, split, index):
+    """The example at `index` of `split`: `make(rng) -> (Example, key)` is repeated until key falls in the split.
+
+    `name` separates the random streams of different tasks and settings. Every split other than
+    train and val (the out-of-distribution ones) takes its examples from the keys of test.
+    """
+    rng = random.Random(f"{name}/{split}/{index}")
+    home = split if split in ("train", "val") else "test"
+    while True:
+        example, key = make(rng)
+        if split_of(key) == home:
+            return example
+
+
+MAX_SPEED = 9
+SPECIALS = ["<pad>", "<eos>", "<think>", "</think>", "<pause>"] + [
+    f"<x{c}>" for c in range(1, MAX_SPEED + 1)]     # <x3>: think three times as fast
+PAD, EOS, THINK, END, PAUSE, SPEED = 0, 1, 2, 3, 4, 4   # SPEED + c is the id of <xc>
+
+
+class Vocab:
+    """Words <-> ids; the specials come first, so their ids are the constants above for every task."""
+
+    def __init__(self, words):
+        self.words = SPECIALS + list(words)
+        self.ids = {word: i for i, word in enumerate(self.words)}
+
+    def __len__(self):
+        return len(self.words)
+
+    def encode(self, words):
+        return [self.ids[w] for w in words]
+
+    def decode(self, ids):
+        return [self.words[i] for i in ids]
+
+
+@dataclass
+class Batch:
+    """B examples as ragged parts, each (B, its longest), padded with PAD = 0 on the right."""
+    question: torch.Tensor
+    thoughts: torch.Tensor  # the words of all steps, one after the other
+    step: torch.Tensor      # number of the step that each word of `thoughts` belongs to
+    answer: torch.Tensor    # closed by EOS
+    examples: list
+
+    def to(self, device):
+        move = [t.to(device, non_blocking=True) for t in (self.question, self.thoughts, self.step, self.answer)]
+        return Batch(*move, self.examples)
+
+
+def ragged(rows):
+    """Lists of ids -> (B, longest) long tensor, padded on the right."""
+    out = torch.zeros(len(rows), max(map(len, rows), default=0), dtype=torch.long)
+    for i, row in enumerate(rows):
+        out[i, :len(row)] = torch.tensor(row)
+    return out
+
+
+def collate(examples, vocab):
+    return Batch(
+        ragged([vocab.encode(e.question) for e in examples]),
+        ragged([vocab.encode(w for s in e.steps for w in s) for e in examples]),
+        ragged([[i for i, s in enumerate(e.steps) for _ in s] for e in examples]),
+        ragged([vocab.encode(e.answer) + [EOS] for e in examples]), examples)
+
+
+def pack(*parts):
+    """Joins ragged parts row by row without padding between them.
+
+    parts: (B, T_i) each, 0 = pad. Returns ids (B, T) padded on the right, part (B, T): the number
+    of the part that each token came from (-1 = pad), and order (B, T): where in cat(parts) it was.
+    """
+    ids = torch.cat(parts, 1)
+    part = torch.cat([torch.full_like(p, i) for i, p in enumerate(parts)], 1)
+    real = ids != PAD
+    order = (~real).byte().argsort(dim=1, stable=True)[:, :int(real.sum(1).max())]  # real first
+    part = part.masked_fill(~real, -1)
+    return ids.gather(1, order), part.gather(1, order), order
+
+
+def batches(task, vocab, size, seed=0, start=0, pool=64):
+    """Endless training batches of `size` examples, from batch number `start` on; no state but that number.
+
+    `pool` batches are drawn at once, sorted by length, cut into batches and shuffled: a batch then
+    holds rows of about equal length and wastes few slots on padding.
+    """
+    while True:
+        p, skip = divmod(start, pool)
+        first = seed * 2**32 + p * pool * size
+        examples = [task.sample("train", first + i) for i in range(pool * size)]
+        examples.sort(key=lambda e: len(e.question) + sum(map(len, e.steps)))
+        order = list(range(pool))
+        random.Random(f"{seed}/{p}").shuffle(order)
+        for b in order[skip:]:
+            yield collate(examples[b * size:(b + 1) * size], vocab)
+        start += pool - skip
+
+
+class FileTask:
+    pass

@@ -1,0 +1,310 @@
+"""Keys-Finding Maze, the search task of Token Assorted (arXiv 2502.03275).
+
+An agent in a grid of rooms must reach the goal; locked doors are in the way. Its hand holds one key.
+Entering a key's cell with an empty hand takes the key, there is no dropping; entering a locked door
+takes the held key of its colour, which is used up, and the door stays open. `train` example 34:
+
+    #####   level tiny: @ agent, * goal, b and r keys, B and R doors
+    #bRr#   question  these 25 cells row by row: wall wall wall wall wall wall blue-key red-door ...
+    #.#.#   steps     one per node that A* creates, cell, key in the hand and cost g so far:
+    #@B*#             x1 y3 none c0 | x1 y2 none c1 | x1 y1 blue-key c2 | x1 y2 blue-key c3 |
+    #####             x1 y3 blue-key c4 | x2 y3 none c5 | x1 y3 none c6 | x3 y3 none c6
+            answer    the plan: x1 y3 x1 y2 x1 y1 x1 y2 x1 y3 x2 y3 x3 y3
+
+x1 y3 comes three times: empty-handed, with the key, and after it opened the blue door.
+A board is taken if A* solves it and the plan opens a door; `difficulty` is how many it opens.
+train, val, test: at most K - 1 doors, and the 5% longest traces are dropped ("most nodes" below).
+ood: all K doors, up to twice the nodes. The board decides the split: no board is in two of them.
+
+Means measured on 1,000 examples (paper: 300; trace = 4 words per node, ~ = 95% are shorter):
+    level    side   prompt   trace (95%)    plan (95%)    ood: trace, plan    ms train / val / ood
+TABLE
+tiny is for trying things out: it has only 2,592 boards, of which BOARDS
+are fit for train / val / test / ood. Rotated or recoloured boards count as different ones.
+
+Ours, where the paper's text is silent or we differ:
+1. The generator: doorways along a random spanning tree of the rooms, other neighbours with p = .3;
+   doors on random tree edges; colours, keys, agent and goal uniform. Only "paper" is of its size.
+2. Created nodes only, without the words "create" and h: x, y, held key, g.
+3. Of equal f, A* first takes the node with fewer opened doors, and only then tosses the coin.
+4. The raster prompt is ours; level "paper" lists `thing x y` as the paper does, keys before walls.
+5. The paper trains on a fixed 100k mazes and mixes all numbers of doors; `ood` is ours.
+"""
+import argparse
+import difflib
+import random
+from functools import cache
+from heapq import heappop, heappush
+from itertools import count, groupby, product
+
+from data.common import Example, draw
+
+COLOURS = ("red", "green", "blue")
+KEYS = {f"{colour}-key": colour for colour in COLOURS}
+DOORS = {f"{colour}-door": colour for colour in COLOURS}
+CELLS = ["free", "agent", "goal", *KEYS, *DOORS, "wall"]     # the words a board is made of
+LEVELS = {  # m x m rooms, of n x n cells, K keys and doors, most nodes in a trace, prompt
+    "tiny": (2, 1, 2, 15, "raster"),
+    "small": (3, 1, 3, 60, "raster"),
+    "medium": (3, 2, 3, 160, "raster"),
+    "paper": (3, 5, 3, 1000, "list"),
+}
+
+
+@cache
+def places(side):
+    """The number of every cell, row by row: {("x0", "y0"): 0, ("x1", "y0"): 1, ...}."""
+    return {(f"x{x}", f"y{y}"): y * side + x for y in range(side) for x in range(side)}
+
+
+class Board:
+    """A maze, given as its cells row by row (one word each), and the rules of moving in it.
+
+    A state is (cell, colour of the held key or None, frozenset of opened doors). A key leaves the
+    hand only by opening its door, so a state also tells which keys still lie on the floor.
+    """
+
+    def __init__(self, raster, side):
+        if len(raster) != side * side or not set(raster) <= set(CELLS):
+            raise ValueError(f"a board has {side * side} cells, each one of {' '.join(CELLS)}")
+        things = [word for word in raster if word not in ("wall", "free")]
+        if len(set(things)) < len(things) or not {"agent", "goal"} <= set(things):
+            raise ValueError("a board has one agent, one goal, at most one key and door per colour")
+        if {*raster[:side], *raster[-side:], *raster[::side], *raster[side - 1::side]} != {"wall"}:
+            raise ValueError("the border of a board is walls")       # so that no move can leave it
+        self.raster, self.side = raster, side
+        self.walls = {cell for cell, word in enumerate(raster) if word == "wall"}
+        self.keys = {cell: KEYS[word] for cell, word in enumerate(raster) if word in KEYS}
+        self.doors = {cell: DOORS[word] for cell, word in enumerate(raster) if word in DOORS}
+        self.goal = raster.index("goal")
+        self.start = (raster.index("agent"), None, frozenset())
+
+    def moves(self, state):
+        """Every state one move away: all the rules, for the search and for the checker."""
+        at, held, opened = state
+        after = []
+        for cell in (at + 1, at - 1, at + self.side, at - self.side):
+            door, key = self.doors.get(cell), self.keys.get(cell)
+            if cell in self.walls:
+                continue
+            if door and door not in opened:
+                if held == door:                         # uses the key up; the door stays open
+                    after.append((cell, None, opened | {door}))
+            elif key and not held and key not in opened:             # an empty hand takes the key
+                after.append((cell, key, opened))
+            else:
+                after.append((cell, held, opened))
+        return after
+
+    def walk(self, words):
+        """The states along the plan `words`, up to the first word or move that is not legal."""
+        states, nexts = [], [self.start]
+        for place in zip(words[::2], words[1::2]):
+            nexts = [state for state in nexts if state[0] == places(self.side).get(place)]
+            if not nexts:
+                break
+            states += nexts
+            nexts = self.moves(nexts[0])
+        return states
+
+
+def search(board, rng):
+    """Non-deterministic A*: every created (state, g) in order and the states of a shortest plan.
+
+    Children are shuffled and equal f = g + h is decided by a coin, so one board has many traces.
+    Before the coin, fewer opened doors go first: the plan opens as few as a shortest plan can,
+    which makes the difficulty a fact of the board. An unsolvable board has an empty plan.
+    """
+    side, (goal_y, goal_x) = board.side, divmod(board.goal, board.side)
+    cost, parent = {board.start: 0}, {}
+    trace, heap = [(board.start, 0)], [(0, 0, 0, board.start)]
+    while heap:
+        state = heappop(heap)[-1]
+        if state[0] == board.goal:
+            plan = [state]
+            while plan[-1] in parent:
+                plan.append(parent[plan[-1]])
+            return trace, plan[::-1]
+        g, children = cost[state] + 1, board.moves(state)
+        rng.shuffle(children)
+        for child in children:
+            if g < cost.get(child, g + 1):               # new, or now reached by a shorter way
+                cost[child], parent[child] = g, state
+                trace.append((child, g))
+                y, x = divmod(child[0], side)
+                h = abs(x - goal_x) + abs(y - goal_y)    # Manhattan: never too high
+                heappush(heap, (g + h, len(child[2]), rng.random(), child))
+    return trace, []
+
+
+class Maze:
+    ARGS = {"level": ("tiny", f"size of the maze: {', '.join(LEVELS)}")}
+    splits = ("train", "val", "test", "ood")
+
+    def __init__(self, level="tiny"):
+        if level not in LEVELS:
+            near = difflib.get_close_matches(level, LEVELS, n=1, cutoff=0)[0]
+            raise ValueError(f"unknown level {level!r}, did you mean {near!r}? "
+                             f"levels: {', '.join(LEVELS)}")
+        self.level = level
+        m, n, self.K, self.most_nodes, self.prompt = LEVELS[level]
+        self.side = side = m * (n + 1) + 1
+        self.most_cells = 10 * side                      # in a plan; it bounds the words of g
+        self.words = CELLS + ["none"] + [f"{axis}{i}" for axis in "xy" for i in range(side)]
+        self.words += [f"c{g}" for g in range(self.most_cells + 1)]
+        self.rooms, self.borders = ["wall"] * side ** 2, {}          # {two rooms: cells between}
+        self.part = list(range(m * m))                   # no room is connected to another yet
+        for y, x in product(range(1, side - 1), repeat=2):
+            if x % (n + 1) and y % (n + 1):
+                self.rooms[y * side + x] = "free"
+            elif x % (n + 1) or y % (n + 1):             # where two walls cross is no doorway
+                pair = [v // (n + 1) * m + u // (n + 1) for u, v in ((x - 1, y - 1), (x, y))]
+                self.borders.setdefault(tuple(pair), []).append(y * side + x)
+
+    def make(self, rng):
+        """A random board, fit or not, with the rng for its search: ((raster, rng), key)."""
+        raster, part, tree = self.rooms[:], self.part, []
+        floor = [cell for cell, word in enumerate(raster) if word == "free"]
+        for (a, b), wall in rng.sample(list(self.borders.items()), len(self.borders)):
+            way = rng.choice(wall)
+            if part[a] != part[b]:                       # Kruskal: a random spanning tree ...
+                part = [part[a] if p == part[b] else p for p in part]
+                tree.append(way)
+                raster[way] = "free"
+            elif rng.random() < .3:                      # ... and some ways around it
+                raster[way] = "free"
+        colours = rng.sample(COLOURS, self.K)
+        for way, colour in zip(rng.sample(tree, self.K), colours):
+            raster[way] = f"{colour}-door"
+        things = ["agent", "goal"] + [f"{colour}-key" for colour in colours]
+        for cell, thing in zip(rng.sample(floor, len(things)), things):
+            raster[cell] = thing
+        return (raster, rng), " ".join(raster)
+
+    def sample(self, split, index):
+        """Ordinary splits: 1 to K-1 doors and no long trace. ood: all K doors, twice the trace.
+
+        The split rule needs the board alone, so boards of other splits are never searched.
+        """
+        ood = split == "ood"
+        for attempt in count():
+            raster, rng = draw(self.make, f"maze/{self.level}/{attempt}", split, index)
+            board = Board(raster, self.side)
+            trace, plan = search(board, rng)
+            doors = len(plan[-1][2]) if plan else 0
+            if ((doors == self.K if ood else 0 < doors < self.K)
+                    and len(trace) <= self.most_nodes * (1 + ood) and len(plan) <= self.most_cells):
+                place = list(places(self.side))
+                steps = [[*place[cell], f"{held}-key" if held else "none", f"c{g}"]
+                         for (cell, held, _), g in trace]
+                answer = [word for cell, *_ in plan for word in place[cell]]
+                return Example(self.question(raster), steps, answer, doors, board)
+
+    def question(self, raster):
+        """The raster itself, or the list `thing x y` of agent, goal, keys, doors and walls."""
+        if self.prompt == "raster":
+            return raster
+        things = [(word, *at) for word, at in zip(raster, places(self.side)) if word != "free"]
+        things.sort(key=lambda thing: CELLS.index(thing[0]))
+        return [word for thing in things for word in thing]
+
+    def raster(self, question):
+        """The inverse of `question`."""
+        if self.prompt == "raster":
+            return question
+        cells = dict.fromkeys(places(self.side), "free")
+        for thing, *place in (question[i:i + 3] for i in range(0, len(question), 3)):
+            if cells.get(tuple(place)) != "free":
+                raise ValueError(f"{' '.join([thing, *place])!r} is no new thing with its x and y")
+            cells[tuple(place)] = thing
+        return list(cells.values())
+
+    def parse(self, record):
+        """An Example from {question: str, steps: [str], answer: str}, words separated by blanks."""
+        try:
+            question, answer = record["question"].split(), record["answer"].split()
+            steps = [step.split() for step in record["steps"]]
+        except (KeyError, TypeError, AttributeError):
+            raise ValueError("a record needs strings: question, steps (a list), answer") from None
+        unknown = set(sum(steps, question + answer)) - set(self.words)
+        if unknown:
+            raise ValueError(f"not a word of level {self.level}: {min(unknown)!r}")
+        board = Board(self.raster(question), self.side)
+        example = Example(question, steps, answer, 0, board)
+        if not self.check(example, answer):
+            raise ValueError("the answer is no legal plan from the agent to the goal")
+        example.difficulty = len(board.walk(answer)[-1][2])
+        return example
+
+    def check(self, example, words):
+        """Is the plan `words` legal from the agent's cell to the goal? Any such plan is right."""
+        states = example.state.walk(words)
+        return 0 < len(words) == 2 * len(states) and states[-1][0] == example.state.goal
+
+    def optimal(self, example, words):
+        """Is the plan right and as short as a plan can be?"""
+        return (self.check(example, words)
+                and len(words) == 2 * len(search(example.state, random.Random(0))[1]))
+
+
+PAINT = {"red": "#d1343f", "green": "#2f9e58", "blue": "#2f6fd0", None: "#4a4a4a"}
+
+
+def draw_cell(ax, word, x, y):
+    """Draw one cell, 36 points wide. The walls are the background."""
+    paint = PAINT[(KEYS | DOORS).get(word)]
+    if word != "wall":
+        ax.plot(x, y, "s", ms=34.5, color="#fbfaf5")
+    if word in DOORS:
+        ax.plot(x, y, "s", ms=29, mfc=paint, mec="black")
+        ax.plot([x, x], [y - .12, y + .2], "k-o", ms=7, lw=3, markevery=[0])         # the keyhole
+    elif word in KEYS:
+        for width, colour in ((6.5, "black"), (3.5, paint)):         # an outline, then the key
+            ax.plot(x - .2, y, "o", ms=10, mfc="none", mec=colour, mew=width)
+            ax.plot([x + dx for dx in (0, .18, .18, .18, .34, .34)],
+                    [y + dy for dy in (0, 0, .14, 0, 0, .14)], color=colour, lw=width)
+    elif word in ("agent", "goal"):
+        marker, face = ("o", "white") if word == "agent" else ("*", "#f2b705")
+        ax.plot(x, y, marker, ms=24, mfc=face, mec="black", mew=1.5)
+
+
+def draw_png(example, path, words=None):
+    """Save a picture of the maze and the plan `words` (default: the answer), up to its first error.
+
+    The route has the colour of the key in the hand; its legs are numbered and lie side by side.
+    """
+    from matplotlib.figure import Figure                 # a Figure of its own: no pyplot, no window
+    board, words = example.state, example.answer if words is None else words
+    side, states = board.side, board.walk(words)
+    figure = Figure(figsize=(side / 2, side / 2))        # half an inch per cell is 36 points
+    ax = figure.add_axes((0, 0, 1, 1), facecolor="#39414f")
+    for cell, word in enumerate(board.raster):
+        draw_cell(ax, word, cell % side, cell // side)
+    legs = [list(leg) for _, leg in groupby(zip(states, states[1:]), lambda move: move[0][1:])]
+    for number, leg in enumerate(legs):
+        shift, paint = .12 * (number - (len(legs) - 1) / 2), PAINT[leg[0][0][1]]
+        route = [(cell % side + shift, cell // side + shift)
+                 for cell, *_ in [leg[0][0], *(after for _, after in leg)]]
+        ax.plot(*zip(*route), color=paint, lw=2.2)
+        for (x, y), (x2, y2) in zip(route, route[1:]):
+            ax.annotate("", (.25 * x + .75 * x2, .25 * y + .75 * y2), (x, y), arrowprops={
+                "arrowstyle": "-|>", "mutation_scale": 14, "color": paint, "lw": 0})
+        (x, y), (x2, y2) = route[len(leg) // 2:][:2]
+        ax.text(.65 * x + .35 * x2, .65 * y + .35 * y2, number + 1, size=7, ha="center",
+                va="center", bbox={"boxstyle": "circle,pad=.2", "fc": "white", "ec": paint, "lw": 1.4})
+    wrong = " ".join(words[2 * len(states):][:2])
+    ax.set_title(f"{max(len(states) - 1, 0)} legal moves" + (f", then {wrong}" if wrong else ""))
+    ax.set(xlim=(-.5, side - .5), ylim=(side - .5, -.5), xlabel="x", ylabel="y",
+           xticks=range(side), yticks=range(side))
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="print one maze, draw it, measure its level")
+    parser.add_argument("--level", default="tiny", choices=LEVELS)
+    maze = Maze(parser.parse_args().level)
+    examples = [maze.sample("train", i) for i in range(200)]
+    print(*map(" ".join, [examples[0].question, *examples[0].steps, examples[0].answer]), sep="\n")
+    lengths = [(len(e.question), 4 * len(e.steps), len(e.answer)) for e in examples]
+    print("mean words in prompt, trace, plan:", *(sum(column) / 200 for column in zip(*lengths)))
+    draw_png(examples[0], f"maze-{maze.level}.png")

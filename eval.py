@@ -1,0 +1,115 @@
+"""Measures trained runs: accuracy with its interval, thinking steps and time per problem.
+
+    python eval.py runs/colar-arithmetic-tiny-s0                   # every setting of every stage, on test
+    python eval.py RUN RUN --c 1,2,4 --n 2000                      # chosen compression factors
+    python eval.py RUN --data problems.json --show 3               # a file of {question, steps, answer}
+    python eval.py RUN --json out.json --plot out.png
+
+accuracy   share of problems whose greedy answer `Task.check` accepts, with a 95% Wilson interval
+steps      mean number of sequential model calls spent thinking (the papers' #L)
+ms         wall time per problem when solved in batches of BATCH
+"""
+import argparse
+import json
+import math
+import sys
+import time
+
+import torch
+from tqdm import tqdm
+
+from data.common import BadInput, collate
+
+BATCH = 100     # problems solved at once
+
+
+def wilson(right, n, z=1.96):
+    """95% interval (low, high) of a share; unlike mean +- 2 sd it holds near 0 and 1."""
+    p, z2 = right / n, z * z / n
+    half = z * math.sqrt(p * (1 - p) / n + z2 / (4 * n))
+    return (p + z2 / 2 - half) / (1 + z2), (p + z2 / 2 + half) / (1 + z2)
+
+
+def solve_all(method, examples, progress=None, **knobs):
+    """[Solved] in the order of examples; rows of similar length share a batch."""
+    device = next(method.parameters()).device
+    order = sorted(range(len(examples)), key=lambda i: len(examples[i].question))
+    solved = [None] * len(examples)
+    method.eval()
+    for i in range(0, len(order), BATCH):
+        rows = order[i:i + BATCH]
+        batch = collate([examples[r] for r in rows], method.vocab).to(device)
+        for r, s in zip(rows, method.solve(batch, **knobs)):
+            solved[r] = s
+        if progress:
+            progress.update(len(rows))
+    method.train()
+    return solved
+
+
+def evaluate(method, task, examples, progress=None, **knobs):
+    """One row of the results table: accuracy, steps and time of `method` at one setting."""
+    start = time.perf_counter()
+    solved = solve_all(method, examples, progress, **knobs)
+    seconds = time.perf_counter() - start
+    right = [task.check(e, s.answer) for e, s in zip(examples, solved)]
+    levels = sorted({e.difficulty for e in examples})
+    by = {d: [r for e, r in zip(examples, right) if e.difficulty == d] for d in levels}
+    low, high = wilson(sum(right), len(right))
+    return {
+        "knobs": knobs, "n": len(right), "accuracy": sum(right) / len(right), "low": low, "high": high,
+        "steps": sum(s.n_think for s in solved) / len(solved),
+        "ms": 1000 * seconds / len(solved),
+        "by_difficulty": {str(d): {"n": len(r), "accuracy": sum(r) / len(r)} for d, r in by.items()},
+    }
+
+
+def sweep(name, method, task, examples, settings=None):
+    """Rows of `evaluate` for every setting of the method (its SWEEP unless given)."""
+    settings = method.SWEEP if settings is None else settings
+    with tqdm(total=len(settings) * len(examples), desc=f"test {name}", unit="problem",
+              leave=False) as bar:
+        return [{"method": name, **evaluate(method, task, examples, bar, **k)} for k in settings]
+
+
+def table(rows):
+    """Rows of `sweep` as text."""
+    lines = [f"{'method':<14}{'accuracy (95% interval)':<28}{'thinking steps':>15}{'ms/problem':>12}"]
+    for r in rows:
+        name = r["method"] + "".join(f" {k}={v}" for k, v in r["knobs"].items())
+        half = 50 * (r["high"] - r["low"])
+        lines.append(f"{name:<14}{100 * r['accuracy']:5.1f}% +- {half:3.1f} ({r['n']} problems)"
+                     f"{r['steps']:>14.1f}{r['ms']:>12.2f}")
+    return "\n".join(lines)
+
+
+def plot(rows, path):
+    """Accuracy against thinking steps, one line per method: the papers' main figure."""
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+    axes = (figure := Figure(figsize=(6, 4), layout="constrained")).subplots()
+    for name in dict.fromkeys(r["method"] for r in rows):
+        mine = sorted((r for r in rows if r["method"] == name), key=lambda r: r["steps"])
+        y = [100 * r["accuracy"] for r in mine]
+        error = [[100 * (r["accuracy"] - r["low"]) for r in mine], [100 * (r["high"] - r["accuracy"]) for r in mine]]
+        axes.errorbar([r["steps"] for r in mine], y, error, marker="o", capsize=3, label=name)
+        for r, v in zip(mine, y):
+            label = " ".join(f"{k}={v}" for k, v in r["knobs"].items())
+            axes.annotate(label, (r["steps"], v), textcoords="offset points", xytext=(6, -12), fontsize=8)
+    axes.set(xlabel="thinking steps per problem", ylabel="accuracy, % (95% interval)", ylim=(0, 103))
+    axes.set_xlim(left=-.5)
+    axes.grid(alpha=.3)
+    axes.legend()
+    figure.savefig(path, dpi=150)
+
+
+def show(method, task, examples, **knobs):
+    """Worked problems as text: question, thoughts, prediction, truth."""
+    lines = []
+    for e, s in zip(examples, solve_all(method, examples, **knobs)):
+        mark = "right" if task.check(e, s.answer) else "WRONG"
+        lines += [f"question    {' '.join(e.question)}",
+                  f"thoughts    {s.thoughts or '(none)'}   [{s.n_think} steps]",
+                  f"prediction  {' '.join(s.answer)}   truth  {' '.join(e.answer)}   {mark}", ""]
+    return "\n".join(lines)

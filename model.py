@@ -1,0 +1,219 @@
+"""The backbone: a small Llama-style decoder with a KV cache. Knows no task and no paper.
+
+    x -> [RMSNorm -> conv -> attention (RoPE) -> +x] -> [RMSNorm -> conv -> gated MLP -> +x] -> ... -> RMSNorm -> h
+
+Sequences are padded on the right, never on the left: a causal model needs no mask for that, and a
+row's positions are the same in training, in prefill and in decoding.
+"""
+from dataclasses import dataclass
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+@dataclass
+class Config:
+    vocab: int                  # V, number of words
+    layers: int = 3
+    width: int = 64             # C
+    heads: int = 4              # H; the head dimension is D = C / H
+    mlp: int = 0                # hidden size of the gated MLP; 0 = 8/3 C rounded up to a multiple of 32
+    conv: int = 4               # width of the causal convolutions; 0 = none, a plain Llama block
+    qk_norm: bool = False       # RMSNorm on queries and keys
+    rope_base: float = 10000.0
+
+
+class Cache:
+    """What decoding remembers: keys and values of every layer, inputs of every convolution.
+
+    Each row has its own length, so prompts of different lengths need no padding between prompt and
+    continuation. A row's next token is written at its own length; whatever padding left there before
+    is overwritten, and never seen, because a query at position p attends to slots <= p.
+    """
+
+    def __init__(self, rows, slots, device=None, dtype=None):
+        self.length = torch.zeros(rows, dtype=torch.long, device=device)     # (B,) tokens held per row
+        self.slots, self.end, self.dtype = slots, 0, dtype                    # end >= length.max()
+        self.store = {}                                                       # (module, name) -> (B, slots, ...)
+
+    def append(self, key, new, at):
+        """Writes new (B, T, ...) at slots `at` (B, T) of the buffer `key`; returns the whole buffer."""
+        if key not in self.store:
+            self.store[key] = new.new_zeros(new.shape[0], self.slots, *new.shape[2:])
+        buffer = self.store[key]
+        buffer[torch.arange(len(new), device=new.device)[:, None], at] = new
+        return buffer
+
+    def select(self, rows):
+        """Keeps only the given rows (indices), e.g. those that are not finished."""
+        self.length = self.length[rows]
+        self.store = {key: buffer[rows] for key, buffer in self.store.items()}
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x):
+        return F.rms_norm(x, x.shape[-1:], self.weight, 1e-5)
+
+
+def rope_table(positions, dim, base):
+    """cos and signed sin of rotary position embedding (Su et al. 2021), half-split as in Llama."""
+    freq = base ** (-torch.arange(0, dim, 2, device=positions.device) / dim)    # (D/2,)
+    angle = positions[..., None].float() * freq                                 # (..., D/2)
+    cos, sin = angle.cos(), angle.sin()
+    return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)                # (..., D) each
+
+
+def rotate(x, cos, sin):
+    """RoPE on (B, T, H, D): (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin); the roll swaps the halves."""
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
+
+
+class Conv(nn.Module):
+    """Causal depthwise convolution with a skip: y_t = x_t + sum_j w_j x_{t-j} (a "Canon layer")."""
+
+    def __init__(self, width, size):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(size, width))    # starts as the identity
+
+    def forward(self, x, at, cache):
+        B, T, C = x.shape
+        size = len(self.weight)
+        if cache is not None:
+            x_all = cache.append((self, "x"), x, at)
+        if cache is not None and cache.end:                     # the inputs lie in the cache
+            rows = torch.arange(B, device=x.device)[:, None]
+            past = [x_all[rows, at - j] if j else x for j in range(size)]
+        else:
+            padded = F.pad(x, (0, 0, size - 1, 0))              # (B, size-1+T, C)
+            past = [padded[:, size - 1 - j:size - 1 - j + T] for j in range(size)]
+        y = x
+        for w, x_j in zip(self.weight, past):
+            y = torch.addcmul(y, x_j, w)
+        return y
+
+
+class Attention(nn.Module):
+    def __init__(self, cfg):
+        super().__init__()
+        self.heads = cfg.heads
+        self.qkv = nn.Linear(cfg.width, 3 * cfg.width, bias=False)
+        self.out = nn.Linear(cfg.width, cfg.width, bias=False)
+        self.q_norm, self.k_norm = [RMSNorm(cfg.width // cfg.heads) if cfg.qk_norm else nn.Identity() for _ in "qk"]
+
+    def forward(self, x, rope, at, cache):
+        B, T, C = x.shape
+        q, k, v = self.qkv(x).view(B, T, 3, self.heads, C // self.heads).unbind(2)   # (B, T, H, D)
+        q, k = rotate(self.q_norm(q), *rope), rotate(self.k_norm(k), *rope)
+        mask = None
+        if cache is not None:
+            k_all, v_all = cache.append((self, "k"), k, at), cache.append((self, "v"), v, at)
+            if cache.end:                                       # after prefill: see the cached slots
+                end = cache.end + T
+                k, v = k_all[:, :end], v_all[:, :end]
+                mask = (torch.arange(end, device=x.device) <= at[..., None])[:, None]   # (B, 1, T, end)
+        y = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
+                                           attn_mask=mask, is_causal=mask is None)
+        return self.out(y.transpose(1, 2).reshape(B, T, C))
+
+
+class MLP(nn.Module):
+    def __init__(self, cfg):
+        super().__init__()
+        hidden = cfg.mlp or -(-cfg.width * 8 // 3 // 32) * 32
+        self.up = nn.Linear(cfg.width, 2 * hidden, bias=False)
+        self.down = nn.Linear(hidden, cfg.width, bias=False)
+
+    def forward(self, x):
+        gate, value = self.up(x).chunk(2, -1)
+        return self.down(F.silu(gate) * value)
+
+
+class Block(nn.Module):
+    def __init__(self, cfg):
+        super().__init__()
+        self.norm1, self.norm2 = RMSNorm(cfg.width), RMSNorm(cfg.width)
+        self.conv1 = Conv(cfg.width, cfg.conv) if cfg.conv else None
+        self.conv2 = Conv(cfg.width, cfg.conv) if cfg.conv else None
+        self.attn, self.mlp = Attention(cfg), MLP(cfg)
+
+    def forward(self, x, rope, at, cache):
+        u = self.norm1(x)
+        x = x + self.attn(self.conv1(u, at, cache) if self.conv1 else u, rope, at, cache)
+        u = self.norm2(x)
+        return x + self.mlp(self.conv2(u, at, cache) if self.conv2 else u)
+
+
+class GPT(nn.Module):
+    def __init__(self, cfg):
+        super().__init__()
+        self.cfg = cfg
+        self.embed = nn.Embedding(cfg.vocab, cfg.width)
+        self.blocks = nn.ModuleList(Block(cfg) for _ in range(cfg.layers))
+        self.norm = RMSNorm(cfg.width)
+        self.head = nn.Linear(cfg.width, cfg.vocab, bias=False)
+        for n, p in self.named_parameters():
+            if p.dim() == 2 and "conv" not in n:
+                std = cfg.width ** -.5 if not n.startswith("embed") else 0.02 * 1
+                nn.init.normal_(p, std=std * (0.5 if n.endswith(("out.weight", "down.weight")) else 1))
+
+    def forward(self, x, cache=None, new=None):
+        """Embeddings (B, T, C) -> hidden states (B, T, C), normed, ready for `self.head`.
+
+        With a cache, x continues each row; new (B,) says how many of the T positions are real.
+        """
+        B, T, C = x.shape
+        at = torch.arange(T, device=x.device).expand(B, T)
+        if cache is not None:
+            at = at + cache.length[:, None]
+        rope = rope_table(at if cache is not None else at[:1], C // self.cfg.heads, self.cfg.rope_base)
+        rope = [t[:, :, None] for t in rope]                                  # (B or 1, T, 1, D)
+        for block in self.blocks:
+            x = block(x, rope, at, cache)
+        if cache is not None:
+            cache.length = cache.length + (T if new is None else new)
+            cache.end += T
+        return self.norm(x)
+
+
+def sample_token(logits, temperature=0.0, generator=None):
+    """(B, V) -> (B,): the likeliest token at temperature 0, else a draw from softmax(logits / temperature)."""
+    if not temperature:
+        return logits.argmax(-1)
+    return torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)[:, 0]
+
+
+def last(h, new):
+    """h (B, T, C) -> (B, C): the state of each row's last real position; new (B,) real positions."""
+    return h[torch.arange(len(h), device=h.device), new - 1]
+
+
+@torch.no_grad()
+def generate(model, x, new, cache, stop, max_new, temperature=0.0, generator=None):
+    """Decodes each row until it writes `stop`, at most max_new tokens.
+
+    x (B, T, C): embeddings that continue `cache`, of which new (B,) per row are real. Rows that have
+    stopped leave the batch as soon as they are a quarter of it. Uses up the cache.
+    Returns ids (B, <= max_new), 0 after `stop`.
+    """
+    out = torch.zeros(len(x), max_new, dtype=torch.long, device=x.device)
+    rows = torch.arange(len(x), device=x.device)                # the rows still in the batch
+    done = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    h = last(model(x, cache, new), new)                         # (B, C)
+    for t in range(max_new):
+        token = sample_token(model.head(h), temperature, generator).masked_fill(done, 0)
+        out[rows, t] = token
+        done = done | (token == stop)
+        finished = int(done.sum())
+        if finished == len(rows) or t == max_new - 1:
+            break
+        if finished * 4 >= len(rows):
+            keep = (~done).nonzero()[:, 0]
+            rows, token, done = rows[keep], token[keep], done[keep]
+            cache.select(keep)
+        h = model(model.embed(token)[:, None], cache)[:, 0]
+    return out[:, :t + 1]
