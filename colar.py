@@ -19,8 +19,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from baselines import ANSWER, CLOSE, OPEN, THOUGHTS, CoT, Solved, column, next_token_loss, until
-from data.common import END, EOS, SPEED, THINK, pack
-from model import Cache, generate, last
+from data.common import END, EOS, SPEED, THINK, BadInput, pack
+from model import Cache, generate, last, sample_token
 
 
 def groups(thinking, place):
@@ -102,16 +102,20 @@ class CoLaR(nn.Module):
         self.model.load_state_dict(parent.model.state_dict())
         self.std.copy_(self.model.embed.weight.detach().std())
 
+    def prompt(self, batch, c):
+        """Question and speed, c (B, 1), as one ragged part (B, T)."""
+        return pack(batch.question, SPEED + c)[0]
+
     def layout(self, batch, c):
         """The tokens of every row in order, and where they go once the thoughts are compressed.
 
         c (B, 1) -> ids, part, place (B, T), slot (B, T) and size (B, S), the tokens per slot.
         """
-        parts = (batch.question, SPEED + c, column(batch, THINK), batch.thoughts,
+        parts = (self.prompt(batch, c), column(batch, THINK), batch.thoughts,
                  column(batch, END), batch.answer)
         ids, part, order = pack(*parts)                             # (B, T) each
         zeros = [torch.zeros_like(p) for p in parts]
-        step = torch.cat(zeros[:3] + [batch.step] + zeros[4:], 1).gather(1, order)
+        step = torch.cat(zeros[:THOUGHTS] + [batch.step] + zeros[CLOSE:], 1).gather(1, order)
         thinking = part == THOUGHTS
         place = offsets(step, thinking, self.args.align) % c        # in the group
         slot = groups(thinking, place)
@@ -169,24 +173,42 @@ class CoLaR(nn.Module):
 
     @torch.no_grad()
     def solve(self, batch, c=2, temperature=0.0, generator=None):
-        c_col = column(batch, c)
-        ids, part, _ = pack(batch.question, SPEED + c_col, column(batch, THINK))
-        new = (part >= 0).sum(1)
-        cap = -(-self.args.max_think // c)
+        """Thinks at factor c, then answers on the same cache; temperature scales sigma and the LM head."""
+        if not 1 <= c <= self.args.c_max:
+            raise BadInput(f"c = {c}: this model was trained on 1..{self.args.c_max}")
+        ids, part, _ = pack(self.prompt(batch, column(batch, c)), column(batch, THINK))
+        new, cap = (part >= 0).sum(1), -(-self.args.max_think // c)
         cache = Cache(len(ids), ids.shape[1] + cap + 1 + self.args.max_answer)
-        h = last(self.model(self.model.embed(ids), cache, new), new)
-        done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+        h = last(self.model(self.model.embed(ids), cache, new), new)                # (B, C)
+        latents, n_think = self.think(h, cache, cap, temperature, generator)
+        end = self.model.embed(column(batch, END))                                  # (B, 1, C)
+        out = generate(self.model, end, torch.ones_like(new), cache, EOS, self.args.max_answer,
+                       temperature, generator)
+        return [Solved(self.vocab.decode(until(row, EOS)[0]), n, thoughts) for row, n, thoughts
+                in zip(out.tolist(), n_think.tolist(), self.read(latents, n_think, c))]
+
+    def think(self, h, cache, cap, temperature, generator):
+        """Writes latents until the LM head says </think>, at most cap. Returns (B, n, C), n_think (B,).
+
+        A row that is done stays in the batch, but its cache no longer grows: its later latents go to
+        the slot after its end, which nothing sees.
+        """
+        done = torch.zeros(len(h), dtype=torch.bool, device=h.device)
         n_think, latents = torch.zeros_like(done, dtype=torch.long), []
-        for _ in range(cap):
-            mu, log_sigma = self.latent_head(h)
+        while len(latents) < cap and not done.all():
+            z, log_sigma = self.latent_head(h)                                      # (B, C)
             if temperature and log_sigma is not None:
-                mu = mu + temperature * log_sigma.exp() * torch.randn(mu.shape, generator=generator, device=mu.device)
-            latents.append(mu)
+                noise = torch.randn(z.shape, generator=generator, device=z.device)
+                z = z + temperature * log_sigma.exp() * noise
+            latents.append(z * self.std)
             n_think += ~done
-            h = torch.where(done[:, None], h, self.model((mu * self.std)[:, None], cache, (~done).long())[:, 0])
-            done = done | (self.model.head(h).argmax(-1) == END)
-            if done.all():
-                break
-        end = self.model.embed(column(batch, END))
-        out = generate(self.model, end, torch.ones_like(n_think), cache, EOS, self.args.max_answer, temperature, generator)
-        return [Solved(self.vocab.decode(until(row, EOS)[0]), int(n), "") for row, n in zip(out.tolist(), n_think)]
+            h = self.model(latents[-1][:, None], cache, (~done).long())[:, 0]
+            done = done | (sample_token(self.model.head(h), temperature, generator) == END)
+        return torch.stack(latents, 1), n_think
+
+    def read(self, latents, n_think, c):
+        """Decoded thoughts: for every latent the c tokens whose embeddings are most like it."""
+        e = F.normalize(self.model.embed.weight, dim=-1)                            # (V, C)
+        near = (latents @ e.T).topk(c).indices.tolist()                             # (B, n, c)
+        return [" ".join(f"[{' '.join(self.vocab.decode(ids))}]" for ids in row[:n])
+                for row, n in zip(near, n_think.tolist())]

@@ -12,8 +12,10 @@ ms         wall time per problem when solved in batches of BATCH
 import argparse
 import json
 import math
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import torch
 from tqdm import tqdm
@@ -113,3 +115,13 @@ def show(method, task, examples, **knobs):
                   f"thoughts    {s.thoughts or '(none)'}   [{s.n_think} steps]",
                   f"prediction  {' '.join(s.answer)}   truth  {' '.join(e.answer)}   {mark}", ""]
     return "\n".join(lines)
+
+
+def write_results(out, rows, config, seconds):
+    """results.json and curves.png of a run folder, with all that is needed to repeat them."""
+    git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True,
+                         cwd=Path(__file__).parent)
+    record = {"rows": rows, "config": config, "seed": config["seed"], "minutes": round(seconds / 60, 2),
+              "git": git.stdout.strip(), "torch": torch.__version__}
+    (out / "results.json").write_text(json.dumps(record, indent=1))
+    plot(rows, out / "curves.png")

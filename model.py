@@ -156,10 +156,10 @@ class GPT(nn.Module):
         self.blocks = nn.ModuleList(Block(cfg) for _ in range(cfg.layers))
         self.norm = RMSNorm(cfg.width)
         self.head = nn.Linear(cfg.width, cfg.vocab, bias=False)
-        for n, p in self.named_parameters():
-            if p.dim() == 2 and "conv" not in n:
-                std = cfg.width ** -.5 if not n.startswith("embed") else 0.02 * 1
-                nn.init.normal_(p, std=std * (0.5 if n.endswith(("out.weight", "down.weight")) else 1))
+        for name, p in self.named_parameters():
+            if p.ndim == 2 and "conv" not in name:      # convolutions and norms start as the identity
+                out = name.endswith(("out.weight", "down.weight"))  # into the residual stream: smaller
+                nn.init.normal_(p, std=cfg.width ** -0.5 * (0.5 if out else 1))
 
     def forward(self, x, cache=None, new=None):
         """Embeddings (B, T, C) -> hidden states (B, T, C), normed, ready for `self.head`.

@@ -31,11 +31,12 @@ import baselines
 import colar
 import eval as evaluation
 import model
-from data import TASKS
-from data.common import BadInput, FileTask, Vocab, batches
+from data.arithmetic import Arithmetic
+from data.common import BadInput, FileTask, Vocab, batches, choice
 
 METHODS = {"cot": baselines.CoT, "nocot": baselines.NoCoT, "pause": baselines.Pause,
            "colar": colar.CoLaR}
+TASKS = {"arithmetic": Arithmetic}
 BACKBONES = {"gpt": model.GPT}
 SIZES = {   # one dial; any flag given by hand wins
     "nano": dict(layers=1, width=32, heads=2, batch=8, steps=30, test_n=32),    # seconds: is it wired up?
@@ -66,22 +67,21 @@ FLAGS = {   # name: (default, help); a default of None means that --size decides
     "data": ("", "train on a JSON file of {question, steps, answer} instead of generated problems"),
 }
 FORMAT = "nanolatent 1"     # written into every checkpoint
+LOG_EVERY = 50      # steps between lines of log.jsonl
+CHECKPOINTS = 5     # times in a run that a checkpoint is saved and validation accuracy measured
+VAL_N = 100         # validation problems for that
 
 
 # ---- command line --------------------------------------------------------------------------------
-
-def nearest(word, known):
-    close = difflib.get_close_matches(word, known, 1)
-    return f" (nearest: {close[0]})" if close else f" (known: {', '.join(known)})"
-
 
 class Parser(argparse.ArgumentParser):
     """argparse that answers bad input with one line, the nearest match in it, and exit code 2."""
 
     def error(self, message):
         if message.startswith("unrecognized arguments"):
-            bad = message.split(": ", 1)[1].split()[0]
-            message = f"unknown flag {bad}" + nearest(bad.split("=")[0], list(self._option_string_actions))
+            bad = message.split(": ", 1)[1].split()[0].split("=")[0]
+            close = difflib.get_close_matches(bad, list(self._option_string_actions), 1)
+            message = f"unknown flag {bad} ({'nearest: ' + close[0] if close else 'see --help'})"
         self.exit(2, f"{self.prog}: {message}\n")
 
     def add_flags(self, flags):
@@ -90,18 +90,8 @@ class Parser(argparse.ArgumentParser):
             if isinstance(default, bool):
                 self.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=text)
             else:
-                kind = number if default is None else type(default)
+                kind = int if default is None else type(default)
                 self.add_argument(flag, type=kind, default=default, help=f"{text} [{default}]".replace(" [None]", ""))
-
-
-def number(text):
-    return int(text)
-
-
-def chosen(value, known, what):
-    if value not in known:
-        raise BadInput(f"unknown {what} {value!r}" + nearest(value, list(known)))
-    return known[value]
 
 
 def parse(argv):
@@ -112,9 +102,9 @@ def parse(argv):
                                  ("backbone", "gpt", BACKBONES), ("size", "tiny", SIZES)):
         parser.add_argument("--" + name, default=default, help=f"{', '.join(known)} [{default}]")
     first, _ = parser.parse_known_args(argv)
-    method, task = chosen(first.method, METHODS, "method"), chosen(first.task, TASKS, "task")
-    chosen(first.backbone, BACKBONES, "backbone")
-    chosen(first.size, SIZES, "size")
+    method, task = choice(first.method, METHODS, "method"), choice(first.task, TASKS, "task")
+    choice(first.backbone, BACKBONES, "backbone")
+    choice(first.size, SIZES, "size")
     parser.add_argument("--help", action="help", help="show this and exit")
     parser.add_argument("--out", help="run folder [runs/METHOD-TASK-SIZE-sSEED]")
     parser.add_argument("--init", help="run folder of a trained first stage")
@@ -157,10 +147,7 @@ def auto_dtype(device, width):
 
 def make_task(config):
     cls = TASKS[config["task"]]
-    try:
-        task = cls(**{name: config[name] for name in cls.ARGS})
-    except ValueError as error:
-        raise BadInput(str(error)) from None
+    task = cls(**{name: config[name] for name in cls.ARGS})
     return FileTask(task, config["data"]) if config["data"] else task
 
 
@@ -251,84 +238,163 @@ class Interrupt:
         signal.signal(signal.SIGINT, self.old)
 
 
-def train(task, method, config, device, dtype, out, state=None):
-    """Trains `method` for config["steps"] steps in the run folder `out`; continues from `state`."""
-    opts = optimizers(method, config)
-    scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
-    step = 0
-    if state:
-        step = state["step"]
-        for opt, s in zip(opts, state["optimizers"]):
-            opt.load_state_dict(s)
-        scaler.load_state_dict(state["scaler"])
+@contextlib.contextmanager
+def compiled(backbone, wanted):
+    """Compiles the backbone for training only: decoding changes shape at every token."""
+    plain = backbone.forward
+    if wanted:
+        backbone.forward = torch.compile(plain, dynamic=True)
+    try:
+        yield
+    finally:
+        backbone.forward = plain
+
+
+class Training:
+    """All that changes while training, so that a checkpoint of it resumes bit for bit."""
+
+    def __init__(self, method, config, dtype):
+        self.method, self.config, self.step = method, config, 0
+        self.opts = optimizers(method, config)
+        device = next(method.parameters()).device.type
+        self.scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
+        self.params = [p for p in method.parameters() if p.requires_grad]
+
+    def state(self):
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        return {"format": FORMAT, "config": self.config, "step": self.step,
+                "method": self.method.state_dict(), "optimizers": [o.state_dict() for o in self.opts],
+                "scaler": self.scaler.state_dict(), "rng": torch.get_rng_state(), "cuda_rng": cuda}
+
+    def restore(self, state):
+        self.step = state["step"]
+        self.method.load_state_dict(state["method"])
+        for opt, saved in zip(self.opts, state["optimizers"]):
+            opt.load_state_dict(saved)
+        self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["rng"].cpu())
+        if state["cuda_rng"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda_rng"]])
 
-    def checkpoint():
-        save(out / "ckpt.pt", {
-            "format": FORMAT, "config": config, "step": step, "method": method.state_dict(),
-            "optimizers": [o.state_dict() for o in opts], "scaler": scaler.state_dict(),
-            "rng": torch.get_rng_state()})
-
-    data = batches(task, method.vocab, config["batch"], config["seed"], step * config["accum"])
-    val = [task.sample("val", i) for i in range(64)]
-    bar = tqdm(total=config["steps"], initial=step, desc=f"train {config['method']}", unit="step",
-               mininterval=1 if sys.stderr.isatty() else 10)
-    log, params = open(out / "log.jsonl", "a"), [p for p in method.parameters() if p.requires_grad]
-    with Interrupt() as interrupt, bar, log:
-        while step < config["steps"]:
-            for opt in opts:
-                for group in opt.param_groups:
-                    group["lr"] = learning_rate(step, config)
-            for _ in range(config["accum"]):
-                batch = next(data).to(device)
-                with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                    loss, parts = method.loss(batch)
-                scaler.scale(loss / config["accum"]).backward()
+    def update(self, data, device, dtype):
+        """One optimizer step on `accum` batches. Returns the last batch's loss parts and the gradient norm."""
+        for opt in self.opts:
+            for group in opt.param_groups:
+                group["lr"] = learning_rate(self.step, self.config)
+        for _ in range(self.config["accum"]):
+            batch = next(data).to(device)
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                loss, parts = self.method.loss(batch)
             if not math.isfinite(loss.item()):
-                raise BadInput(f"loss is {loss.item()} at step {step + 1}; {out}/ckpt.pt is the last "
-                               "good one. Try a lower --lr")
-            for opt in opts:
-                scaler.unscale_(opt)
-            norm = torch.nn.utils.clip_grad_norm_(params, config["clip"])
-            for opt in opts:
-                scaler.step(opt)
-                opt.zero_grad()
-            scaler.update()
-            step += 1
+                raise FloatingPointError(f"loss is {loss.item()} at step {self.step + 1}")
+            self.scaler.scale(loss / self.config["accum"]).backward()
+        for opt in self.opts:
+            self.scaler.unscale_(opt)
+        norm = torch.nn.utils.clip_grad_norm_(self.params, self.config["clip"])
+        for opt in self.opts:
+            self.scaler.step(opt)
+            opt.zero_grad()
+        self.scaler.update()
+        self.step += 1
+        return {**parts, "norm": norm}
+
+
+def train(task, method, config, device, dtype, out, state=None):
+    """Trains `method` to step config["steps"] in the run folder `out`, from `state` if given."""
+    training = Training(method, config, dtype)
+    if state:
+        training.restore(state)
+    start, total, began = training.step, config["steps"], time.time()
+    data = batches(task, method.vocab, config["batch"], config["seed"], start * config["accum"])
+    val = [task.sample("val", i) for i in range(VAL_N)]
+    bar = tqdm(total=total, initial=start, desc=f"train {config['method']}", unit="step",
+               mininterval=1 if sys.stderr.isatty() else 10, dynamic_ncols=True)
+    with Interrupt() as interrupt, bar, open(out / "log.jsonl", "a") as log, \
+            compiled(method.model, config["compile"]):
+        while training.step < total:
+            try:
+                parts = training.update(data, device, dtype)
+            except FloatingPointError as error:
+                raise BadInput(f"{error}; the last good checkpoint is kept in {out}. "
+                               "Try a lower --lr") from None
             bar.update()
-            if step % 50 == 0:
-                row = {"step": step, **{k: float(v) for k, v in parts.items()}, "norm": float(norm)}
-                bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k != "step"}, refresh=False)
-            if step % 50 == 0:
-                log.write(json.dumps(row) + "\n")
-            if step % max(1, config["steps"] // 5) == 0 or interrupt.asked:
-                checkpoint()
-                rows = [evaluation.evaluate(method, task, val, **k) for k in method.SWEEP]
-                tqdm.write(f"  step {step}: val " + "  ".join(
-                    f"{'/'.join(f'{k}={v}' for k, v in r['knobs'].items())} {100 * r['accuracy']:.0f}% ({r['steps']:.1f})" for r in rows) + f"  {bar.format_dict['elapsed']:.0f}s {parts}")
+            step = training.step
+            if step % LOG_EVERY == 0 or step == total:
+                row = {k: round(float(v), 5) for k, v in parts.items()}
+                bar.set_postfix(row, refresh=False)
+                log.write(json.dumps({"step": step, **row, "seconds": round(time.time() - began, 2)}) + "\n")
+            if step % max(1, total // CHECKPOINTS) == 0 or step == total or interrupt.asked:
+                save(out / "ckpt.pt", training.state())
             if interrupt.asked:
                 raise KeyboardInterrupt
-    checkpoint()
+            if step % max(1, total // CHECKPOINTS) == 0:
+                rows = [evaluation.evaluate(method, task, val, **k) for k in method.SWEEP]
+                log.write(json.dumps({"step": step, "val": [
+                    {"knobs": r["knobs"], "accuracy": r["accuracy"], "steps": r["steps"]} for r in rows]}) + "\n")
+                bar.write(f"  step {step}: val " + ", ".join(
+                    " ".join(f"{k}={v}" for k, v in r["knobs"].items()) + f" {100 * r['accuracy']:.0f}% in {r['steps']:.1f}"
+                    for r in rows))
+    return time.time() - began
+
+
+# ---- stages --------------------------------------------------------------------------------------
+
+def open_run(out, config, resume):
+    """Makes the run folder, or finds the checkpoint in it to continue from."""
+    if (out / "ckpt.pt").exists() or (out / "config.json").exists():
+        if not resume:
+            raise BadInput(f"{out} exists: add --resume to continue it, or --out DIR for a new run")
+        return load(out) if (out / "ckpt.pt").exists() else None
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "config.json").write_text(json.dumps(config, indent=1))
+    except OSError as error:
+        raise BadInput(f"--out {out}: {error.strerror}") from None
+
+
+def run_stage(config, resume):
+    """Trains one stage, the stage it starts from first, and tests it. Returns the rows of both."""
+    out, cls, rows = Path(config["out"]), METHODS[config["method"]], []
+    state = open_run(out, config, resume)
+    if cls.PARENT and not config["init"]:
+        config["init"] = str(out / cls.PARENT)
+        shared = {k: v for k, v in config.items() if k not in cls.ARGS}
+        rows = run_stage({**shared, "method": cls.PARENT, "out": config["init"], "init": None}, resume)
+    if state and (out / "results.json").exists():
+        print(f"{out}: finished")
+        return json.loads((out / "results.json").read_text())["rows"]
+    if state:
+        config = state["config"]
+    device, dtype = setup(config)
+    torch.manual_seed(config["seed"])
+    config |= limits(make_task(config))
+    task, method = build(config)
+    method.to(device)
+    if cls.PARENT and not state:
+        method.start_from(load_run(config["init"], device)[1])
+    print(f"{config['method']}: {sum(p.numel() for p in method.parameters()):,} parameters", flush=True)
+    began = time.time()
+    train(task, method, config, device, dtype, out, state)
+    test = [task.sample("test", i) for i in range(config["test_n"])]
+    rows = rows + evaluation.sweep(config["method"], method, task, test)
+    evaluation.write_results(out, rows, config, time.time() - began)
+    middle = method.SWEEP[len(method.SWEEP) // 3]
+    print(f"\n{evaluation.table(rows)}\n\n{evaluation.show(method, task, test[:3], **middle)}")
+    return rows
 
 
 def main(argv=None):
-    config = parse(sys.argv[1:] if argv is None else argv)
-    device, dtype = setup(config)
-    torch.manual_seed(config["seed"])
-    task, method = build(config)
-    config |= limits(task)
-    method.args.__dict__.update(config)
-    method.to(device)
-    out = Path(config["out"]); out.mkdir(parents=True, exist_ok=True)
-    if config["init"]:
-        _, parent, _ = load_run(config["init"], device)
-        method.start_from(parent)
-    print(f"{sum(p.numel() for p in method.parameters())} parameters")
-    train(task, method, config, device, dtype, out)
-    test = [task.sample("test", i) for i in range(config["test_n"])]
-    rows = evaluation.sweep(config["method"], method, task, test)
-    print(evaluation.table(rows))
-    print(rows[-1]["by_difficulty"])
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        config = parse(argv)
+        config["command"] = "python train.py " + shlex.join(argv)
+        run_stage(config, config.pop("resume"))
+    except BadInput as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"\nstopped and saved; continue with: python train.py {shlex.join(argv)} --resume")
+        sys.exit(130)
 
 
 if __name__ == "__main__":

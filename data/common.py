@@ -9,15 +9,27 @@ A task is a class with (see data/arithmetic.py for the shortest one)
     check(example, words)       is this answer right? By meaning, not by string
 It knows no method and no model.
 """
+import difflib
+import json
 import random
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 
-class BadInput(Exception):
+class BadInput(ValueError):
     """The user's input is wrong: scripts print its one line and exit with code 2."""
+
+
+def choice(value, known, what):
+    """known[value]; BadInput with the nearest match if there is none."""
+    if value not in known:
+        close = difflib.get_close_matches(str(value), list(known), 1)
+        hint = f"nearest: {close[0]}" if close else f"known: {', '.join(known)}"
+        raise BadInput(f"unknown {what} {value!r} ({hint})")
+    return known[value]
 
 
 @dataclass
@@ -133,5 +145,43 @@ def batches(task, vocab, size, seed=0, start=0, pool=64):
         start += pool - skip
 
 
+def read_problems(task, path):
+    """The examples of a JSON file (one list, or one record per line) under the rules of `task`.
+
+    BadInput, naming the record, for anything that is not {question, steps, answer} in its words.
+    """
+    try:
+        text = Path(path).read_text()
+        lines = text.lstrip().startswith("{")
+        records = [json.loads(t) for t in text.splitlines() if t.strip()] if lines else json.loads(text)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"--data {path}: {error}") from None
+    if not isinstance(records, list) or not records:
+        raise BadInput(f"--data {path}: holds no problems; a list of {{question, steps, answer}} is needed")
+    known, examples = set(task.words), []
+    for i, record in enumerate(records):
+        try:
+            e = task.parse(record)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BadInput(f"--data {path}, record {i}: {error!r}" if not isinstance(error, ValueError)
+                           else f"--data {path}, record {i}: {error}") from None
+        unknown = [w for w in e.question + sum(e.steps, []) + e.answer if w not in known]
+        if unknown:
+            raise BadInput(f"--data {path}, record {i}: {unknown[0]!r} is not in the vocabulary")
+        examples.append(e)
+    return examples
+
+
 class FileTask:
-    pass
+    """A task whose problems come from a file; a hash of the question says which split owns one."""
+
+    def __init__(self, task, path):
+        self.words, self.splits, self.check = task.words, ("train", "val", "test"), task.check
+        self.examples = {split: [] for split in self.splits}
+        for e in read_problems(task, path):
+            self.examples[split_of(" ".join(e.question))].append(e)
+        if not all(self.examples.values()):
+            raise BadInput(f"--data {path}: too few problems to fill train, val and test")
+
+    def sample(self, split, index):
+        return self.examples[split][index % len(self.examples[split])]

@@ -1,43 +1,44 @@
 """Keys-Finding Maze, the search task of Token Assorted (arXiv 2502.03275).
 
-An agent in a grid of rooms must reach the goal; locked doors are in the way. Its hand holds one key.
-Entering a key's cell with an empty hand takes the key, there is no dropping; entering a locked door
-takes the held key of its colour, which is used up, and the door stays open. `train` example 34:
+An agent in a grid of rooms must reach a goal behind locked doors. It holds one key at a time: an
+empty hand takes the key of the cell it enters and never drops it; a door lets in only the key of
+its colour, uses it up and stays open. Example 34 of split train, level tiny:
 
-    #####   level tiny: @ agent, * goal, b and r keys, B and R doors
+    #####   @ agent, * goal, b blue-key, B blue-door
     #bRr#   question  these 25 cells row by row: wall wall wall wall wall wall blue-key red-door ...
-    #.#.#   steps     one per node that A* creates, cell, key in the hand and cost g so far:
+    #.#.#   steps     one per node A* creates: cell, key in the hand, cost g so far
     #@B*#             x1 y3 none c0 | x1 y2 none c1 | x1 y1 blue-key c2 | x1 y2 blue-key c3 |
     #####             x1 y3 blue-key c4 | x2 y3 none c5 | x1 y3 none c6 | x3 y3 none c6
-            answer    the plan: x1 y3 x1 y2 x1 y1 x1 y2 x1 y3 x2 y3 x3 y3
+            answer    the plan, x1 y3 x1 y2 x1 y1 x1 y2 x1 y3 x2 y3 x3 y3
 
-x1 y3 comes three times: empty-handed, with the key, and after it opened the blue door.
-A board is taken if A* solves it and the plan opens a door; `difficulty` is how many it opens.
-train, val, test: at most K - 1 doors, and the 5% longest traces are dropped ("most nodes" below).
-ood: all K doors, up to twice the nodes. The board decides the split: no board is in two of them.
+Cell x1 y3 comes three times: empty-handed, with the key, and with the blue door open behind it.
+`difficulty` is the number of doors the plan opens, at least 1. train, val and test have up to K - 1
+and drop the longest traces, about 5%; ood has all K, and traces up to twice that limit. The board
+decides the split, so no board is in two of them (a rotated or recoloured one is another board).
 
-Means measured on 1,000 examples (paper: 300; trace = 4 words per node, ~ = 95% are shorter):
-    level    side   prompt   trace (95%)    plan (95%)    ood: trace, plan    ms train / val / ood
-TABLE
-tiny is for trying things out: it has only 2,592 boards, of which BOARDS
-are fit for train / val / test / ood. Rotated or recoloured boards count as different ones.
+Measured on 1,000 examples of train (paper: 300); words, mean (95% are no longer), CPU time:
+    level    side  prompt   trace         plan       trace, plan in ood    ms in train, val, ood
+    tiny        5      25     35 (44)     13 (18)      58, 21                .3    .8   1.5
+    small       7      49     96 (200)    24 (42)     249, 48                .5   1.7    17
+    medium     10     100    238 (536)    36 (64)     665, 79               .9   1.9    40
+    paper      19     404   1217 (3208)   73 (136)   4163, 182              3.6   4.6   144
+Level tiny, for trying out, has only 365, 66, 73 and 30 boards in train, val, test and ood.
 
-Ours, where the paper's text is silent or we differ:
-1. The generator: doorways along a random spanning tree of the rooms, other neighbours with p = .3;
-   doors on random tree edges; colours, keys, agent and goal uniform. Only "paper" is of its size.
-2. Created nodes only, without the words "create" and h: x, y, held key, g.
-3. Of equal f, A* first takes the node with fewer opened doors, and only then tosses the coin.
-4. The raster prompt is ours; level "paper" lists `thing x y` as the paper does, keys before walls.
-5. The paper trains on a fixed 100k mazes and mixes all numbers of doors; `ood` is ours.
+Ours, where the paper is silent or we differ:
+1. The generator: doorways along a random spanning tree of the rooms and, with p = .3, elsewhere;
+   locked doors on edges of the tree. All positions and colours uniform. The paper fixes 100k mazes.
+2. A step names the held key, but no "create" and no h. The raster prompt (paper: `thing x y` list).
+3. Of equal f, A* takes the node with fewer opened doors, and tosses a coin only between those.
+4. The split ood, and so the limit to K - 1 doors elsewhere.
+`python -m data.maze --level small` prints an example and the means, and draws maze-small.png.
 """
 import argparse
-import difflib
 import random
 from functools import cache
 from heapq import heappop, heappush
-from itertools import count, groupby, product
+from itertools import count, product
 
-from data.common import Example, draw
+from data.common import Example, choice, draw
 
 COLOURS = ("red", "green", "blue")
 KEYS = {f"{colour}-key": colour for colour in COLOURS}
@@ -49,6 +50,7 @@ LEVELS = {  # m x m rooms, of n x n cells, K keys and doors, most nodes in a tra
     "medium": (3, 2, 3, 160, "raster"),
     "paper": (3, 5, 3, 1000, "list"),
 }
+PAINT = {"red": "#d1343f", "green": "#2f9e58", "blue": "#2f6fd0", None: "#4a4a4a"}
 
 
 @cache
@@ -142,12 +144,8 @@ class Maze:
     splits = ("train", "val", "test", "ood")
 
     def __init__(self, level="tiny"):
-        if level not in LEVELS:
-            near = difflib.get_close_matches(level, LEVELS, n=1, cutoff=0)[0]
-            raise ValueError(f"unknown level {level!r}, did you mean {near!r}? "
-                             f"levels: {', '.join(LEVELS)}")
+        m, n, self.K, self.most_nodes, self.prompt = choice(level, LEVELS, "level")
         self.level = level
-        m, n, self.K, self.most_nodes, self.prompt = LEVELS[level]
         self.side = side = m * (n + 1) + 1
         self.most_cells = 10 * side                      # in a plan; it bounds the words of g
         self.words = CELLS + ["none"] + [f"{axis}{i}" for axis in "xy" for i in range(side)]
@@ -182,10 +180,7 @@ class Maze:
         return (raster, rng), " ".join(raster)
 
     def sample(self, split, index):
-        """Ordinary splits: 1 to K-1 doors and no long trace. ood: all K doors, twice the trace.
-
-        The split rule needs the board alone, so boards of other splits are never searched.
-        """
+        """Draw boards of the split until one is fit; boards of other splits are never searched."""
         ood = split == "ood"
         for attempt in count():
             raster, rng = draw(self.make, f"maze/{self.level}/{attempt}", split, index)
@@ -247,9 +242,6 @@ class Maze:
                 and len(words) == 2 * len(search(example.state, random.Random(0))[1]))
 
 
-PAINT = {"red": "#d1343f", "green": "#2f9e58", "blue": "#2f6fd0", None: "#4a4a4a"}
-
-
 def draw_cell(ax, word, x, y):
     """Draw one cell, 36 points wide. The walls are the background."""
     paint = PAINT[(KEYS | DOORS).get(word)]
@@ -269,10 +261,7 @@ def draw_cell(ax, word, x, y):
 
 
 def draw_png(example, path, words=None):
-    """Save a picture of the maze and the plan `words` (default: the answer), up to its first error.
-
-    The route has the colour of the key in the hand; its legs are numbered and lie side by side.
-    """
+    """Save a picture of the maze and the plan `words` (default: the answer), to its first error."""
     from matplotlib.figure import Figure                 # a Figure of its own: no pyplot, no window
     board, words = example.state, example.answer if words is None else words
     side, states = board.side, board.walk(words)
@@ -280,22 +269,21 @@ def draw_png(example, path, words=None):
     ax = figure.add_axes((0, 0, 1, 1), facecolor="#39414f")
     for cell, word in enumerate(board.raster):
         draw_cell(ax, word, cell % side, cell // side)
-    legs = [list(leg) for _, leg in groupby(zip(states, states[1:]), lambda move: move[0][1:])]
-    for number, leg in enumerate(legs):
-        shift, paint = .12 * (number - (len(legs) - 1) / 2), PAINT[leg[0][0][1]]
-        route = [(cell % side + shift, cell // side + shift)
-                 for cell, *_ in [leg[0][0], *(after for _, after in leg)]]
-        ax.plot(*zip(*route), color=paint, lw=2.2)
-        for (x, y), (x2, y2) in zip(route, route[1:]):
-            ax.annotate("", (.25 * x + .75 * x2, .25 * y + .75 * y2), (x, y), arrowprops={
-                "arrowstyle": "-|>", "mutation_scale": 14, "color": paint, "lw": 0})
-        (x, y), (x2, y2) = route[len(leg) // 2:][:2]
-        ax.text(.65 * x + .35 * x2, .65 * y + .35 * y2, number + 1, size=7, ha="center",
-                va="center", bbox={"boxstyle": "circle,pad=.2", "fc": "white", "ec": paint, "lw": 1.4})
+    leg = 0       # the route has the colour of the held key; every key or door starts a new leg
+    for before, after in zip(states, states[1:]):
+        (x, y), (x2, y2) = [(cell % side + .09 * leg - .27, cell // side + .09 * leg - .27)
+                            for cell in (before[0], after[0])]           # legs lie side by side
+        ax.annotate("", (x2, y2), (x, y), arrowprops={
+            "arrowstyle": "-|>", "color": PAINT[before[1]], "lw": 2, "shrinkA": 0, "shrinkB": 0})
+        if before[1:] != after[1:]:                      # took a key or opened a door
+            leg += 1
+            ax.text((x + x2) / 2, (y + y2) / 2, leg, size=7, ha="center", va="center",
+                    bbox={"boxstyle": "circle,pad=.2", "fc": "white", "ec": PAINT[before[1]]})
     wrong = " ".join(words[2 * len(states):][:2])
-    ax.set_title(f"{max(len(states) - 1, 0)} legal moves" + (f", then {wrong}" if wrong else ""))
-    ax.set(xlim=(-.5, side - .5), ylim=(side - .5, -.5), xlabel="x", ylabel="y",
-           xticks=range(side), yticks=range(side))
+    arrived = [cell for cell, *_ in states[-1:]] == [board.goal]
+    ax.set_title(f"{max(len(states) - 1, 0)} legal moves, goal {'' if arrived else 'not '}reached"
+                 + (f"\nillegal: {wrong}" if wrong else ""))
+    ax.set(xlim=(-.5, side - .5), ylim=(side - .5, -.5), xticks=range(side), yticks=range(side))
     figure.savefig(path, dpi=120, bbox_inches="tight")
 
 

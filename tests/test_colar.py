@@ -1,0 +1,184 @@
+"""CoLaR's equations against naive loops, and its latent decoding against decoding without a cache."""
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from baselines import ANSWER, CLOSE, OPEN, QUESTION, THOUGHTS, CoT
+from colar import CoLaR, groups, latent_loss, merge, offsets
+from data.arithmetic import Arithmetic
+from data.common import END, EOS, SPEED, THINK, BadInput, Vocab, collate
+from model import GPT, Config
+
+TASK = Arithmetic()
+VOCAB = Vocab(TASK.words)
+
+
+def make(**changes):
+    torch.manual_seed(0)
+    args = {flag: default for flag, (default, _) in CoLaR.ARGS.items()}
+    args = SimpleNamespace(**{**args, "max_think": 30, "max_answer": 3, **changes})
+    method = CoLaR(GPT(Config(len(VOCAB), layers=2, width=32, heads=2)), VOCAB, args)
+    parent = CoT(GPT(Config(len(VOCAB), layers=2, width=32, heads=2)), VOCAB, args)
+    method.start_from(parent)
+    return method, parent
+
+
+def batch_of(n, first=0):
+    return collate([TASK.sample("train", first + i) for i in range(n)], VOCAB)
+
+
+def naive_rows(batch, c, align):
+    """For each row its sequence as a list of (kind, [token ids]): groups made with Python slices."""
+    for i, e in enumerate(batch.examples):
+        runs = [VOCAB.encode(s) for s in e.steps]
+        if not align:
+            runs = [sum(runs, [])]
+        chunks = [r[j:j + c[i]] for r in runs for j in range(0, len(r), c[i])]
+        yield ([(QUESTION, [t]) for t in VOCAB.encode(e.question) + [SPEED + c[i]]]
+               + [(OPEN, [THINK])] + [(THOUGHTS, g) for g in chunks] + [(CLOSE, [END])]
+               + [(ANSWER, [t]) for t in VOCAB.encode(e.answer) + [EOS]])
+
+
+@pytest.mark.parametrize("align", [True, False])
+@pytest.mark.parametrize("pool", ["sqrt", "mean"])
+def test_layout_and_merge_equal_a_loop(align, pool):
+    method, _ = make(align=align)
+    batch, c = batch_of(7), [1, 2, 3, 4, 5, 3, 2]
+    ids, part, place, slot, size = method.layout(batch, torch.tensor(c)[:, None])
+    z = merge(method.embed(ids, place), slot, size, pool == "mean")
+    for i, row in enumerate(naive_rows(batch, c, align)):
+        assert size[i, :len(row)].tolist() == [len(g) for _, g in row]
+        assert [k for k in part[i].tolist() if k >= 0] == [k for k, g in row for _ in g]
+        for s, (_, group) in enumerate(row):
+            total = sum(method.model.embed.weight[t] for t in group)
+            want = total / (len(group) if pool == "mean" else math.sqrt(len(group)))
+            torch.testing.assert_close(z[i, s], want)
+        assert not size[i, len(row):-1].any()           # no empty group inside or after the row
+
+
+def test_merge_keeps_the_variance_and_the_mean_does_not():
+    e = torch.randn(4, 4000, 8)
+    thinking = torch.ones(4, 4000, dtype=torch.bool)
+    place = torch.arange(4000).expand(4, -1) % 5
+    slot = groups(thinking, place)
+    size = torch.zeros(4, 800, dtype=torch.long).scatter_add(1, slot, torch.ones_like(slot))
+    assert abs(merge(e, slot, size).var() - 1) < 0.05
+    assert abs(merge(e, slot, size, mean=True).var() - 1 / 5) < 0.02
+
+
+def test_offsets_on_a_worked_example():
+    thinking = torch.tensor([[0, 0, 1, 1, 1, 1, 1, 0]]).bool()
+    step = torch.tensor([[0, 0, 0, 0, 0, 1, 1, 0]])
+    assert offsets(step, thinking, True)[0, 2:7].tolist() == [0, 1, 2, 0, 1]
+    assert offsets(step, thinking, False)[0, 2:7].tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("labels", ["all", "none"])
+def test_loss_equals_a_loop(labels):
+    """Both terms, row by row and slot by slot, from the naive sequence."""
+    method, _ = make(head="deterministic", labels=labels)
+    batch, c = batch_of(6, first=50), [1, 2, 3, 4, 5, 2]
+    _, parts = method.loss(batch, torch.tensor(c)[:, None])
+    ce, latent, E = [], [], method.model.embed.weight
+    for row in naive_rows(batch, c, True):
+        z = torch.stack([sum(E[t] for t in g) / math.sqrt(len(g)) for _, g in row])     # (S, C)
+        h = method.model(z[None])[0]
+        mu, _ = method.latent_head(h)
+        for s, (kind, group) in enumerate(row):
+            if kind in (THOUGHTS, CLOSE):
+                latent.append((mu[s - 1] - z[s] / method.std).pow(2).mean())
+            if kind > OPEN and not (kind == THOUGHTS and labels == "none"):
+                logp = method.model.head(h[s - 1]).log_softmax(-1)
+                ce.append(-sum(logp[t] for t in group) / len(group))
+    torch.testing.assert_close(parts["ce"], torch.stack(ce).mean().detach(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(parts["latent"], torch.stack(latent).mean().detach(), atol=1e-5, rtol=1e-5)
+
+
+def test_one_drawn_label_is_the_mean_label_in_expectation():
+    method, _ = make(labels="one")
+    batch, c = batch_of(4), torch.tensor([[2], [3], [4], [5]])
+    torch.manual_seed(1)
+    with torch.no_grad():
+        drawn = torch.stack([method.loss(batch, c)[1]["ce"] for _ in range(400)])
+        method.args.labels = "all"
+        mean = method.loss(batch, c)[1]["ce"]
+    error = drawn.std() / 20
+    assert drawn.std() > 0.01 and abs(drawn.mean() - mean) < 4 * error
+
+
+def test_at_c_1_the_lm_loss_is_that_of_cot():
+    """Same tokens, same labels; the sequence only has the speed token more, so it is put into CoT's question."""
+    method, parent = make()
+    batch = batch_of(5)
+    c = torch.ones(5, 1, dtype=torch.long)
+    with_speed = collate([TASK.sample("train", i) for i in range(5)], VOCAB)
+    with_speed.question = method.prompt(batch, c)
+    torch.testing.assert_close(method.loss(batch, c)[1]["ce"], parent.loss(with_speed)[1]["loss"])
+
+
+def test_latent_losses_equal_torch_distributions():
+    mu, log_sigma, target = torch.randn(3, 50, 8)
+    normal = torch.distributions.Normal(mu, log_sigma.exp())
+    torch.testing.assert_close(latent_loss(mu, log_sigma, target, "nll"), -normal.log_prob(target).mean())
+    # soft-MSE: one draw; its expectation is (mu - t)^2 + sigma^2
+    torch.manual_seed(0)
+    draws = torch.stack([latent_loss(mu, log_sigma, target, "soft-mse") for _ in range(2000)])
+    want = ((mu - target).pow(2) + log_sigma.exp().pow(2)).mean()
+    assert abs(draws.mean() - want) < 4 * draws.std() / 2000 ** 0.5
+    torch.testing.assert_close(latent_loss(mu, None, target, "soft-mse"), F.mse_loss(mu, target))
+
+
+def test_gradients_reach_everything_but_the_embeddings():
+    method, _ = make()
+    method.loss(batch_of(4))[0].backward()
+    for name, p in method.named_parameters():
+        if name == "model.embed.weight":
+            assert p.grad is None
+        else:
+            assert p.grad is not None and p.grad.abs().sum() > 0, name
+
+
+def naive_solve(method, e, c):
+    """Thinks and answers without a cache, one problem at a time."""
+    E = method.model.embed.weight
+    x = E[torch.tensor(VOCAB.encode(e.question) + [SPEED + c, THINK])]
+    n = 0
+    while n < -(-method.args.max_think // c):
+        mu, _ = method.latent_head(method.model(x[None])[0, -1])
+        x, n = torch.cat([x, (mu * method.std)[None]]), n + 1
+        if method.model.head(method.model(x[None])[0, -1]).argmax() == END:
+            break
+    x, answer = torch.cat([x, E[END][None]]), []
+    while len(answer) < method.args.max_answer and EOS not in answer:
+        answer.append(int(method.model.head(method.model(x[None])[0, -1]).argmax()))
+        x = torch.cat([x, E[answer[-1]][None]])
+    return VOCAB.decode(answer[:answer.index(EOS)] if EOS in answer else answer), n
+
+
+def test_solve_equals_a_loop_without_cache():
+    method, _ = make()
+    method.model.head.weight.data[END] += 0.25   # an untrained model that does stop, at different times
+    batch = batch_of(12)
+    with torch.no_grad():
+        for c in (2, 5):
+            want = [naive_solve(method, e, c) for e in batch.examples]
+            assert len({n for _, n in want}) > 1
+            assert [(s.answer, s.n_think) for s in method.solve(batch, c=c)] == want
+
+
+def test_temperature_needs_sigma_and_follows_the_generator():
+    method, _ = make()
+    batch = batch_of(3)
+
+    def draw(seed):
+        return [s.thoughts for s in method.solve(batch, c=2, temperature=1.0,
+                                                 generator=torch.Generator().manual_seed(seed))]
+    assert draw(1) == draw(1) != draw(2)
+
+
+def test_c_beyond_training_is_refused():
+    with pytest.raises(BadInput, match="c = 6"):
+        make()[0].solve(batch_of(1), c=6)
