@@ -77,11 +77,12 @@ class CoLaR(nn.Module):
     """Learns to think in merged embeddings at any factor c <= c_max, starting from a CoT model."""
     ARGS = {
         "c_max": (5, "largest compression factor; training draws c from 1..c_max"),
-        "c_per": ("example", "draw c per 'example' or per 'batch' (the paper)"),
-        "pool": ("sqrt", "merge by sum / 'sqrt' n, or the 'mean' (the paper's ablation MP)"),
-        "head": ("gaussian", "'gaussian' or 'deterministic' latent head (ablation DL)"),
-        "latent_loss": ("soft-mse", "'soft-mse' or 'nll' (ablation NLL)"),
-        "labels": ("all", "LM target of a group: 'all' its tokens, 'one' drawn (paper), 'none' (OC)"),
+        "c_per": (("example", "batch"), "draw c for each example, or once per batch (paper)"),
+        "pool": (("sqrt", "mean"), "divide a group's sum by sqrt n, or by n (the paper's ablation MP)"),
+        "head": (("gaussian", "deterministic"), "the latent head (deterministic: ablation DL)"),
+        "latent_loss": (("soft-mse", "nll"), "the latent loss (nll: ablation NLL)"),
+        "labels": (("all", "one", "none"), "LM target of a group: the mean over all its tokens, one "
+                   "drawn token (paper), none (ablation OC)"),
         "align": (True, "cut groups at step boundaries; off: through the whole chain (the paper)"),
         "bind": (0, "roll a token's embedding by this times its place in the group before merging"),
         "noise": (0.0, "noise on the input latents while training: largest std, in units of s"),

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from data.common import BadInput, collate
+from data.common import BadInput, choice, collate, read_problems
 
 BATCH = 100     # problems solved at once
 
@@ -125,3 +125,59 @@ def write_results(out, rows, config, seconds):
               "git": git.stdout.strip(), "torch": torch.__version__}
     (out / "results.json").write_text(json.dumps(record, indent=1))
     plot(rows, out / "curves.png")
+
+
+def parse(argv, parser_class):
+    parser = parser_class(prog="eval.py", description=__doc__, allow_abbrev=False,
+                          formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
+    parser.add_argument("--split", default="test", help="test, val, or one of the task's own [test]")
+    parser.add_argument("--n", type=int, default=500, help="problems [500]")
+    parser.add_argument("--data", default="", help="a JSON file of problems instead of a split")
+    parser.add_argument("--c", default="", help="compression factors, as 1,2,4 [all that were trained]")
+    parser.add_argument("--show", type=int, default=0, help="print so many worked problems")
+    parser.add_argument("--json", default="", help="write the rows to this file")
+    parser.add_argument("--plot", default="", help="write the figure to this file")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or mps [cpu]")
+    return parser.parse_args(argv)
+
+
+def problems(task, args):
+    """The examples to evaluate on: of a split, or all of a file."""
+    if args.data:
+        return read_problems(task, args.data)
+    choice(args.split, dict.fromkeys(task.splits), "split")
+    return [task.sample(args.split, i) for i in range(args.n)]
+
+
+def settings(method, args):
+    """The knobs to try: --c for the methods that have a factor, else all of SWEEP."""
+    if args.c and "c" in method.SWEEP[0]:
+        return [{"c": int(c)} for c in args.c.split(",")]
+    return method.SWEEP
+
+
+def main(argv=None):
+    from train import Parser, load_run  # here, since train.py needs this file
+    args = parse(sys.argv[1:] if argv is None else argv, Parser)
+    rows = []
+    try:
+        for run in args.runs:
+            task, method, _ = load_run(run, args.device)
+            examples = problems(task, args)
+            found = sweep(Path(run).name, method, task, examples, settings(method, args))
+            rows += found
+            if args.show:
+                print(show(method, task, examples[:args.show], **found[-1]["knobs"]))
+    except BadInput as error:
+        print(f"eval.py: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(table(rows))
+    if args.json:
+        Path(args.json).write_text(json.dumps(rows, indent=1))
+    if args.plot:
+        plot(rows, args.plot)
+
+
+if __name__ == "__main__":
+    main()

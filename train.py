@@ -33,17 +33,18 @@ import eval as evaluation
 import model
 from data.arithmetic import Arithmetic
 from data.common import BadInput, FileTask, Vocab, batches, choice
+from data.maze import Maze
 
 METHODS = {"cot": baselines.CoT, "nocot": baselines.NoCoT, "pause": baselines.Pause,
            "colar": colar.CoLaR}
-TASKS = {"arithmetic": Arithmetic}
+TASKS = {"arithmetic": Arithmetic, "maze": Maze}
 BACKBONES = {"gpt": model.GPT}
 SIZES = {   # one dial; any flag given by hand wins
     "nano": dict(layers=1, width=32, heads=2, batch=8, steps=30, test_n=32),    # seconds: is it wired up?
     "tiny": dict(layers=3, width=64, heads=2, batch=32, steps=3000, test_n=500),    # minutes on two cores
     "small": dict(layers=6, width=384, heads=6, batch=128, steps=20000, test_n=1000),   # one GPU
 }
-FLAGS = {   # name: (default, help); a default of None means that --size decides
+FLAGS = {   # name: (default, help); default None: --size decides; a tuple: the choices, default first
     "steps": (None, "optimizer steps of each stage"),
     "layers": (None, "blocks of the backbone"),
     "width": (None, "width C of the backbone"),
@@ -52,7 +53,7 @@ FLAGS = {   # name: (default, help); a default of None means that --size decides
     "qk_norm": (False, "RMSNorm on queries and keys"),
     "batch": (None, "problems per batch"),
     "accum": (1, "batches per optimizer step"),
-    "optimizer": ("adamw", "'adamw' or 'muon' (matrices only, the rest by AdamW)"),
+    "optimizer": (("adamw", "muon"), "muon: for the hidden matrices, AdamW for the rest"),
     "lr": (3e-3, "peak learning rate"),
     "weight_decay": (0.01, "on matrices other than embeddings"),
     "warmup": (100, "steps of linear warm-up"),
@@ -60,8 +61,8 @@ FLAGS = {   # name: (default, help); a default of None means that --size decides
     "clip": (1.0, "largest gradient norm"),
     "test_n": (None, "test problems for the final table"),
     "seed": (0, "of weights and data"),
-    "device": ("auto", "'cuda', 'mps', 'cpu' or 'auto'"),
-    "dtype": ("auto", "'float32', 'bfloat16', 'float16' or 'auto'"),
+    "device": (("auto", "cuda", "mps", "cpu"), "auto: the first of these that is there"),
+    "dtype": (("auto", "float32", "bfloat16", "float16"), "of matrix products; weights are float32"),
     "compile": (False, "torch.compile the backbone for training"),
     "threads": (0, "CPU threads; 0 = all cores"),
     "data": ("", "train on a JSON file of {question, steps, answer} instead of generated problems"),
@@ -88,10 +89,13 @@ class Parser(argparse.ArgumentParser):
         for name, (default, text) in flags.items():
             flag = "--" + name.replace("_", "-")
             if isinstance(default, bool):
-                self.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=text)
+                kind = {"action": argparse.BooleanOptionalAction}
+            elif isinstance(default, tuple):
+                kind, default = {"choices": default}, default[0]
             else:
-                kind = int if default is None else type(default)
-                self.add_argument(flag, type=kind, default=default, help=f"{text} [{default}]".replace(" [None]", ""))
+                kind = {"type": int if default is None else type(default)}
+            shown = "by --size" if default is None else default
+            self.add_argument(flag, default=default, help=f"{text} [{shown}]", **kind)
 
 
 def parse(argv):
@@ -115,6 +119,11 @@ def parse(argv):
         config[name] = value if config[name] is None else config[name]
     default = f"runs/{first.method}-{first.task}-{first.size}-s{config['seed']}"
     config["out"] = config["out"] or default
+    for name in ("steps", "layers", "width", "heads", "batch", "accum", "test_n", "lr", "clip"):
+        if not config[name] > 0:
+            raise BadInput(f"--{name.replace('_', '-')} {config[name]}: must be above 0")
+    if config["width"] % (2 * config["heads"]):
+        raise BadInput(f"--width {config['width']} is no multiple of 2 x --heads {config['heads']}")
     return config
 
 
@@ -339,39 +348,65 @@ def train(task, method, config, device, dtype, out, state=None):
 
 # ---- stages --------------------------------------------------------------------------------------
 
-def open_run(out, config, resume):
-    """Makes the run folder, or finds the checkpoint in it to continue from."""
-    if (out / "ckpt.pt").exists() or (out / "config.json").exists():
-        if not resume:
-            raise BadInput(f"{out} exists: add --resume to continue it, or --out DIR for a new run")
-        return load(out) if (out / "ckpt.pt").exists() else None
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "config.json").write_text(json.dumps(config, indent=1))
-    except OSError as error:
-        raise BadInput(f"--out {out}: {error.strerror}") from None
+SHAPE = ("task", "backbone", "layers", "width", "heads", "conv", "qk_norm")  # what stages must share
+FREE = ("out", "init", "command", "device", "threads", "max_think", "max_answer")  # may change on resume
+
+
+def must_match(config, other, names, message):
+    for name in names:
+        if config.get(name) != other.get(name):
+            raise BadInput(message + f" {name.replace('_', '-')} {other.get(name)}, not {config.get(name)}")
+
+
+def open_run(config, resume):
+    """Makes the run folder, or returns the checkpoint in it to continue from (None: not there yet)."""
+    out = Path(config["out"])
+    if not (out / "config.json").exists():
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            (out / "config.json").write_text(json.dumps(config, indent=1))
+        except OSError as error:
+            raise BadInput(f"--out {out}: {error.strerror}") from None
+        return None
+    if not resume:
+        raise BadInput(f"{out} exists: add --resume to continue it, or --out DIR for a new run")
+    state = load(out) if (out / "ckpt.pt").exists() else None
+    if state:
+        must_match(config, state["config"], [k for k in config if k not in FREE],
+                   f"{out}: repeat the flags it was started with; it has")
+    return state
+
+
+def load_parent(config, device):
+    """The trained method that this one starts from: the run folder --init."""
+    _, parent, state = load_run(config["init"], device)
+    wanted = {**config, "method": METHODS[config["method"]].PARENT}
+    must_match(wanted, state["config"], ("method", *SHAPE, *TASKS[config["task"]].ARGS),
+               f"--init {config['init']}: it has")
+    return parent
 
 
 def run_stage(config, resume):
     """Trains one stage, the stage it starts from first, and tests it. Returns the rows of both."""
     out, cls, rows = Path(config["out"]), METHODS[config["method"]], []
-    state = open_run(out, config, resume)
-    if cls.PARENT and not config["init"]:
-        config["init"] = str(out / cls.PARENT)
-        shared = {k: v for k, v in config.items() if k not in cls.ARGS}
-        rows = run_stage({**shared, "method": cls.PARENT, "out": config["init"], "init": None}, resume)
-    if state and (out / "results.json").exists():
-        print(f"{out}: finished")
-        return json.loads((out / "results.json").read_text())["rows"]
-    if state:
-        config = state["config"]
     device, dtype = setup(config)
     torch.manual_seed(config["seed"])
     config |= limits(make_task(config))
     task, method = build(config)
+    parent = load_parent(config, device) if config["init"] else None    # before anything is written
+    state = open_run(config, resume)
+    if cls.PARENT and not parent:
+        config["init"] = str(out / cls.PARENT)
+        shared = {k: v for k, v in config.items() if k not in cls.ARGS}
+        rows = run_stage({**shared, "method": cls.PARENT, "out": config["init"], "init": None}, resume)
+        parent = load_parent(config, device)
+    if state and (out / "results.json").exists():
+        print(f"{out} is finished")
+        return json.loads((out / "results.json").read_text())["rows"]
+    torch.manual_seed(config["seed"])
     method.to(device)
-    if cls.PARENT and not state:
-        method.start_from(load_run(config["init"], device)[1])
+    if parent:
+        method.start_from(parent)
     print(f"{config['method']}: {sum(p.numel() for p in method.parameters()):,} parameters", flush=True)
     began = time.time()
     train(task, method, config, device, dtype, out, state)

@@ -1,14 +1,13 @@
 """ProntoQA: is it true that somebody is, say, not blue? A chain of rules tells.
 
-Saparov & He 2022, arXiv 2210.01240; the 5-hop set of Coconut (2412.06769) and Token Assorted
-(2502.03275). By hand, with 2 hops:
+Saparov & He 2022, arXiv 2210.01240; 5 hops in Coconut (2412.06769) and Token Assorted (2502.03275).
+By hand, with 2:
 
     Tumpuses are blue. Each wumpus is a yumpus. Every rompus is sweet. Wumpuses are rompuses.
     Lempuses are gorpuses. Every yumpus is not blue. Each dumpus is hot. Wumpuses are small.
     Yumpuses are dumpuses. Every yumpus is a zumpus. Each lempus is kind. Max is a lempus.
-    Max is a wumpus. True or false: Max is blue.
-    -> Max is a wumpus. Each wumpus is a yumpus. | Max is a yumpus. Every yumpus is not blue. |
-       Max is not blue. -> False
+    Max is a wumpus. True or false: Max is blue. -> Max is a wumpus. Each wumpus is a yumpus.
+    | Max is a yumpus. Every yumpus is not blue. | Max is not blue. -> False
 
 The compact code has three words per sentence, and a step is the rule that is used:
 tumpus is blue wumpus is yumpus ... ? Max is blue -> wumpus is yumpus, yumpus not blue -> False
@@ -20,23 +19,21 @@ nowhere else, has the same with the opposite sign. Random order, but the two fac
 
 Differs from the paper:
 1. Copied from 2,000 outputs of the official program; the shares of "not" are from its source, which
-   negates 1/3, but stops more often at a negated property: hence .47, and .28 on the way there.
-2. Endless fresh problems, not 9,000 / 200 / 800 (`parse` reads those); the compact code; 2-3 hops at
-   "tiny"; split "ood" with more hops (17 concepts are enough for 6); test-2 is test with 2 hops.
+   negates 1/3 but stops more often at a negated property: hence .47, and .28 on the way there.
+2. Endless fresh problems, not 9,000 / 200 / 800 (`parse` reads those); the compact code; 2-3 hops
+   at "tiny"; split "ood" with more hops (17 concepts do for 6); test-2 is test with 2 hops.
 3. `debiased` replaces the pair and the lone concept by a mirror image: a second chain, for another
-   name, to the opposite property; both chains draw leaves from one pool. Asking about the other name
-   is then as likely, so a rule that does not read the name is right half of the time.
+   name, to the opposite property; both chains draw leaves from one pool. Asking about the other
+   name is then as likely, so a rule that does not read the name is right half of the time.
 
-Shares, and how often a shortcut is right; 10,000 problems each (python -m data.prontoqa --level full
---n 10000 ...), released: the 2,000.         released   full  debiased   tiny  debiased
-    words in English (in compact code)        131.5  131 (79) 196 (118) 83 (49) 110 (65)
-    the rule that decides has a "not"           .46     .47      .50     .47      .50
-    the answer is True                          .49     .50      .50     .49      .51
-    first of the two rules with the adjective   .49     .49      .50     .49      .49
-    False if the question has a "not"           .54     .53      .50     .53      .50
-    of the two, that whose subject is met      1.00    1.00      .50    1.00      .50
-    in another sentence: zero hops
-So standard ProntoQA is a test of the plumbing, not of reasoning.
+How often a shortcut is right, in 10,000 problems (python -m data.prontoqa --level full ...); released:
+in 2,000. The last one always is, without any hop: the standard problems cannot show reasoning.
+                                              released  full      debiased  tiny     debiased
+    words in English (in compact code)         131.5    131 (79)  196 (118) 83 (49)  110 (65)
+    the rule that decides has a "not"           .46      .47       .50       .47      .50
+    False if the question has a "not"           .54      .53       .50       .53      .50
+    of two rules about the property, the one
+    whose subject has another sentence         1.00     1.00       .50      1.00      .50
 """
 import argparse
 import random
@@ -53,12 +50,13 @@ FAMILIES = [family.split() for family in """blue red brown orange, small large, 
     floral fruity earthy, hot cold temperate, kind mean angry amenable aggressive, melodic muffled
     discordant loud, slow moderate fast, windy sunny overcast rainy snowy""".split(",")]
 ADJECTIVES = sum(FAMILIES, [])
+ENGLISH = "are a an Each Every . or false :".split() + [c + "es" for c in CONCEPTS]
+ENGLISH += [plural.capitalize() for plural in ENGLISH[-17:]]
 LEVELS = {"tiny": ((2, 3), (4, 5), False), "full": ((5,), (6,), False), "text": ((5,), (6,), True)}
 STYLES = ("plural", "plural", "Each", "Every")      # of rules, equally likely; a fact has style ""
 OPPOSITE = {"is": "not", "not": "is"}
 
-Statement = namedtuple("Statement", "style subject link predicate")     # link: "is" or "not"
-Problem = namedtuple("Problem", "told query proof")     # all statements, the asked one, rules used
+Statement = namedtuple("Statement", "style subject link predicate")     # link is "is" or "not"
 
 
 def arrows(nodes):
@@ -66,7 +64,6 @@ def arrows(nodes):
 
 
 def has(rng, subject, family, negated):
-    """`subject` has a property of the family, or with this probability does not have it."""
     return subject, "not" if rng.random() < negated else "is", rng.choice(family)
 
 
@@ -90,9 +87,9 @@ def mirrored(rng, h):
     last = has(rng, chains[0][-1], families[0], .5)
     rules = [last, (chains[1][-1], OPPOSITE[last[1]], last[2])]
     rules += [has(rng, c, family, .33) for c, family in zip(leaves, families[h:])]
-    for chain in chains:
-        rules += arrows(chain) + [(c, "is", rng.choice(leaves)) for c in chain[:-1]]
-        rules += [(chain[-1], "is", leaf) for leaf in rng.sample(leaves, 2)]
+    for chain in chains:    # the last of a chain has two leaves; with 6 hops leaves are short
+        children = zip(rng.sample(leaves, len(leaves)), chain[-1:] + chain[::-1])
+        rules += arrows(chain) + [(child, "is", leaf) for leaf, child in children]
         rules += [has(rng, c, family, .28) for c, family in zip(chain, families[1:h])]
     facts = [(name, "is", chain[0]) for name, chain in zip(rng.sample(NAMES, 2), chains)]
     return rules, facts, arrows(chains[0]) + [last]
@@ -131,18 +128,17 @@ class ProntoQA:
         self.hops |= {f"test-{h}": (h,) for h in hops + ood_hops}
         self.splits, self.debiased = tuple(self.hops), debiased
         self.words = NAMES + CONCEPTS + ADJECTIVES + "is not True False".split()
-        if self.english:
-            self.words += [c + "es" for c in CONCEPTS] + [c.capitalize() + "es" for c in CONCEPTS]
-        self.words += "are a an Each Every . or false :".split() if self.english else ["?"]
+        self.words += ENGLISH if self.english else ["?"]
 
     def problem(self, rng, split):
-        build = mirrored if self.debiased else standard
-        rules, facts, proof = build(rng, rng.choice(self.hops[split]))
+        """(told, query, proof): all statements, the one to judge, the rules that lead to it."""
+        hops = rng.choice(self.hops[split])
+        rules, facts, proof = mirrored(rng, hops) if self.debiased else standard(rng, hops)
         styled = {rule: Statement(rng.choice(STYLES), *rule) for rule in rules}
         told = rng.sample(list(styled.values()), len(rules))
         told += [Statement("", *fact) for fact in rng.sample(facts, 2)]
         query = Statement("", facts[0][0], rng.choice(["is", "not"]), proof[-1][2])
-        return Problem(told, query, [styled[rule] for rule in proof])
+        return told, query, [styled[rule] for rule in proof]
 
     def write(self, problem):
         """The problem in the words of this level."""
@@ -170,33 +166,30 @@ class ProntoQA:
     def parse(self, record):
         try:
             body, _, query = record["question"].partition("True or false:")
-            chain, answer = " ".join(record["steps"]), [record["answer"]]
+            steps, answer = " ".join(record["steps"]), record["answer"]
             told, query = [read(text) for text in body.split(".")[:-1]], read(query.rstrip(". "))
-            proof = [read(text) for text in chain.split(".")[1:-2:2]]
-            problem = Problem(told, query, proof)
-            start, text = Statement("", query[1], "is", proof[0][1]), ProntoQA("text").write(problem)
+            proof = [read(text) for text in steps.split(".")[1:-2:2]]
+            chain = [Statement("", query.subject, "is", proof[0].subject)] + proof
         except (KeyError, TypeError, AttributeError, IndexError):
             raise ValueError("a ProntoQA record has question, steps (a list) and answer") from None
-        if (not {start, *proof} <= set(told) or sum(text.steps, []) != chain.replace(".", " .").split()
-                or [r.predicate for r in proof] != [r.subject for r in proof[1:]] + [query.predicate]
-                or answer != text.answer):
-            raise ValueError(f"the steps do not lead to the answer: {answer[0]!r}")
-        return self.write(problem)
+        text = ProntoQA("text").write((told, query, proof))     # do the steps say this proof?
+        if (not set(chain) <= set(told) or steps.replace(".", " .").split() != sum(text.steps, [])
+                or any(a.predicate != b.subject for a, b in zip(chain, proof))
+                or proof[-1].predicate != query.predicate or [answer] != text.answer):
+            raise ValueError(f"the steps do not lead to the answer: {answer!r}")
+        return self.write((told, query, proof))
 
 
 def survey(problem):
-    """The numbers of one problem; shortcuts: 1 if the answer is right, 1/2 if it tells nothing."""
+    """The numbers of one problem; of a shortcut 1 if it is right, 1/2 if it tells nothing."""
     told, query, proof = problem
-    truth = query.link == proof[-1].link
     rules = [s for s in told if s.predicate == query.predicate]
     known = [rule for rule in rules if sum(rule.subject in s for s in told) > 1]
     return {
-        "words, English": len(ProntoQA("text").write(problem).question),
-        "deciding rule has not": proof[-1].link == "not",
-        "True": truth,
-        "first of the two rules": rules[0].link == proof[-1].link,
-        "False if the question has not": (query.link == "is") == truth,
-        "rule whose subject is met elsewhere":
+        "words in English": len(ProntoQA("text").write(problem).question),
+        "the rule that decides has a not": proof[-1].link == "not",
+        "False if the question has a not": proof[-1].link == "is",
+        "the rule whose subject occurs again":
             sum(rule.link == proof[-1].link for rule in known) / len(known)}
 
 
@@ -204,12 +197,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Print a problem and what problems are like.")
     parser.add_argument("--level", default="tiny", choices=LEVELS)
     parser.add_argument("--debiased", action="store_true")
-    parser.add_argument("--n", type=int, default=2000, help="problems to average over")
     args = parser.parse_args()
     task, rng, total = ProntoQA(args.level, args.debiased), random.Random(0), Counter()
     example = task.sample("train", 0)
     print(*example.question, "->", *sum(example.steps, []), "->", *example.answer)
-    for _ in range(args.n):
+    for _ in range(10000):
         total.update(survey(task.problem(rng, "train")))
     for key, value in total.items():
-        print(f"{key:40} {value / args.n:.3f}")
+        print(f"{key:40} {value / 10000:.3f}")

@@ -1,0 +1,93 @@
+"""The arithmetic task: its chains compute, its splits are disjoint, its statistics are GSM8K's."""
+import pytest
+
+from data.arithmetic import OOD_STEPS, SHARES, STEPS, Arithmetic, statistics
+from data.common import BadInput
+
+LEVELS = ["tiny", "full"]
+
+
+def number(words):
+    return int("".join(words))
+
+
+def value(words):
+    """Of 'a op b [op2 b2]', left to right, with numbers of one or more digit words."""
+    text, total, op = [], None, None
+    for w in words + ["end"]:
+        if w.isdigit():
+            text.append(w)
+            continue
+        b = number(text)
+        total = b if op is None else {"+": total + b, "-": total - b, "*": total * b, "/": total / b}[op]
+        text, op = [], w
+    return total
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_chain_follows_from_the_question(level):
+    """Each statement is solved on its own here and compared with the step about it."""
+    task = Arithmetic(level)
+    for i in range(300):
+        e = task.sample("train", i)
+        lines, asked = " ".join(e.question).rsplit(" . ", 1)
+        lines = [line.split() for line in lines.split(" . ")]
+        known = {lines[0][0]: number(lines[0][2:])}
+        for line, step in zip(lines[1:], e.steps, strict=True):
+            y, line, more = line[0], line[2:], 0
+            if "and" in line:
+                cut = line.index("and")
+                more = number(line[cut + 1:-1]) * (1 if line[-1] == "more" else -1)
+                line = line[:cut]
+            a = known[line[-1]]
+            if "of" in line:
+                result = a / {w: n for n, w in SHARES.items()}[line[0]]
+            else:
+                b = number([w for w in line if w.isdigit()])
+                result = a + b if "more" in line else a - b if "fewer" in line else a * b
+            known[y] = int(result + more)
+            assert step[0] == y and known[y] == result + more and 0 < known[y] <= task.top
+            assert value(step[2:step.index("=")]) == known[y] == number(step[step.index("=") + 1:-1])
+        assert asked == f"how many has {y} ?" and number(e.answer) == known[y]
+        assert task.check(e, e.answer) and not task.check(e, e.answer + ["1"])
+        assert set(e.question + sum(e.steps, []) + e.answer) <= set(task.words)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_statistics_are_those_of_gsm8k(level):
+    s = statistics(Arithmetic(level), 3000)
+    for got, want in zip(s["steps"], STEPS.values()):
+        assert abs(got - want) < 2.5
+    assert abs(s["earlier result"] - 32) < 4 and abs(s["number word"] - 9) < 3
+    assert abs(s["two"] - (11 if level == "full" else 0)) < 2
+    # products are rarer among small whole numbers; the other three are near GSM8K's 29 17 16
+    assert s["operators"][0] > 20 and s["operators"][1] < 40
+    assert abs(s["operators"][2] - 17) < 8 and abs(s["operators"][3] - 16) < 5
+
+
+def chain(e):
+    return " ".join(w for s in e.steps for w in s[2:-1])
+
+
+def test_splits_share_no_chain_and_sample_is_pure():
+    task = Arithmetic()
+    chains = {split: {chain(task.sample(split, i)) for i in range(400)} for split in task.splits}
+    for a in task.splits:
+        for b in task.splits:
+            assert a == b or not chains[a] & chains[b]
+    assert Arithmetic().sample("val", 7) == task.sample("val", 7) != task.sample("val", 8)
+
+
+def test_ood_has_longer_chains():
+    lengths = {Arithmetic().sample("ood", i).difficulty for i in range(50)}
+    assert lengths == set(OOD_STEPS) and min(OOD_STEPS) > max(STEPS)
+
+
+def test_parse_round_trip_and_unknown_level():
+    task = Arithmetic()
+    e = task.sample("test", 3)
+    record = {"question": " ".join(e.question), "steps": [" ".join(s) for s in e.steps],
+              "answer": " ".join(e.answer)}
+    assert task.parse(record) == e
+    with pytest.raises(BadInput, match="nearest: tiny"):
+        Arithmetic("tinny")
