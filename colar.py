@@ -19,7 +19,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from baselines import ANSWER, CLOSE, OPEN, THOUGHTS, CoT, Solved, column, next_token_loss, until
-from data.common import END, EOS, SPEED, THINK, BadInput, pack
+from data.common import END, EOS, MAX_SPEED, SPEED, THINK, BadInput, pack
 from model import Cache, generate, last, sample_token
 
 
@@ -91,6 +91,8 @@ class CoLaR(nn.Module):
 
     def __init__(self, backbone, vocab, args):
         super().__init__()
+        if not 1 <= args.c_max <= MAX_SPEED:
+            raise BadInput(f"c_max = {args.c_max}: there are speed tokens for 1..{MAX_SPEED}")
         self.model, self.vocab, self.args = backbone, vocab, args
         backbone.embed.weight.requires_grad_(False)     # the scale of every latent stays what it was
         width = backbone.cfg.width

@@ -4,6 +4,7 @@
     python eval.py RUN RUN --c 1,2,4 --n 2000                      # chosen compression factors
     python eval.py RUN --data problems.json --show 3               # a file of {question, steps, answer}
     python eval.py RUN --json out.json --plot out.png
+    python eval.py --summary results/default/*.json                # seeds side by side, as Markdown
 
 accuracy   share of problems whose greedy answer `Task.check` accepts, with a 95% Wilson interval
 steps      mean number of sequential model calls spent thinking (the papers' #L)
@@ -117,6 +118,36 @@ def show(method, task, examples, **knobs):
     return "\n".join(lines)
 
 
+# 97.5% points of Student's t for 1, 2, ... degrees of freedom: a 95% interval over few seeds
+STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+def over_seeds(values):
+    """Mean and half-width of its 95% interval over seeds (nan for a single one)."""
+    n, mean = len(values), sum(values) / len(values)
+    if n == 1:
+        return mean, math.nan
+    sd = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1))
+    return mean, STUDENT[n - 2] * sd / math.sqrt(n)
+
+
+def summary(paths):
+    """results.json files of several seeds -> a Markdown table, one line per method and setting."""
+    found = {}      # (method, setting): one row per seed
+    for path in paths:
+        for row in json.loads(Path(path).read_text())["rows"]:
+            name = " ".join([row["method"], *(f"{k}={v}" for k, v in row["knobs"].items())])
+            found.setdefault(name, []).append(row)
+    lines = ["| method | accuracy, % (95% over seeds) | thinking steps | ms/problem | seeds x problems |",
+             "|---|---|---|---|---|"]
+    for name, rows in found.items():
+        mean, half = over_seeds([100 * r["accuracy"] for r in rows])
+        steps, ms = (sum(r[k] for r in rows) / len(rows) for k in ("steps", "ms"))
+        lines.append(f"| {name} | {mean:.1f} ± {half:.1f} | {steps:.1f} | {ms:.2f} "
+                     f"| {len(rows)} x {rows[0]['n']} |")
+    return "\n".join(lines)
+
+
 def write_results(out, rows, config, seconds):
     """results.json and curves.png of a run folder, with all that is needed to repeat them."""
     git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True,
@@ -130,7 +161,8 @@ def write_results(out, rows, config, seconds):
 def parse(argv, parser_class):
     parser = parser_class(prog="eval.py", description=__doc__, allow_abbrev=False,
                           formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or results files")
+    parser.add_argument("--summary", action="store_true", help="table over the seeds of results files")
     parser.add_argument("--split", default="test", help="test, val, or one of the task's own [test]")
     parser.add_argument("--n", type=int, default=500, help="problems [500]")
     parser.add_argument("--data", default="", help="a JSON file of problems instead of a split")
@@ -160,6 +192,8 @@ def settings(method, args):
 def main(argv=None):
     from train import Parser, load_run  # here, since train.py needs this file
     args = parse(sys.argv[1:] if argv is None else argv, Parser)
+    if args.summary:
+        return print(summary(args.runs))
     rows = []
     try:
         for run in args.runs:

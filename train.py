@@ -24,6 +24,10 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+# Idle OpenMP threads spin for a millisecond before they sleep; if any other program wants a core, steps
+# then take 10 to 40 times as long. A short spin costs nothing when the cores are free.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
 import torch
 from tqdm import tqdm
 
@@ -34,18 +38,23 @@ import model
 from data.arithmetic import Arithmetic
 from data.common import BadInput, FileTask, Vocab, batches, choice
 from data.maze import Maze
+from data.prontoqa import ProntoQA
+from data.prosqa import ProsQA
 
 METHODS = {"cot": baselines.CoT, "nocot": baselines.NoCoT, "pause": baselines.Pause,
            "colar": colar.CoLaR}
-TASKS = {"arithmetic": Arithmetic, "maze": Maze}
+TASKS = {"arithmetic": Arithmetic, "maze": Maze, "prosqa": ProsQA, "prontoqa": ProntoQA}
 BACKBONES = {"gpt": model.GPT}
 SIZES = {   # one dial; any flag given by hand wins
-    "nano": dict(layers=1, width=32, heads=2, batch=8, steps=30, test_n=32),    # seconds: is it wired up?
-    "tiny": dict(layers=3, width=64, heads=2, batch=32, steps=3000, test_n=500),    # minutes on two cores
-    "small": dict(layers=6, width=384, heads=6, batch=128, steps=20000, test_n=1000),   # one GPU
+    "nano": dict(layers=1, width=32, heads=2, batch=8, steps=30, first_steps=30, val_n=8, test_n=32),    # seconds: is it wired up?
+    "tiny": dict(layers=3, width=64, heads=2, batch=32, steps=4000,
+                 first_steps=2000, val_n=100, test_n=500),    # minutes on two cores
+    "small": dict(layers=6, width=384, heads=6, batch=128, steps=20000,
+                  first_steps=10000, val_n=200, test_n=1000),   # one GPU
 }
 FLAGS = {   # name: (default, help); default None: --size decides; a tuple: the choices, default first
-    "steps": (None, "optimizer steps of each stage"),
+    "steps": (None, "optimizer steps"),
+    "first_steps": (None, "optimizer steps of the stage that the method starts from, if it has one"),
     "layers": (None, "blocks of the backbone"),
     "width": (None, "width C of the backbone"),
     "heads": (None, "attention heads"),
@@ -59,6 +68,7 @@ FLAGS = {   # name: (default, help); default None: --size decides; a tuple: the 
     "warmup": (100, "steps of linear warm-up"),
     "decay": (0.5, "last share of the steps, in which the learning rate falls linearly to 0"),
     "clip": (1.0, "largest gradient norm"),
+    "val_n": (None, "validation problems, solved at every checkpoint"),
     "test_n": (None, "test problems for the final table"),
     "seed": (0, "of weights and data"),
     "device": (("auto", "cuda", "mps", "cpu"), "auto: the first of these that is there"),
@@ -70,7 +80,6 @@ FLAGS = {   # name: (default, help); default None: --size decides; a tuple: the 
 FORMAT = "nanolatent 1"     # written into every checkpoint
 LOG_EVERY = 50      # steps between lines of log.jsonl
 CHECKPOINTS = 5     # times in a run that a checkpoint is saved and validation accuracy measured
-VAL_N = 100         # validation problems for that
 
 
 # ---- command line --------------------------------------------------------------------------------
@@ -119,7 +128,7 @@ def parse(argv):
         config[name] = value if config[name] is None else config[name]
     default = f"runs/{first.method}-{first.task}-{first.size}-s{config['seed']}"
     config["out"] = config["out"] or default
-    for name in ("steps", "layers", "width", "heads", "batch", "accum", "test_n", "lr", "clip"):
+    for name in ("steps", "first_steps", "layers", "width", "heads", "batch", "accum", "val_n", "test_n", "lr", "clip"):
         if not config[name] > 0:
             raise BadInput(f"--{name.replace('_', '-')} {config[name]}: must be above 0")
     if config["width"] % (2 * config["heads"]):
@@ -315,7 +324,7 @@ def train(task, method, config, device, dtype, out, state=None):
         training.restore(state)
     start, total, began = training.step, config["steps"], time.time()
     data = batches(task, method.vocab, config["batch"], config["seed"], start * config["accum"])
-    val = [task.sample("val", i) for i in range(VAL_N)]
+    val = [task.sample("val", i) for i in range(config["val_n"])]
     bar = tqdm(total=total, initial=start, desc=f"train {config['method']}", unit="step",
                mininterval=1 if sys.stderr.isatty() else 10, dynamic_ncols=True)
     with Interrupt() as interrupt, bar, open(out / "log.jsonl", "a") as log, \
@@ -398,7 +407,8 @@ def run_stage(config, resume):
     if cls.PARENT and not parent:
         config["init"] = str(out / cls.PARENT)
         shared = {k: v for k, v in config.items() if k not in cls.ARGS}
-        rows = run_stage({**shared, "method": cls.PARENT, "out": config["init"], "init": None}, resume)
+        rows = run_stage({**shared, "method": cls.PARENT, "out": config["init"], "init": None,
+                          "steps": config["first_steps"]}, resume)
         parent = load_parent(config, device)
     if state and (out / "results.json").exists():
         print(f"{out} is finished")

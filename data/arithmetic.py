@@ -3,7 +3,7 @@
 A worked example (level "tiny"), 2 steps:
 
     question  Ann has 8 . Ben has 3 more than Ann . Cid has 4 fewer than Ben . how many has Cid ?
-    steps     Ben << 8 + 3 = 11 >>   Cid << 11 - 4 = 7 >>
+    steps     Ben has << 8 + 3 = 11 >> .   Cid has << 11 - 4 = 7 >> .
     answer    7
 
 Each statement needs the result of the one before, so the answer takes all the steps. A step names whom
@@ -72,8 +72,8 @@ class Arithmetic:
             more = self.second(rng, apply(a, op, b))
             result = apply(a, op, b) + more
             question += [y, "has", *self.statement(op, b, x), *self.addition(more, "and"), "."]
-            steps.append([y, "<<", *self.spell(a), op, *self.spell(b), *self.addition(more), "=",
-                          *self.spell(result), ">>"])
+            steps.append([y, "has", "<<", *self.spell(a), op, *self.spell(b), *self.addition(more),
+                          "=", *self.spell(result), ">>", "."])
             key += [op, str(b), str(more)]
             a = result
         question += ["how", "many", "has", who[-1], "?"]

@@ -140,10 +140,10 @@ def search(board, rng):
 
 
 class Maze:
-    ARGS = {"level": ("tiny", f"size of the maze: {', '.join(LEVELS)}")}
+    ARGS = {"level": ("small", f"size of the maze: {', '.join(LEVELS)}")}
     splits = ("train", "val", "test", "ood")
 
-    def __init__(self, level="tiny"):
+    def __init__(self, level="small"):
         m, n, self.K, self.most_nodes, self.prompt = choice(level, LEVELS, "level")
         self.level = level
         self.side = side = m * (n + 1) + 1

@@ -1,7 +1,6 @@
 """ProntoQA: is it true that somebody is, say, not blue? A chain of rules tells.
 
-Saparov & He 2022, arXiv 2210.01240; 5 hops in Coconut (2412.06769) and Token Assorted (2502.03275).
-By hand, with 2:
+Saparov & He, arXiv 2210.01240. 5 hops in Coconut (2412.06769), Token Assorted (2502.03275). Here 2:
 
     Tumpuses are blue. Each wumpus is a yumpus. Every rompus is sweet. Wumpuses are rompuses.
     Lempuses are gorpuses. Every yumpus is not blue. Each dumpus is hot. Wumpuses are small.
@@ -26,14 +25,13 @@ Differs from the paper:
    name, to the opposite property; both chains draw leaves from one pool. Asking about the other
    name is then as likely, so a rule that does not read the name is right half of the time.
 
-How often a shortcut is right, in 10,000 problems (python -m data.prontoqa --level full ...); released:
-in 2,000. The last one always is, without any hop: the standard problems cannot show reasoning.
-                                              released  full      debiased  tiny     debiased
-    words in English (in compact code)         131.5    131 (79)  196 (118) 83 (49)  110 (65)
-    the rule that decides has a "not"           .46      .47       .50       .47      .50
-    False if the question has a "not"           .54      .53       .50       .53      .50
-    of two rules about the property, the one
-    whose subject has another sentence         1.00     1.00       .50      1.00      .50
+How often a shortcut is right, in 10,000 problems (python -m data.prontoqa --level full ...). Known:
+of the two rules about the property, believe the one whose subject occurs in another sentence. It is
+always right and needs no hop, so the standard problems cannot show reasoning.
+                                        released  full      debiased  tiny     debiased
+    words in English (compact)           131.5    131 (79)  196 (118) 83 (49)  110 (65)
+    True unless asked about a "not"       .54      .53       .50       .53      .49
+    known                                1.00     1.00       .50      1.00      .50
 """
 import argparse
 import random
@@ -71,11 +69,10 @@ def standard(rng, h):
     """(rules, facts, proof) with h hops, as (subject, link, predicate)."""
     concepts, families = rng.sample(CONCEPTS, 2 * h + 4), rng.sample(FAMILIES, 2 * h + 1)
     chain, leaves, (e0, e1, lone) = concepts[:h + 1], concepts[h + 1:-3], concepts[-3:]
-    last = has(rng, chain[h - 1], families.pop(), .47)
+    name, last = rng.choice(NAMES), has(rng, chain[h - 1], families.pop(), .47)
     rules = arrows(chain) + [(a, "is", b) for a, b in zip(chain, leaves)] + arrows([e0, e1])
     rules += [has(rng, c, families.pop(), .28) for c in chain[:h - 1]]
     rules += [has(rng, c, families.pop(), .33) for c in leaves + [e0]]
-    name = rng.choice(NAMES)
     return (rules + [last, (lone, OPPOSITE[last[1]], last[2])],
             [(name, "is", chain[0]), (name, "is", e0)], arrows(chain[:h]) + [last])
 
@@ -141,7 +138,6 @@ class ProntoQA:
         return told, query, [styled[rule] for rule in proof]
 
     def write(self, problem):
-        """The problem in the words of this level."""
         told, query, proof = problem
         answer = [str(query.link == proof[-1].link)]
         if self.english:    # what the name is, and the rule for that; at last the property
@@ -167,30 +163,27 @@ class ProntoQA:
         try:
             body, _, query = record["question"].partition("True or false:")
             steps, answer = " ".join(record["steps"]), record["answer"]
-            told, query = [read(text) for text in body.split(".")[:-1]], read(query.rstrip(". "))
-            proof = [read(text) for text in steps.split(".")[1:-2:2]]
+            told = [read(text) for text in body.rstrip(" .").split(".")]
+            query, proof = read(query.rstrip(" .")), [*map(read, steps.split(".")[1:-2:2])]
             chain = [Statement("", query.subject, "is", proof[0].subject)] + proof
         except (KeyError, TypeError, AttributeError, IndexError):
             raise ValueError("a ProntoQA record has question, steps (a list) and answer") from None
         text = ProntoQA("text").write((told, query, proof))     # do the steps say this proof?
-        if (not set(chain) <= set(told) or steps.replace(".", " .").split() != sum(text.steps, [])
-                or any(a.predicate != b.subject for a, b in zip(chain, proof))
-                or proof[-1].predicate != query.predicate or [answer] != text.answer):
+        if (sum(text.steps, text.answer) != [answer] + steps.replace(".", " .").split()
+                or not set(chain) <= set(told) or proof[-1].predicate != query.predicate
+                or any(a.predicate != b.subject for a, b in zip(chain, proof))):
             raise ValueError(f"the steps do not lead to the answer: {answer!r}")
         return self.write((told, query, proof))
 
 
 def survey(problem):
-    """The numbers of one problem; of a shortcut 1 if it is right, 1/2 if it tells nothing."""
     told, query, proof = problem
     rules = [s for s in told if s.predicate == query.predicate]
-    known = [rule for rule in rules if sum(rule.subject in s for s in told) > 1]
+    known = [r for r in rules if sum(r.subject in s for s in told) > 1]
     return {
         "words in English": len(ProntoQA("text").write(problem).question),
-        "the rule that decides has a not": proof[-1].link == "not",
-        "False if the question has a not": proof[-1].link == "is",
-        "the rule whose subject occurs again":
-            sum(rule.link == proof[-1].link for rule in known) / len(known)}
+        "True unless asked about a not": proof[-1].link == "is",
+        "known": sum(r.link == proof[-1].link for r in known) / len(known)}     # no telling: 1/2
 
 
 if __name__ == "__main__":

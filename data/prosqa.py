@@ -37,7 +37,7 @@ Means, and how often a shortcut finds the target (a tie counts half); 20,000 pro
                                  released  full       balanced   tiny       balanced
     nodes, edges                 22.8 36.0  22.8 36.2  23.1 35.9  11.6 15.4  12.0 15.2
     % with 2, 3, 4 hops           0 41 44    0 41 41    0 50 50   54 46  0   50 50  0
-    depth of the wrong option     2.11       2.13       3.50       1.45       2.50
+    depth of wrong option         2.11       2.13       3.50       1.45       2.50
     first option                  .505       .496       .497       .498       .503
     fewer mentions                .664       .678       .499       .597       .500
     more ancestors                .707       .686       .501       .706       .501
@@ -60,11 +60,11 @@ NAMES = """Alex Bob Carol Davis Eva Fae Gabriel Jack Max Oliver Polly Rex Sally 
 CONCEPTS = [word + "pus" for word in """bom boom brim chor dum fel fom ger gor grim gwom hil im jel
     jom ker lem lor num quim rem rom ror scrom shum ster stor ter tim tum vum wor wum yer yim yum
     zhor zum""".split()]
-LEVELS = {  # nodes before step 4, hops; the same for ood; English?   words (ood), ms: train, test, ood
-    "tiny": (14, (2, 3), 20, (4, 5), False),            #  36  (50)   .15 1.0  3; balanced 1.4  9 80
-    "small": (20, (2, 3, 4), 28, (5, 6), False),        #  53  (74)   .22 1.3  6;          1.0  6 28
-    "full": (28, (3, 4, 5, 6), 40, (7, 8), False),      #  77 (108)   .26 1.6 39;          1.9 11 49
-    "text": (28, (3, 4, 5, 6), 40, (7, 8), True)}       # 217 (309)   .52 2.1 37;          2.0 12 56
+LEVELS = {  # nodes before step 4, hops; for ood; English?  words (ood), ms in train, test, ood
+    "tiny": (14, (2, 3), 20, (4, 5), False),        #  36  (50)  .1 1.0  3; balanced 1.4  9  80
+    "small": (20, (2, 3, 4), 28, (5, 6), False),    #  53  (74)  .2 1.3  6;          1.0  6  28
+    "full": (28, (3, 4, 5, 6), 40, (7, 8), False),  #  77 (108)  .3 1.6 39;          1.9 11  49
+    "text": (28, (3, 4, 5, 6), 40, (7, 8), True)}   # 217 (309)  .5 2.1 37;          2.0 12  56
 POISSON = [sum(exp(-1.5) * 1.5 ** j / factorial(j) for j in range(k + 1)) for k in range(12)]
 FACT = re.compile(r"\s*(Every )?(\w+) is a (\w+)\.?\s*")
 QUERY = re.compile(r"(.*)\.\s*Is (\w+) a (\w+) or (\w+)\?\s*")
@@ -119,9 +119,10 @@ def pose(rng, size, hops, balanced):
     target = rng.choice([i for i in leaves[root] if depth[i] == deepest[root]])
     path = rng.choice(shortest(parents, family, depth, target))
     options = rng.sample([target, rng.choice(wrong)], 2)
-    named, kinds = [i for i in inner if not parents[i]], [i for i in range(size) if parents[i]]
-    word = dict(zip(named, rng.sample(NAMES, len(named))))
-    word |= zip(kinds, rng.sample(CONCEPTS, len(kinds)))
+    named = [i for i in sorted(inner) if not parents[i]]
+    kinds = [i for i in range(size) if parents[i]]
+    words = rng.sample(NAMES, len(named)) + rng.sample(CONCEPTS, len(kinds))
+    word = dict(zip(named + kinds, words))
     facts = [(word[p], word[i]) for i in kinds for p in parents[i]]
     rng.shuffle(facts)
     return Problem(facts, [word[i] for i in options],
@@ -197,10 +198,10 @@ class ProsQA:
             raise ValueError("a ProsQA record has question, steps (a list) and answer") from None
         if not query:
             raise ValueError(f"no query ends the question: ...{record['question'][-50:]!r}")
-        facts, options = [read_fact(text) for text in query[1].split(".")], [query[3], query[4]]
-        nodes = [root] + [child for _, child in path]
-        if ([parent for parent, _ in path] + [target] != nodes or not set(path) <= set(facts)
-                or root != query[2] or target not in options or not set(options) <= set(CONCEPTS)):
+        facts = [read_fact(text) for text in query[1].split(".")]
+        options = [read_fact(f"{query[2]} is a {option}")[1] for option in query.groups()[2:]]
+        if ([p for p, _ in path] + [target] != [root] + [c for _, c in path] or root != query[2]
+                or target not in options or not set(path) <= set(facts)):
             raise ValueError(f"the steps do not lead to the answer: {record['answer']!r}")
         return self.write(Problem(facts, options, path))
 
@@ -229,8 +230,7 @@ def survey(problem):
         "deeper below its own root": lambda o: below[root if o == target else other][o]}
     return {
         "nodes": len(set(children)) + len(below), "edges": len(facts), "names": len(below),
-        **{f"{h} hops": len(path) == h for h in range(2, 9)},
-        "depth of the wrong option": below[other][wrong],
+        **{f"{h} hops": len(path) == h for h in range(2, 9)}, "depth of wrong": below[other][wrong],
         **{name: ((score(target) > score(wrong)) + (score(target) >= score(wrong))) / 2
            for name, score in shortcuts.items()}}
 

@@ -47,7 +47,7 @@ def test_chain_follows_from_the_question(level):
                 result = a + b if "more" in line else a - b if "fewer" in line else a * b
             known[y] = int(result + more)
             assert step[0] == y and known[y] == result + more and 0 < known[y] <= task.top
-            assert value(step[2:step.index("=")]) == known[y] == number(step[step.index("=") + 1:-1])
+            assert value(step[3:step.index("=")]) == known[y] == number(step[step.index("=") + 1:-2])
         assert asked == f"how many has {y} ?" and number(e.answer) == known[y]
         assert task.check(e, e.answer) and not task.check(e, e.answer + ["1"])
         assert set(e.question + sum(e.steps, []) + e.answer) <= set(task.words)
@@ -66,7 +66,7 @@ def test_statistics_are_those_of_gsm8k(level):
 
 
 def chain(e):
-    return " ".join(w for s in e.steps for w in s[2:-1])
+    return " ".join(w for s in e.steps for w in s[3:-2])
 
 
 def test_splits_share_no_chain_and_sample_is_pure():

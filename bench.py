@@ -1,0 +1,128 @@
+"""Measures speed on this machine, as ratios within one run: machines differ and are noisy.
+
+    python bench.py                          # size tiny: a minute on 2 CPU cores
+    python bench.py --size nano --json out.json
+
+training   share of the time of a step that is spent in data, forward, backward, optimizer and the rest,
+           tokens per second, and the share of the machine's measured matrix-product peak (6 N tokens)
+decoding   problems per second: batched with a cache, against one by one without a cache
+"""
+import json
+import time
+from pathlib import Path
+
+import torch
+
+import train
+from data.common import THINK, batches, collate, pack
+from model import Cache, generate
+
+MINIMUM_OF = 3      # repetitions; the fastest counts, since noise only ever adds
+
+
+def seconds(f):
+    """The fastest of a few calls."""
+    times = []
+    for _ in range(MINIMUM_OF):
+        start = time.perf_counter()
+        f()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def peak(n=1024):
+    """FLOP/s of a square float32 matrix product."""
+    a, b = torch.randn(2, n, n)
+    a @ b
+    return 2 * n ** 3 / seconds(lambda: a @ b)
+
+
+def training(config, steps):
+    """Where the time of a training step goes; the parts are timed inside the real `Training.update`."""
+    task, method = train.build(config)
+    spent = {"data": 0.0, "forward": 0.0, "backward": 0.0, "optimizer": 0.0}
+
+    def timed(name, f):
+        def call(*args, **kwargs):
+            start = time.perf_counter()
+            out = f(*args, **kwargs)
+            spent[name] += time.perf_counter() - start
+            return out
+        return call
+
+    run = train.Training(method, config, torch.float32)
+    stream, tokens = batches(task, method.vocab, config["batch"]), 0
+    next(stream)
+    method.loss = timed("forward", method.loss)
+    for opt in run.opts:
+        opt.step = timed("optimizer", opt.step)
+    backward, pull = torch.Tensor.backward, timed("data", lambda: next(stream))
+    torch.Tensor.backward = timed("backward", backward)
+
+    class Stream:
+        def __next__(self):
+            nonlocal tokens
+            batch = pull()
+            tokens += sum(int((t > 0).sum()) for t in (batch.question, batch.thoughts, batch.answer))
+            return batch
+    try:
+        start = time.perf_counter()
+        for _ in range(steps):
+            run.update(Stream(), torch.device("cpu"), torch.float32)
+        total = time.perf_counter() - start
+    finally:
+        torch.Tensor.backward = backward
+    n = sum(p.numel() for p in method.model.parameters()) - method.model.embed.weight.numel()
+    inside = spent["forward"] + spent["backward"] + spent["optimizer"]
+    return {"ms_per_step": 1000 * total / steps, **{k: v / total for k, v in spent.items()},
+            "outside": 1 - inside / total, "tokens_per_second": tokens / total,
+            "share_of_peak": 6 * n * tokens / total / peak()}
+
+
+def uncached(model, ids, max_new):
+    """Greedy decoding of one row the slow way: all of the sequence again for every token."""
+    for _ in range(max_new):
+        token = model.head(model(model.embed(ids))[:, -1]).argmax(-1)
+        ids = torch.cat([ids, token[:, None]], 1)
+    return ids
+
+
+@torch.no_grad()
+def decoding(config, rows=64, max_new=48):
+    """The same prompts to the same number of new tokens, in one cached batch and one by one."""
+    task, method = train.build(config)
+    batch = collate([task.sample("val", i) for i in range(rows)], method.vocab)
+    ids, part, _ = pack(batch.question, torch.full((rows, 1), THINK))
+    new, model = (part >= 0).sum(1), method.model
+
+    def together():
+        cache = Cache(rows, ids.shape[1] + max_new)
+        generate(model, model.embed(ids), new, cache, -1, max_new)  # -1: nothing stops a row
+
+    few = 8     # rows timed one by one; the time is per problem
+    fast = seconds(together) / rows
+    slow = seconds(lambda: [uncached(model, ids[i:i + 1, :new[i]], max_new) for i in range(few)]) / few
+    return {"cached_batch_ms": 1000 * fast, "uncached_single_ms": 1000 * slow, "speedup": slow / fast}
+
+
+def main(argv=None):
+    parser = train.Parser(prog="bench.py", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--size", default="tiny", choices=train.SIZES)
+    parser.add_argument("--steps", type=int, default=100, help="training steps to time [100]")
+    parser.add_argument("--json", default="", help="write the figures to this file")
+    args, out = parser.parse_args(argv), {}
+    for method in ("cot", "colar"):
+        config = train.parse(["--method", method, "--size", args.size])
+        config |= train.limits(train.make_task(config))
+        torch.manual_seed(0)
+        out[f"training {method}"] = training(config, args.steps)
+    out["decoding"] = decoding(train.parse(["--method", "cot", "--size", args.size])
+                               | {"max_think": 64, "max_answer": 3})
+    for name, row in out.items():
+        print(name, " ".join(f"{k}={v:.3g}" for k, v in row.items()))
+    if args.json:
+        Path(args.json).write_text(json.dumps(out, indent=1))
+
+
+if __name__ == "__main__":
+    main()

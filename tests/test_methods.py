@@ -1,0 +1,57 @@
+"""Every method on every task, through nothing but the contracts: a new entry is tested with no edit here."""
+import pytest
+import torch
+
+import train
+from data.common import collate
+
+
+def small(method, task):
+    argv = ["--method", method, "--task", task, "--size", "nano", "--layers", "2"]
+    config = train.parse(argv + (["--c-max", "2"] if method == "colar" else []))
+    config |= train.limits(train.make_task(config), 64)
+    torch.manual_seed(0)
+    return config, *train.build(config)
+
+
+def shortest(task, vocab, n=4):
+    examples = [task.sample("train", i) for i in range(40)]
+    examples.sort(key=lambda e: len(e.question) + sum(map(len, e.steps)) + len(e.answer))
+    return collate(examples[:n], vocab)
+
+
+@pytest.mark.parametrize("task_name", train.TASKS)
+@pytest.mark.parametrize("name", train.METHODS)
+def test_overfits_one_batch(name, task_name):
+    """After some steps on four problems, `solve` answers all four, at every setting of SWEEP."""
+    config, task, method = small(name, task_name)
+    if method.PARENT:
+        method.start_from(train.build({**config, "method": method.PARENT})[1])
+    batch = shortest(task, method.vocab)
+    opt = torch.optim.AdamW(method.parameters(), lr=1e-2, weight_decay=0.0)
+    for step in range(400):
+        loss, parts = method.loss(batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(method.parameters(), 1.0)
+        opt.step()
+        opt.zero_grad()
+        if step % 50 == 49:
+            solved = [method.solve(batch, **knobs) for knobs in method.SWEEP]
+            if all(task.check(e, s.answer) for row in solved for e, s in zip(batch.examples, row)):
+                break
+    assert all(task.check(e, s.answer) for row in solved for e, s in zip(batch.examples, row)), float(loss)
+    for knobs, row in zip(method.SWEEP, solved):
+        tokens = [sum(map(len, e.steps)) for e in batch.examples]
+        fewest = [0 if name in ("nocot", "pause") else t // knobs.get("c", 1) for t in tokens]
+        assert all(s.n_think >= n for s, n in zip(row, fewest))
+
+
+@pytest.mark.parametrize("name", train.METHODS)
+def test_batched_equals_single(name):
+    """Solving problems together or one at a time gives the same answers, and so do the losses."""
+    config, task, method = small(name, "arithmetic")
+    examples = [task.sample("train", i) for i in range(6)]
+    knobs = method.SWEEP[-1]
+    together = method.solve(collate(examples, method.vocab), **knobs)
+    alone = [method.solve(collate([e], method.vocab), **knobs)[0] for e in examples]
+    assert together == alone

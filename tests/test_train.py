@@ -1,0 +1,240 @@
+"""The loop and its command line: exact resume, a safe stop, one clear line for bad input."""
+import json
+import math
+import os
+import re
+import signal
+
+import pytest
+import torch
+
+import eval as evaluation
+import train
+from data.arithmetic import Arithmetic
+
+NANO = ["--size", "nano", "--threads", "1", "--test-n", "8", "--steps", "10"]
+
+
+def run(tmp_path, *argv, name="run"):
+    """train.main in a folder of its own; returns that folder."""
+    train.main([*NANO, "--out", str(tmp_path / name), *argv])
+    return tmp_path / name
+
+
+def fails(argv, capsys, main=train.main):
+    """The one line on stderr of a call that must exit with code 2."""
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert stop.value.code == 2
+    return lines[-1]
+
+
+@pytest.fixture(scope="module")
+def colar_run(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("colar"), "--method", "colar")
+
+
+def test_colar_trains_both_stages_and_reports(colar_run):
+    results = json.loads((colar_run / "results.json").read_text())
+    assert [r["knobs"] for r in results["rows"]] == [{}] + [{"c": c} for c in range(1, 6)]
+    assert all(r["n"] == 8 and 0 <= r["low"] <= r["accuracy"] <= r["high"] <= 1 for r in results["rows"])
+    assert results["config"]["init"] == str(colar_run / "cot")
+    log = [json.loads(line) for line in (colar_run / "log.jsonl").read_text().splitlines()]
+    assert log[-2]["step"] == 10 and {"ce", "latent", "norm"} <= set(log[-2]) and len(log[-1]["val"]) == 5
+    assert (colar_run / "curves.png").stat().st_size > 5000
+
+
+def test_colar_starts_from_the_cot_weights(colar_run):
+    cot, colar = train.load(colar_run / "cot"), train.load(colar_run)
+    embed = "model.embed.weight"    # frozen, so still what the CoT stage left
+    assert torch.equal(cot["method"][embed], colar["method"][embed])
+    assert torch.equal(colar["method"]["std"], cot["method"][embed].std())
+
+
+def same(a, b):
+    """Equal to the last bit, whatever the nesting."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+@pytest.mark.parametrize("method", ["cot", "colar"])
+def test_stopped_and_resumed_equals_uninterrupted(method, tmp_path, monkeypatch, capsys):
+    argv = ["--method", method, "--size", "nano", "--steps", "10", "--threads", "1", "--test-n", "8"]
+    train.main(argv + ["--out", str(tmp_path / "whole")])
+    update = train.Training.update
+
+    def ctrl_c_in_step_7(self, *args):
+        if self.step == 6 and self.config["method"] == method:
+            os.kill(os.getpid(), signal.SIGINT)
+        return update(self, *args)
+    monkeypatch.setattr(train.Training, "update", ctrl_c_in_step_7)
+    with pytest.raises(SystemExit) as stop:
+        train.main(argv + ["--out", str(tmp_path / "parts")])
+    assert stop.value.code == 130 and train.load(tmp_path / "parts")["step"] == 7
+    assert "--resume" in capsys.readouterr().out
+    monkeypatch.setattr(train.Training, "update", update)
+    train.main(argv + ["--out", str(tmp_path / "parts"), "--resume"])
+    whole, parts = train.load(tmp_path / "whole"), train.load(tmp_path / "parts")
+    for key in ("step", "method", "optimizers", "rng"):
+        assert same(whole[key], parts[key]), key
+
+
+def test_a_nan_stops_the_run_and_keeps_the_last_checkpoint(tmp_path, monkeypatch, capsys):
+    loss = train.METHODS["cot"].loss
+
+    def poisoned(self, batch):
+        self.calls = getattr(self, "calls", 0) + 1
+        value, parts = loss(self, batch)
+        return (value * math.nan if self.calls == 6 else value), parts
+    monkeypatch.setattr(train.METHODS["cot"], "loss", poisoned)
+    line = fails([*NANO, "--method", "cot", "--out", str(tmp_path / "run")], capsys)
+    assert "nan at step 6" in line and str(tmp_path / "run") in line
+    state = train.load(tmp_path / "run")
+    assert state["step"] == 4 and all(p.isfinite().all() for p in state["method"].values())
+
+
+@pytest.mark.parametrize("argv, message", [
+    (["--methot", "cot"], "unknown flag --methot .nearest: --method"),
+    (["--method", "collar"], "unknown method 'collar' .nearest: colar"),
+    (["--task", "mazes"], "unknown task 'mazes' .nearest: maze"),
+    (["--size", "medium"], "unknown size 'medium'"),
+    (["--backbone", "gtp"], "unknown backbone 'gtp' .nearest: gpt"),
+    (["--level", "tinny"], "unknown level 'tinny' .nearest: tiny"),
+    (["--steps", "many"], "invalid int value"),
+    (["--steps", "0"], "--steps 0: must be above 0"),
+    (["--heads", "3"], "no multiple"),
+    (["--c-max", "12"], "c_max = 12"),
+    (["--pool", "max"], "invalid choice: 'max'"),
+    (["--device", "cuda:7"], "invalid choice"),
+    (["--data", "none.json"], "none.json.*No such file"),
+    (["--init", "nowhere"], "nowhere: no ckpt.pt"),
+    (["--out", "/dev/null/run"], "--out /dev/null/run"),
+])
+def test_bad_input_gets_one_line_and_leaves_nothing(argv, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    line = fails([*NANO, *argv], capsys)
+    assert re.search(message, line), line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_run_is_not_overwritten(colar_run, capsys):
+    before = (colar_run / "ckpt.pt").read_bytes()
+    assert "add --resume" in fails([*NANO, "--out", str(colar_run)], capsys)
+    line = fails([*NANO, "--out", str(colar_run), "--resume", "--lr", "1"], capsys)
+    assert "lr 0.003, not 1.0" in line
+    assert (colar_run / "ckpt.pt").read_bytes() == before
+
+
+def test_bad_checkpoints(colar_run, tmp_path, capsys):
+    good = (colar_run / "cot" / "ckpt.pt").read_bytes()
+    for name, content in (("cut", good[:len(good) // 2]), ("empty", b""), ("text", b"hello")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "ckpt.pt").write_bytes(content)
+        line = fails([*NANO, "--init", str(tmp_path / name), "--out", str(tmp_path / "o")], capsys)
+        assert "damaged, or not a checkpoint" in line
+    (tmp_path / "foreign").mkdir()
+    torch.save({"model": torch.zeros(3)}, tmp_path / "foreign" / "ckpt.pt")
+    line = fails([*NANO, "--init", str(tmp_path / "foreign"), "--out", str(tmp_path / "o")], capsys)
+    assert "not a checkpoint of this project" in line
+    for argv, message in ((["--width", "64"], "width 32, not 64"), (["--task", "maze"], "task arithmetic")):
+        line = fails([*NANO, "--init", str(colar_run / "cot"), "--out", str(tmp_path / "o"), *argv], capsys)
+        assert message in line
+    line = fails([*NANO, "--init", str(colar_run), "--out", str(tmp_path / "o")], capsys)
+    assert "method colar, not cot" in line
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("argv", [
+    ["--optimizer", "muon"], ["--accum", "2"], ["--dtype", "bfloat16"], ["--dtype", "float16"], ["--qk-norm"],
+    ["--conv", "0"], ["--method", "pause", "--pauses", "3"], ["--method", "nocot"]], ids=" ".join)
+def test_every_switch_trains(argv, tmp_path):
+    method = [] if "--method" in argv else ["--method", "cot"]
+    out = run(tmp_path, *method, *argv, "--lr", "0.02", "--warmup", "2")
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert 0 < log[-2]["loss"] < 4.3     # ln 73, what guessing costs
+
+
+@pytest.mark.parametrize("argv", [
+    ["--c-per", "batch", "--no-align", "--labels", "one"], ["--pool", "mean", "--head", "deterministic"],
+    ["--latent-loss", "nll", "--labels", "none"]], ids=" ".join)
+def test_every_switch_of_colar_trains(argv, colar_run, tmp_path):
+    out = run(tmp_path, "--init", str(colar_run / "cot"), *argv)
+    assert train.load(out)["step"] == 10 and not (out / "cot").exists()
+
+
+def test_compile_wraps_training_only(tmp_path, monkeypatch):
+    used = []
+    monkeypatch.setattr(torch, "compile", lambda f, **k: lambda *a, **b: used.append(len(a)) or f(*a, **b))
+    run(tmp_path, "--method", "cot", "--compile")
+    assert used.count(1) >= 10
+
+
+def test_accumulated_gradient_is_the_mean_over_batches(tmp_path):
+    config = train.parse([*NANO, "--method", "cot", "--accum", "2"])
+    config |= train.limits(Arithmetic())
+    task, method = train.build(config)
+    stream = [train.batches(task, method.vocab, 8) for _ in range(2)]
+    total = sum(method.loss(next(stream[0]))[0] for _ in range(2)) / 2
+    want = torch.autograd.grad(total, list(method.parameters()))
+    training = train.Training(method, {**config, "clip": 1e9}, torch.float32)
+    for opt in training.opts:
+        opt.step = lambda: None
+        opt.zero_grad = lambda: None
+    training.update(stream[1], torch.device("cpu"), torch.float32)
+    for p, g in zip(method.parameters(), want):
+        torch.testing.assert_close(p.grad, g, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_optimizer_groups_cover_every_parameter_once(optimizer):
+    config = {**train.parse([*NANO, "--optimizer", optimizer]), "max_think": 9, "max_answer": 2}
+    _, method = train.build(config)
+    grouped = [p for o in train.optimizers(method, config) for g in o.param_groups for p in g["params"]]
+    wanted = [p for p in method.parameters() if p.requires_grad]
+    assert len(grouped) == len(wanted) and {id(p) for p in grouped} == {id(p) for p in wanted}
+
+
+def test_learning_rate_schedule():
+    config = {"steps": 1000, "lr": 2.0, "warmup": 100, "decay": 0.5}
+    rate = [train.learning_rate(s, config) for s in range(1000)]
+    assert rate[0] == 0.02 and rate[99] == 2 and rate[499] == 2
+    assert abs(rate[750] - 1) < 1e-9 and abs(rate[999] - 2 / 500) < 1e-9
+
+
+def test_eval_command(colar_run, tmp_path, capsys):
+    task = Arithmetic()
+    data = [{"question": " ".join(e.question), "steps": [" ".join(s) for s in e.steps],
+             "answer": " ".join(e.answer)} for e in (task.sample("test", i) for i in range(5))]
+    (tmp_path / "d.json").write_text(json.dumps(data))
+    evaluation.main([str(colar_run / "cot"), str(colar_run), "--c", "2,4", "--n", "6", "--show", "1",
+                     "--json", str(tmp_path / "rows.json"), "--plot", str(tmp_path / "p.png")])
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert [(r["method"], r["knobs"], r["n"]) for r in rows] == [
+        ("cot", {}, 6), ("run", {"c": 2}, 6), ("run", {"c": 4}, 6)]
+    assert (tmp_path / "p.png").exists() and "thoughts" in capsys.readouterr().out
+    evaluation.main([str(colar_run), "--c", "3", "--data", str(tmp_path / "d.json")])
+    assert "5 problems" in capsys.readouterr().out
+    for argv, message in ((["--c", "6"], "c = 6"), (["--split", "tests"], "nearest: test"),
+                          (["--data", "none.json"], "No such file"), (["--nn", "3"], "nearest: --n")):
+        assert message in fails([str(colar_run), *argv], capsys, evaluation.main)
+    assert "no ckpt.pt" in fails([str(tmp_path)], capsys, evaluation.main)
+
+
+def test_wilson_interval():
+    low, high = evaluation.wilson(8, 10)        # Brown, Cai and DasGupta's formula, by hand
+    assert abs(low - 0.4902) < 1e-3 and abs(high - 0.9433) < 1e-3
+    assert evaluation.wilson(10, 10)[1] == 1 and evaluation.wilson(10, 10)[0] > 0.7
+    assert evaluation.wilson(0, 10)[0] == 0
+
+
+def test_help_names_the_flags_of_method_and_task(capsys):
+    with pytest.raises(SystemExit) as stop:
+        train.main(["--method", "colar", "--help"])
+    text = capsys.readouterr().out
+    assert stop.value.code == 0 and "--c-max" in text and "--level" in text and "--lr" in text
