@@ -99,10 +99,8 @@ class Batch:
 
 def ragged(rows):
     """Lists of ids -> (B, longest) long tensor, padded on the right."""
-    out = torch.zeros(len(rows), max(map(len, rows), default=0), dtype=torch.long)
-    for i, row in enumerate(rows):
-        out[i, :len(row)] = torch.tensor(row)
-    return out
+    longest = max(map(len, rows))
+    return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows], dtype=torch.long)
 
 
 def collate(examples, vocab):

@@ -38,7 +38,7 @@ import random
 from collections import Counter, namedtuple
 from functools import partial
 
-from data.common import Example, draw
+from data.common import Example, choice, draw
 
 NAMES = "Alex Fae Max Polly Rex Sally Sam Stella Wren".split()
 CONCEPTS = """brimpus dumpus gorpus grimpus impus jompus lempus lorpus numpus rompus shumpus sterpus
@@ -118,9 +118,7 @@ class ProntoQA:
             "debiased": (False, "distract by a mirror image of the chain: no zero-hop shortcut")}
 
     def __init__(self, level="tiny", debiased=False):
-        if level not in LEVELS:
-            raise ValueError(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
-        hops, ood_hops, self.english = LEVELS[level]
+        hops, ood_hops, self.english = choice(level, LEVELS, "level")
         self.hops = {"train": hops, "val": hops, "test": hops, "ood": ood_hops}
         self.hops |= {f"test-{h}": (h,) for h in hops + ood_hops}
         self.splits, self.debiased = tuple(self.hops), debiased

@@ -53,7 +53,7 @@ from collections import Counter, namedtuple
 from functools import partial
 from math import exp, factorial
 
-from data.common import Example, draw
+from data.common import Example, choice, draw
 
 NAMES = """Alex Bob Carol Davis Eva Fae Gabriel Jack Max Oliver Polly Rex Sally Sam Stella Tom
     Wren""".split()
@@ -149,9 +149,7 @@ class ProsQA:
             "balanced": (False, "make both options equally deep: depth gives nothing away")}
 
     def __init__(self, level="tiny", balanced=False):
-        if level not in LEVELS:
-            raise ValueError(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
-        nodes, hops, ood_nodes, ood_hops, self.english = LEVELS[level]
+        nodes, hops, ood_nodes, ood_hops, self.english = choice(level, LEVELS, "level")
         if balanced:
             hops, ood_hops = hops[:2], (hops[1] + 1,)
         near, far = (nodes, hops), (ood_nodes, ood_hops)

@@ -40,16 +40,16 @@ def test_overfits_one_batch(name, task_name):
             if all(task.check(e, s.answer) for row in solved for e, s in zip(batch.examples, row)):
                 break
     assert all(task.check(e, s.answer) for row in solved for e, s in zip(batch.examples, row)), float(loss)
-    for knobs, row in zip(method.SWEEP, solved):
-        tokens = [sum(map(len, e.steps)) for e in batch.examples]
-        fewest = [0 if name in ("nocot", "pause") else t // knobs.get("c", 1) for t in tokens]
-        assert all(s.n_think >= n for s, n in zip(row, fewest))
+    thinks = name not in ("nocot", "pause")
+    assert all((s.n_think > 0) == thinks for row in solved for s in row)
 
 
 @pytest.mark.parametrize("name", train.METHODS)
 def test_batched_equals_single(name):
-    """Solving problems together or one at a time gives the same answers, and so do the losses."""
+    """Solving problems together or one at a time gives the same answers, steps and thoughts."""
     config, task, method = small(name, "arithmetic")
+    method.double()     # an untrained model is close to ties, which float32 would break either way
+    method.args.max_think = 20
     examples = [task.sample("train", i) for i in range(6)]
     knobs = method.SWEEP[-1]
     together = method.solve(collate(examples, method.vocab), **knobs)

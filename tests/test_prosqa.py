@@ -246,7 +246,7 @@ def test_parse_refuses_in_one_line(change, message):
 def test_other_errors():
     with pytest.raises(ValueError, match="has question"):
         ProsQA().parse({"question": RECORD["question"]})
-    with pytest.raises(ValueError, match="one of tiny, small, full, text, not 'huge'"):
+    with pytest.raises(ValueError, match="unknown level 'huge' .known: tiny, small, full, text"):
         ProsQA("huge")
 
 
