@@ -88,9 +88,8 @@ class CoT(nn.Module):
         return [self.read(row) for row in out.tolist()]
 
     def read(self, row):
-        thoughts, rest = until(row, END)
-        return Solved(self.vocab.decode(until(rest, EOS)[0]), len(thoughts),
-                      " ".join(self.vocab.decode(t for t in thoughts if t)))
+        thoughts, answer = until(until(row, EOS)[0], END)
+        return Solved(self.vocab.decode(answer), len(thoughts), " ".join(self.vocab.decode(thoughts)))
 
 
 class NoCoT(CoT):
