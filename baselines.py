@@ -1,9 +1,9 @@
 """What the papers compare against: explicit chain of thought, no thought at all, pause tokens.
 
-    cot     question <think> step words </think> answer <eos>     the model writes its steps
-    nocot   question <think> </think> answer <eos>                straight to the answer
-    pause   question <think> <pause>*n </think> answer <eos>      n more positions, nothing written in
-                                                                  them (Goyal et al., arXiv 2310.02226)
+    cot     question <think> step words </think> answer <eos>   the model writes its steps
+    nocot   question <think> </think> answer <eos>              straight to the answer
+    pause   question <think> <pause>*n </think> answer <eos>    n more positions to compute in, but
+                                                                nothing to write (arXiv 2310.02226)
 
 A method is an nn.Module with (METHODS in train.py holds them all)
     ARGS      {flag: (default, help)} of its own
@@ -49,10 +49,10 @@ def until(ids, stop):
 
 
 def next_token_loss(model, h, labels, where):
-    """Mean cross-entropy of the next token: h (B, T, C), labels and where (B, T), of which position
-    t is scored from h at t - 1. Only the chosen positions meet the vocabulary."""
+    """Mean cross-entropy of labels (B, T) at `where` (B, T), each predicted by h (B, T-1, C) one
+    position earlier. Only the chosen positions meet the vocabulary."""
     where = where[:, 1:]
-    return F.cross_entropy(model.head(h[:, :where.shape[1]][where]).float(), labels[:, 1:][where])
+    return F.cross_entropy(model.head(h[where]).float(), labels[:, 1:][where])
 
 
 class CoT(nn.Module):
@@ -83,13 +83,15 @@ class CoT(nn.Module):
     def solve(self, batch, temperature=0.0, generator=None):
         ids, part, _ = pack(*self.parts(batch)[:self.given + 1])            # the prompts
         new, room = (part >= 0).sum(1), self.args.max_think + self.args.max_answer
-        cache = Cache(len(ids), ids.shape[1] + room)
-        out = generate(self.model, self.model.embed(ids), new, cache, EOS, room, temperature, generator)
+        cache = Cache(len(ids), ids.shape[1] + room, ids.device)
+        out = generate(self.model, self.model.embed(ids), new, cache, EOS, room,
+                       temperature, generator)
         return [self.read(row) for row in out.tolist()]
 
     def read(self, row):
         thoughts, answer = until(until(row, EOS)[0], END)
-        return Solved(self.vocab.decode(answer), len(thoughts), " ".join(self.vocab.decode(thoughts)))
+        thoughts = self.vocab.decode(thoughts)
+        return Solved(self.vocab.decode(answer), len(thoughts), " ".join(thoughts))
 
 
 class NoCoT(CoT):
@@ -104,7 +106,7 @@ class NoCoT(CoT):
 
 
 class Pause(NoCoT):
-    """No chain either, but n <pause> tokens to compute in; they are read in one call, so n_think = 0."""
+    """No chain either, but n <pause> tokens to compute in. One call reads them all: n_think = 0."""
     ARGS = {"pauses": (16, "number of <pause> tokens")}
 
     def thoughts(self, batch):

@@ -1,18 +1,37 @@
-"""CoLaR, stage one: compressed latent reasoning. "Think Silently, Think Fast", arXiv 2505.16552.
+"""CoLaR, stage one: thinking in compressed latents. "Think Silently, Think Fast", arXiv 2505.16552.
 
-Runs of c consecutive reasoning tokens are merged into one embedding; a latent head learns to write the
-next merged embedding, so the model thinks len(chain) / c times instead of len(chain) times. c is
-prompted by a token: one model, many speeds.
+Runs of c consecutive reasoning tokens are merged into one embedding; a latent head learns to write
+the next merged embedding, so the model thinks len(chain) / c times. The factor c is prompted by a
+token: one model, many speeds.
 
-    sequence   question <speed c> <think> | z_1 ... z_n | </think> answer <eos>
-    (1) merge        z_i = (1 / sqrt n_i) * sum of the n_i token embeddings in group i
-                     (the mean would shrink the variance by n_i; the sum over sqrt n_i keeps it)
-    (2) latent head  mu, log sigma = head(h_{i-1}):  z_i / s ~ N(mu, sigma^2),  s = std of the embeddings
-    (3) soft-MSE     mean over dims of (mu + sigma * eps - z_i / s)^2, one draw of eps
-        NLL          mean over dims of -log N(z_i / s; mu, sigma)
-    (4) LM loss      cross-entropy at the position before z_i against ONE random token of group i; before
-                     </think> and in the answer against the token itself
-    loss = (4) + (3).  Thinking feeds mu (or a draw) * s back until the LM head's next token is </think>.
+    sequence         question <xc> <think> | z_1 ... z_n | </think> answer <eos>
+    (1) merge        z_i = 1 / sqrt(n_i) * sum of the n_i token embeddings of group i
+                     (uncorrelated embeddings keep their variance; a mean would divide it by n_i)
+    (2) latent head  mu, log sigma = head(h_{i-1});  z_i / s ~ N(mu, sigma^2),  s = std of embeddings
+    (3) soft-MSE     mean over dimensions of (mu + sigma eps - z_i / s)^2, one draw of eps
+        NLL          mean over dimensions of -log N(z_i / s; mu, sigma)
+    (4) LM loss      cross-entropy, at the position before group i, of the group's tokens; before
+                     </think> and in the answer, of the token itself
+    loss = (4) + (3). To think is to feed mu * s back until the LM head's next token is </think>; the
+    answer is then decoded on the same cache.
+
+At c = 1 every group is one token: inputs and labels are those of CoT.
+
+Differs from the paper:
+ 1. A small model trained from scratch, all of it but the embeddings; there, LoRA on a 1B model.
+ 2. Groups are cut inside each step, so none spans two steps (--no-align: through the whole chain).
+ 3. The LM target of a group is the mean over all its tokens, the expectation of the paper's one drawn
+    token: the same gradient with less noise (--labels one: theirs).
+ 4. c is drawn for each example (--c-per batch: theirs).
+ 5. Speed and <think> are tokens of their own; there, text: "(Thinking speed: c)" and "###".
+ 6. Greedy: the mean of the head, the likeliest token. There both are sampled (temperature 1).
+ 7. log sigma is kept in [-5, 2], as soft-MSE drives sigma to 0; s is measured, not a constant per model.
+ 8. The hidden size of the head is 4 C; there 2,048, equal to C.
+The official code's empty group between the last latent and </think>, with its all-zero target, and its
+second pass over the whole sequence for the answer do not occur here.
+
+    python train.py --method colar          # 7 minutes on 2 CPU cores: CoT, then CoLaR from it
+    python train.py --method colar --init RUN --latent-loss nll     # an ablation, from a trained CoT
 """
 import torch
 import torch.nn as nn
@@ -24,7 +43,7 @@ from model import Cache, generate, last, sample_token
 
 
 def groups(thinking, place):
-    """Which slot of the compressed sequence each token goes to. No padding, no empty group.
+    """Which slot of the compressed sequence each token goes to: no padding inside, no empty group.
 
     thinking, place (B, T): is it a reasoning token, and its place in its group. Returns slot (B, T):
     a new one wherever a group starts; tokens outside the thoughts have a slot to themselves.
@@ -40,7 +59,11 @@ def merge(e, slot, size, mean=False):
 
 
 def offsets(step, thinking, align):
-    """(B, T): each reasoning token's place in the run that is cut into groups: its step, or the chain."""
+    """(B, T): each reasoning token's place in the run that is cut into groups.
+
+    The run is its step (align) or the whole chain. step, thinking (B, T): the number of the step that
+    a token belongs to, and whether it is a reasoning token.
+    """
     t = torch.arange(step.shape[1], device=step.device).expand_as(step)
     start = thinking & ~F.pad(thinking, (1, -1))                    # the first reasoning token
     if align:
@@ -49,11 +72,12 @@ def offsets(step, thinking, align):
 
 
 def latent_loss(mu, log_sigma, target, kind):
-    """Eq. (3), mean over all elements. log_sigma None: a deterministic head, plain MSE."""
+    """Eq. (3), the mean over all elements of (N, C); log_sigma None (a deterministic head): MSE."""
+    mu = mu.float()
     if log_sigma is None:
         return F.mse_loss(mu, target)
     if kind == "nll":
-        return -torch.distributions.Normal(mu, log_sigma.exp()).log_prob(target).mean()
+        return -torch.distributions.Normal(mu, log_sigma.float().exp()).log_prob(target).mean()
     return F.mse_loss(mu + log_sigma.exp() * torch.randn_like(mu), target)
 
 
@@ -69,7 +93,6 @@ class LatentHead(nn.Module):
 
     def forward(self, h):
         u = self.body(h)                                            # (..., hidden)
-        # the bounds keep sigma away from 0 (soft-MSE drives it there) and from overflow
         return self.mean(u), None if self.log_std is None else self.log_std(u).clamp(-5, 2)
 
 
@@ -84,8 +107,6 @@ class CoLaR(nn.Module):
         "labels": (("all", "one", "none"), "LM target of a group: the mean over all its tokens, one "
                    "drawn token (paper), none (ablation OC)"),
         "align": (True, "cut groups at step boundaries; off: through the whole chain (the paper)"),
-        "bind": (0, "roll a token's embedding by this times its place in the group before merging"),
-        "noise": (0.0, "noise on the input latents while training: largest std, in units of s"),
     }
     PARENT = "cot"
 
@@ -98,7 +119,7 @@ class CoLaR(nn.Module):
         width = backbone.cfg.width
         self.latent_head = LatentHead(width, 4 * width, args.head == "deterministic")
         self.register_buffer("std", torch.ones(()))                 # s of Eq. (2)
-        self.SWEEP = [{"c": c} for c in range(1, args.c_max + 1)]
+        self.SWEEP = [{"c": c} for c in range(1, args.c_max + 1)]   # a row of the table each
 
     def start_from(self, parent):
         """Takes over the CoT model and measures the scale of its embeddings."""
@@ -112,27 +133,20 @@ class CoLaR(nn.Module):
     def layout(self, batch, c):
         """The tokens of every row in order, and where they go once the thoughts are compressed.
 
-        c (B, 1) -> ids, part, place (B, T), slot (B, T) and size (B, S), the tokens per slot.
+        c (B, 1) -> ids, part, slot (B, T), and size (B, S+1): the tokens of each slot. One slot more
+        than the longest row has takes the padding.
         """
-        parts = (self.prompt(batch, c), column(batch, THINK), batch.thoughts,
-                 column(batch, END), batch.answer)
+        parts = (self.prompt(batch, c), column(batch, THINK), batch.thoughts, column(batch, END),
+                 batch.answer)
         ids, part, order = pack(*parts)                             # (B, T) each
         zeros = [torch.zeros_like(p) for p in parts]
         step = torch.cat(zeros[:THOUGHTS] + [batch.step] + zeros[CLOSE:], 1).gather(1, order)
         thinking = part == THOUGHTS
-        place = offsets(step, thinking, self.args.align) % c        # in the group
-        slot = groups(thinking, place)
+        slot = groups(thinking, offsets(step, thinking, self.args.align) % c)
         S = int(slot[part >= 0].max()) + 1
-        slot = torch.where(part >= 0, slot, S)                      # one more slot takes the padding
+        slot = torch.where(part >= 0, slot, S)
         size = slot.new_zeros(len(slot), S + 1).scatter_add(1, slot, (part >= 0).long())
-        return ids, part, place * thinking, slot, size
-
-    def embed(self, ids, place):
-        e = self.model.embed(ids)                                   # (B, T, C)
-        if not self.args.bind:
-            return e
-        C = e.shape[-1]
-        return e.gather(-1, (torch.arange(C, device=e.device) - self.args.bind * place[..., None]) % C)
+        return ids, part, slot, size
 
     def draw_c(self, batch):
         B = len(batch.question)
@@ -141,37 +155,28 @@ class CoLaR(nn.Module):
         return c.expand(B, 1)
 
     def loss(self, batch, c=None):
-        ids, part, place, slot, size = self.layout(batch, self.draw_c(batch) if c is None else c)
-        z = merge(self.embed(ids, place), slot, size, self.args.pool == "mean")     # (B, S, C)
-        kind = torch.full_like(size, -1).scatter(1, slot, part)     # (B, S) the part of each slot
-        is_latent = kind == THOUGHTS
-        x = z
-        if self.args.noise:
-            level = self.args.noise * self.std * torch.rand(len(z), 1, 1, device=z.device)
-            x = z + torch.randn_like(z) * level * is_latent[..., None]
-        h = self.model(x[:, :-1])                                   # (B, S-1, C) predicts slots 1..
+        ids, part, slot, size = self.layout(batch, self.draw_c(batch) if c is None else c)
+        z = merge(self.model.embed(ids), slot, size, self.args.pool == "mean")      # (B, S+1, C)
+        kind = torch.full_like(size, -1).scatter(1, slot, part)     # (B, S+1) the part of each slot
+        h = self.model(z[:, :-1])                                   # (B, S, C): h_i predicts z_{i+1}
         ce = self.lm_loss(h, ids, part, slot, size)
-        where = (is_latent | (kind == CLOSE))[:, 1:]                # also the embedding of </think>
-        mu, log_sigma = self.latent_head(h[where])
-        latent = latent_loss(mu.float(), log_sigma, z[:, 1:][where].detach() / self.std, self.args.latent_loss)
+        where = ((kind == THOUGHTS) | (kind == CLOSE))[:, 1:]       # latents, and what ends them
+        target = z[:, 1:][where].detach() / self.std                # (N, C)
+        latent = latent_loss(*self.latent_head(h[where]), target, self.args.latent_loss)
         return ce + latent, {"ce": ce.detach(), "latent": latent.detach()}
 
     def lm_loss(self, h, ids, part, slot, size):
-        """Eq. (4). Each token is a target of the position before its slot, a slot counts once.
-
-        With labels "all" a slot's loss is the mean over its tokens, which is the expectation of the
-        paper's draw of one token: the same gradient with less noise.
-        """
-        first = size.cumsum(1) - size                               # (B, S) first token of each slot
-        weight = 1 / size.clamp(min=1).float().gather(1, slot)      # (B, T)
+        """Eq. (4): the mean over predicted slots of the mean over the tokens of a slot."""
+        weight = 1 / size.gather(1, slot).clamp(min=1)              # (B, T) of each token in its slot
         if self.args.labels == "one":
+            first = size.cumsum(1) - size                           # (B, S+1) first token of a slot
             drawn = first + (torch.rand(size.shape, device=h.device) * size).long()
             weight = (torch.arange(ids.shape[1], device=h.device) == drawn.gather(1, slot)).float()
-        if self.args.labels == "none":
+        elif self.args.labels == "none":
             weight = weight * (part != THOUGHTS)
         b, t = ((part > OPEN) & (weight > 0)).nonzero(as_tuple=True)    # the N tokens to predict
-        weight = weight[b, t] / weight[b, t].sum()
         logits = self.model.head(h[b, slot[b, t] - 1]).float()      # (N, V)
+        weight = weight[b, t] / weight[b, t].sum()
         return (F.cross_entropy(logits, ids[b, t], reduction="none") * weight).sum()
 
     @torch.no_grad()
@@ -181,7 +186,7 @@ class CoLaR(nn.Module):
             raise BadInput(f"c = {c}: this model was trained on 1..{self.args.c_max}")
         ids, part, _ = pack(self.prompt(batch, column(batch, c)), column(batch, THINK))
         new, cap = (part >= 0).sum(1), -(-self.args.max_think // c)
-        cache = Cache(len(ids), ids.shape[1] + cap + 1 + self.args.max_answer)
+        cache = Cache(len(ids), ids.shape[1] + cap + 1 + self.args.max_answer, ids.device)
         h = last(self.model(self.model.embed(ids), cache, new), new)                # (B, C)
         latents, n_think = self.think(h, cache, cap, temperature, generator)
         end = self.model.embed(column(batch, END))                                  # (B, 1, C)

@@ -1,10 +1,10 @@
 """Measures trained runs: accuracy with its interval, thinking steps and time per problem.
 
-    python eval.py runs/colar-arithmetic-tiny-s0                   # every setting of every stage, on test
-    python eval.py RUN RUN --c 1,2,4 --n 2000                      # chosen compression factors
-    python eval.py RUN --data problems.json --show 3               # a file of {question, steps, answer}
+    python eval.py runs/colar-arithmetic-tiny-s0            # every setting, on the test split
+    python eval.py RUN RUN --c 1,2,4 --n 2000 --split ood   # several runs, chosen factors
+    python eval.py RUN --data problems.json --show 3        # a file of {question, steps, answer}
     python eval.py RUN --json out.json --plot out.png
-    python eval.py --summary results/default/*.json                # seeds side by side, as Markdown
+    python eval.py --summary results/default/*.json         # seeds side by side, as Markdown
 
 accuracy   share of problems whose greedy answer `Task.check` accepts, with a 95% Wilson interval
 steps      mean number of sequential model calls spent thinking (the papers' #L)
@@ -75,14 +75,24 @@ def sweep(name, method, task, examples, settings=None):
         return [{"method": name, **evaluate(method, task, examples, bar, **k)} for k in settings]
 
 
+def setting(row):
+    """The knobs of a row, as text."""
+    return " ".join(f"{k}={v}" for k, v in row["knobs"].items())
+
+
+def one_line(rows):
+    """Rows of `evaluate` in short, for the progress of a run."""
+    return "   ".join(f"{setting(r)} {100 * r['accuracy']:.0f}% in {r['steps']:.1f}".lstrip()
+                      for r in rows) + " steps"
+
+
 def table(rows):
     """Rows of `sweep` as text."""
-    lines = [f"{'method':<14}{'accuracy (95% interval)':<28}{'thinking steps':>15}{'ms/problem':>12}"]
+    lines = [f"{'method':<12}{'accuracy (95% interval)':<29}{'thinking steps':>14}{'ms/problem':>12}"]
     for r in rows:
-        name = r["method"] + "".join(f" {k}={v}" for k, v in r["knobs"].items())
-        half = 50 * (r["high"] - r["low"])
-        lines.append(f"{name:<14}{100 * r['accuracy']:5.1f}% +- {half:3.1f} ({r['n']} problems)"
-                     f"{r['steps']:>14.1f}{r['ms']:>12.2f}")
+        interval = f"({100 * r['low']:.1f} to {100 * r['high']:.1f}, {r['n']} problems)"
+        lines.append(f"{r['method'] + ' ' + setting(r):<12}{100 * r['accuracy']:5.1f}% {interval:<25}"
+                     f"{r['steps']:>12.1f}{r['ms']:>12.2f}")
     return "\n".join(lines)
 
 
@@ -95,11 +105,12 @@ def plot(rows, path):
     for name in dict.fromkeys(r["method"] for r in rows):
         mine = sorted((r for r in rows if r["method"] == name), key=lambda r: r["steps"])
         y = [100 * r["accuracy"] for r in mine]
-        error = [[100 * (r["accuracy"] - r["low"]) for r in mine], [100 * (r["high"] - r["accuracy"]) for r in mine]]
+        error = [[100 * (r["accuracy"] - r["low"]) for r in mine],
+                 [100 * (r["high"] - r["accuracy"]) for r in mine]]
         axes.errorbar([r["steps"] for r in mine], y, error, marker="o", capsize=3, label=name)
         for r, v in zip(mine, y):
-            label = " ".join(f"{k}={v}" for k, v in r["knobs"].items())
-            axes.annotate(label, (r["steps"], v), textcoords="offset points", xytext=(6, -12), fontsize=8)
+            axes.annotate(setting(r), (r["steps"], v), textcoords="offset points",
+                          xytext=(6, -12), fontsize=8)
     axes.set(xlabel="thinking steps per problem", ylabel="accuracy, % (95% interval)", ylim=(0, 103))
     axes.set_xlim(left=-.5)
     axes.grid(alpha=.3)
@@ -136,9 +147,8 @@ def summary(paths):
     found = {}      # (method, setting): one row per seed
     for path in paths:
         for row in json.loads(Path(path).read_text())["rows"]:
-            name = " ".join([row["method"], *(f"{k}={v}" for k, v in row["knobs"].items())])
-            found.setdefault(name, []).append(row)
-    lines = ["| method | accuracy, % (95% over seeds) | thinking steps | ms/problem | seeds x problems |",
+            found.setdefault(f"{row['method']} {setting(row)}".strip(), []).append(row)
+    lines = ["| method | accuracy, % | thinking steps | ms per problem | seeds x problems |",
              "|---|---|---|---|---|"]
     for name, rows in found.items():
         mean, half = over_seeds([100 * r["accuracy"] for r in rows])
@@ -152,8 +162,8 @@ def write_results(out, rows, config, seconds):
     """results.json and curves.png of a run folder, with all that is needed to repeat them."""
     git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True,
                          cwd=Path(__file__).parent)
-    record = {"rows": rows, "config": config, "seed": config["seed"], "minutes": round(seconds / 60, 2),
-              "git": git.stdout.strip(), "torch": torch.__version__}
+    record = {"rows": rows, "config": config, "seed": config["seed"],
+              "minutes": round(seconds / 60, 2), "git": git.stdout.strip(), "torch": torch.__version__}
     (out / "results.json").write_text(json.dumps(record, indent=1))
     plot(rows, out / "curves.png")
 
@@ -166,12 +176,16 @@ def parse(argv, parser_class):
     parser.add_argument("--split", default="test", help="test, val, or one of the task's own [test]")
     parser.add_argument("--n", type=int, default=500, help="problems [500]")
     parser.add_argument("--data", default="", help="a JSON file of problems instead of a split")
-    parser.add_argument("--c", default="", help="compression factors, as 1,2,4 [all that were trained]")
+    parser.add_argument("--c", type=factors, default=[], help="compression factors, as 1,2,4 [all]")
     parser.add_argument("--show", type=int, default=0, help="print so many worked problems")
     parser.add_argument("--json", default="", help="write the rows to this file")
     parser.add_argument("--plot", default="", help="write the figure to this file")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or mps [cpu]")
+    parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"))
     return parser.parse_args(argv)
+
+
+def factors(text):
+    return [int(c) for c in text.split(",")]
 
 
 def problems(task, args):
@@ -185,19 +199,19 @@ def problems(task, args):
 def settings(method, args):
     """The knobs to try: --c for the methods that have a factor, else all of SWEEP."""
     if args.c and "c" in method.SWEEP[0]:
-        return [{"c": int(c)} for c in args.c.split(",")]
+        return [{"c": c} for c in args.c]
     return method.SWEEP
 
 
 def main(argv=None):
-    from train import Parser, load_run  # here, since train.py needs this file
+    from train import Parser, load_run, pick_device     # here, since train.py needs this file
     args = parse(sys.argv[1:] if argv is None else argv, Parser)
     if args.summary:
         return print(summary(args.runs))
     rows = []
     try:
         for run in args.runs:
-            task, method, _ = load_run(run, args.device)
+            task, method, _ = load_run(run, pick_device(args.device))
             examples = problems(task, args)
             found = sweep(Path(run).name, method, task, examples, settings(method, args))
             rows += found

@@ -1,9 +1,16 @@
 """The backbone: a small Llama-style decoder with a KV cache. Knows no task and no paper.
 
-    x -> [RMSNorm -> conv -> attention (RoPE) -> +x] -> [RMSNorm -> conv -> gated MLP -> +x] -> ... -> RMSNorm -> h
+    x = embed(ids)                          or any embeddings (B, T, C)
+    x = x + attention(conv(norm(x)))        RMSNorm, RoPE, causal; in every block
+    x = x + mlp(conv(norm(x)))              gated: down(silu(gate) * up)
+    h = norm(x);  logits = head(h)
 
-Sequences are padded on the right, never on the left: a causal model needs no mask for that, and a
-row's positions are the same in training, in prefill and in decoding.
+With conv = 0 this is Llama (tests/test_model.py writes that out). The short causal convolutions, "Canon
+layers" (Allen-Zhu, Physics of Language Models 4.1), let a token see its neighbours without attention:
+small models then learn to look things up several times sooner.
+
+Sequences are padded on the right, never on the left: a causal model needs no mask for that, and a row's
+positions are the same in training, in prefill and in decoding.
 """
 from dataclasses import dataclass
 
@@ -18,7 +25,7 @@ class Config:
     layers: int = 3
     width: int = 64             # C
     heads: int = 4              # H; the head dimension is D = C / H
-    mlp: int = 0                # hidden size of the gated MLP; 0 = 8/3 C rounded up to a multiple of 32
+    mlp: int = 0                # hidden size of the MLP; 0 = 8/3 C, up to a multiple of 32
     conv: int = 4               # width of the causal convolutions; 0 = none, a plain Llama block
     qk_norm: bool = False       # RMSNorm on queries and keys
     rope_base: float = 10000.0
@@ -27,18 +34,18 @@ class Config:
 class Cache:
     """What decoding remembers: keys and values of every layer, inputs of every convolution.
 
-    Each row has its own length, so prompts of different lengths need no padding between prompt and
-    continuation. A row's next token is written at its own length; whatever padding left there before
-    is overwritten, and never seen, because a query at position p attends to slots <= p.
+    Each row has its own length, so prompts of different lengths need no padding before their
+    continuation. A row's next token is written at its own length; what padding left there before
+    is overwritten, and was never seen, because a query at position p attends to slots <= p.
     """
 
-    def __init__(self, rows, slots, device=None, dtype=None):
-        self.length = torch.zeros(rows, dtype=torch.long, device=device)     # (B,) tokens held per row
-        self.slots, self.end, self.dtype = slots, 0, dtype                    # end >= length.max()
-        self.store = {}                                                       # (module, name) -> (B, slots, ...)
+    def __init__(self, rows, slots, device=None):
+        self.length = torch.zeros(rows, dtype=torch.long, device=device)    # (B,) tokens per row
+        self.slots, self.end = slots, 0     # room of a row; end >= every length, known without sync
+        self.store = {}                     # (module, name) -> (B, slots, ...)
 
     def append(self, key, new, at):
-        """Writes new (B, T, ...) at slots `at` (B, T) of the buffer `key`; returns the whole buffer."""
+        """Writes new (B, T, ...) at slots `at` (B, T) of the buffer `key`; returns the buffer."""
         if key not in self.store:
             self.store[key] = new.new_zeros(new.shape[0], self.slots, *new.shape[2:])
         buffer = self.store[key]
@@ -69,7 +76,7 @@ def rope_table(positions, dim, base):
 
 
 def rotate(x, cos, sin):
-    """RoPE on (B, T, H, D): (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin); the roll swaps the halves."""
+    """RoPE on (B, T, H, D): (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin); roll swaps the halves."""
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
 
 
@@ -103,11 +110,12 @@ class Attention(nn.Module):
         self.heads = cfg.heads
         self.qkv = nn.Linear(cfg.width, 3 * cfg.width, bias=False)
         self.out = nn.Linear(cfg.width, cfg.width, bias=False)
-        self.q_norm, self.k_norm = [RMSNorm(cfg.width // cfg.heads) if cfg.qk_norm else nn.Identity() for _ in "qk"]
+        self.q_norm, self.k_norm = (
+            RMSNorm(cfg.width // cfg.heads) if cfg.qk_norm else nn.Identity() for _ in "qk")
 
     def forward(self, x, rope, at, cache):
         B, T, C = x.shape
-        q, k, v = self.qkv(x).view(B, T, 3, self.heads, C // self.heads).unbind(2)   # (B, T, H, D)
+        q, k, v = self.qkv(x).view(B, T, 3, self.heads, -1).unbind(2)   # (B, T, H, D) each
         q, k = rotate(self.q_norm(q), *rope), rotate(self.k_norm(k), *rope)
         mask = None
         if cache is not None:
@@ -115,9 +123,10 @@ class Attention(nn.Module):
             if cache.end:                                       # after prefill: see the cached slots
                 end = cache.end + T
                 k, v = k_all[:, :end], v_all[:, :end]
-                mask = (torch.arange(end, device=x.device) <= at[..., None])[:, None]   # (B, 1, T, end)
-        y = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
-                                           attn_mask=mask, is_causal=mask is None)
+                mask = torch.arange(end, device=x.device) <= at[..., None]     # (B, T, end)
+                mask = mask[:, None]                            # (B, 1, T, end)
+        q, k, v = (m.transpose(1, 2) for m in (q, k, v))        # (B, H, T, D)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         return self.out(y.transpose(1, 2).reshape(B, T, C))
 
 
@@ -137,8 +146,7 @@ class Block(nn.Module):
     def __init__(self, cfg):
         super().__init__()
         self.norm1, self.norm2 = RMSNorm(cfg.width), RMSNorm(cfg.width)
-        self.conv1 = Conv(cfg.width, cfg.conv) if cfg.conv else None
-        self.conv2 = Conv(cfg.width, cfg.conv) if cfg.conv else None
+        self.conv1, self.conv2 = (Conv(cfg.width, cfg.conv) if cfg.conv else None for _ in "12")
         self.attn, self.mlp = Attention(cfg), MLP(cfg)
 
     def forward(self, x, rope, at, cache):
@@ -164,14 +172,16 @@ class GPT(nn.Module):
     def forward(self, x, cache=None, new=None):
         """Embeddings (B, T, C) -> hidden states (B, T, C), normed, ready for `self.head`.
 
-        With a cache, x continues each row; new (B,) says how many of the T positions are real.
+        With a cache, x continues each row; new (B,) says how many of its T positions are real (all,
+        if None). The others are padding on the right: their states mean nothing.
         """
         B, T, C = x.shape
         at = torch.arange(T, device=x.device).expand(B, T)
         if cache is not None:
             at = at + cache.length[:, None]
-        rope = rope_table(at if cache is not None else at[:1], C // self.cfg.heads, self.cfg.rope_base)
-        rope = [t[:, :, None] for t in rope]                                  # (B or 1, T, 1, D)
+        rows = at if cache is not None else at[:1]      # without a cache all rows are alike
+        rope = rope_table(rows, C // self.cfg.heads, self.cfg.rope_base)
+        rope = [t[:, :, None] for t in rope]                            # (B or 1, T, 1, D)
         for block in self.blocks:
             x = block(x, rope, at, cache)
         if cache is not None:
@@ -181,10 +191,11 @@ class GPT(nn.Module):
 
 
 def sample_token(logits, temperature=0.0, generator=None):
-    """(B, V) -> (B,): the likeliest token at temperature 0, else a draw from softmax(logits / temperature)."""
+    """(B, V) -> (B,): the likeliest at temperature 0, else a draw from softmax(logits / temperature)."""
     if not temperature:
         return logits.argmax(-1)
-    return torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)[:, 0]
+    p = (logits.float() / temperature).softmax(-1)
+    return torch.multinomial(p, 1, generator=generator)[:, 0]
 
 
 def last(h, new):
@@ -196,8 +207,8 @@ def last(h, new):
 def generate(model, x, new, cache, stop, max_new, temperature=0.0, generator=None):
     """Decodes each row until it writes `stop`, at most max_new tokens.
 
-    x (B, T, C): embeddings that continue `cache`, of which new (B,) per row are real. Rows that have
-    stopped leave the batch as soon as they are a quarter of it. Uses up the cache.
+    x (B, T, C): embeddings that continue `cache`, of which new (B,) per row are real. Rows that
+    have stopped leave the batch as soon as they are a quarter of it. Uses up the cache.
     Returns ids (B, <= max_new), 0 after `stop`.
     """
     out = torch.zeros(len(x), max_new, dtype=torch.long, device=x.device)

@@ -5,8 +5,8 @@
     python train.py --method cot --task maze           # another task
     python train.py --method colar --resume            # continues a stopped run, bit for bit
 
-A run folder holds config.json, log.jsonl, ckpt.pt, results.json and curves.png. A method that starts
-from another one (CoLaR from CoT) trains that first, in a run folder inside its own; --init RUN
+A run folder holds config.json, log.jsonl, ckpt.pt, results.json and curves.png. A method that
+starts from another one (CoLaR from CoT) trains that first, in a run folder inside its own; --init RUN
 takes a trained one instead.
 """
 import argparse
@@ -24,8 +24,8 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-# Idle OpenMP threads spin for a millisecond before they sleep; if any other program wants a core, steps
-# then take 10 to 40 times as long. A short spin costs nothing when the cores are free.
+# Idle OpenMP threads spin for a millisecond before they sleep: if another program wants a core, steps
+# then take 10 times as long. A short spin costs nothing when the cores are free.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import torch
@@ -46,13 +46,17 @@ METHODS = {"cot": baselines.CoT, "nocot": baselines.NoCoT, "pause": baselines.Pa
 TASKS = {"arithmetic": Arithmetic, "maze": Maze, "prosqa": ProsQA, "prontoqa": ProntoQA}
 BACKBONES = {"gpt": model.GPT}
 SIZES = {   # one dial; any flag given by hand wins
-    "nano": dict(layers=1, width=32, heads=2, batch=8, steps=30, first_steps=30, val_n=8, test_n=32),    # seconds: is it wired up?
-    "tiny": dict(layers=3, width=64, heads=2, batch=32, steps=4000,
-                 first_steps=2000, val_n=100, test_n=500),    # minutes on two cores
-    "small": dict(layers=6, width=384, heads=6, batch=128, steps=20000,
-                  first_steps=10000, val_n=200, test_n=1000),   # one GPU
+    # seconds: is everything wired up?
+    "nano": dict(layers=1, width=32, heads=2, batch=8, steps=30, first_steps=30,
+                 val_n=8, test_n=32),
+    # minutes on two CPU cores
+    "tiny": dict(layers=3, width=64, heads=2, batch=32, steps=4000, first_steps=2000,
+                 val_n=100, test_n=500),
+    # one GPU
+    "small": dict(layers=6, width=384, heads=6, batch=128, steps=20000, first_steps=10000,
+                  val_n=200, test_n=1000),
 }
-FLAGS = {   # name: (default, help); default None: --size decides; a tuple: the choices, default first
+FLAGS = {   # name: (default, help). None: --size decides; a tuple: the choices, the default first
     "steps": (None, "optimizer steps"),
     "first_steps": (None, "optimizer steps of the stage that the method starts from, if it has one"),
     "layers": (None, "blocks of the backbone"),
@@ -75,11 +79,12 @@ FLAGS = {   # name: (default, help); default None: --size decides; a tuple: the 
     "dtype": (("auto", "float32", "bfloat16", "float16"), "of matrix products; weights are float32"),
     "compile": (False, "torch.compile the backbone for training"),
     "threads": (0, "CPU threads; 0 = all cores"),
-    "data": ("", "train on a JSON file of {question, steps, answer} instead of generated problems"),
+    "data": ("", "train on this JSON file of {question, steps, answer}"),
 }
 FORMAT = "nanolatent 1"     # written into every checkpoint
 LOG_EVERY = 50      # steps between lines of log.jsonl
 CHECKPOINTS = 5     # times in a run that a checkpoint is saved and validation accuracy measured
+WIDE = 256          # width from which bfloat16 pays on a CPU (bench.py --dtype)
 
 
 # ---- command line --------------------------------------------------------------------------------
@@ -91,7 +96,7 @@ class Parser(argparse.ArgumentParser):
         if message.startswith("unrecognized arguments"):
             bad = message.split(": ", 1)[1].split()[0].split("=")[0]
             close = difflib.get_close_matches(bad, list(self._option_string_actions), 1)
-            message = f"unknown flag {bad} ({'nearest: ' + close[0] if close else 'see --help'})"
+            message = f"unknown flag {bad} ({f'nearest: {close[0]}' if close else 'see --help'})"
         self.exit(2, f"{self.prog}: {message}\n")
 
     def add_flags(self, flags):
@@ -115,12 +120,13 @@ def parse(argv):
                                  ("backbone", "gpt", BACKBONES), ("size", "tiny", SIZES)):
         parser.add_argument("--" + name, default=default, help=f"{', '.join(known)} [{default}]")
     first, _ = parser.parse_known_args(argv)
-    method, task = choice(first.method, METHODS, "method"), choice(first.task, TASKS, "task")
+    method = choice(first.method, METHODS, "method")
+    task = choice(first.task, TASKS, "task")
     choice(first.backbone, BACKBONES, "backbone")
     choice(first.size, SIZES, "size")
     parser.add_argument("--help", action="help", help="show this and exit")
-    parser.add_argument("--out", help="run folder [runs/METHOD-TASK-SIZE-sSEED]")
-    parser.add_argument("--init", help="run folder of a trained first stage")
+    parser.add_argument("--out", metavar="DIR", help="run folder [runs/METHOD-TASK-SIZE-sSEED]")
+    parser.add_argument("--init", metavar="RUN", help="run folder of a trained first stage")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_flags(FLAGS | task.ARGS | method.ARGS)
     config = vars(parser.parse_args(argv))
@@ -128,7 +134,8 @@ def parse(argv):
         config[name] = value if config[name] is None else config[name]
     default = f"runs/{first.method}-{first.task}-{first.size}-s{config['seed']}"
     config["out"] = config["out"] or default
-    for name in ("steps", "first_steps", "layers", "width", "heads", "batch", "accum", "val_n", "test_n", "lr", "clip"):
+    for name in ("steps", "first_steps", "layers", "width", "heads", "batch", "accum", "warmup",
+                 "val_n", "test_n", "lr", "clip"):
         if not config[name] > 0:
             raise BadInput(f"--{name.replace('_', '-')} {config[name]}: must be above 0")
     if config["width"] % (2 * config["heads"]):
@@ -139,28 +146,45 @@ def parse(argv):
 # ---- device, model, checkpoints ------------------------------------------------------------------
 
 def setup(config):
-    """Device and dtype of this machine, with the reason, and the seed."""
-    device = config["device"]
-    if device == "auto":
-        device = ("cuda" if torch.cuda.is_available() else
-                  "mps" if torch.backends.mps.is_available() else "cpu")
-    if device != "cpu" and not getattr(torch, device).is_available():
-        raise BadInput(f"--device {device}: not available here")
-    dtype, why = config["dtype"], "as asked"
+    """Device and dtype for this machine; prints them with the reason."""
+    device, dtype, why = pick_device(config["device"]), config["dtype"], "as asked"
     if dtype == "auto":
-        dtype, why = auto_dtype(device, config["width"])
+        dtype, why = pick_dtype(device, config["width"])
     if config["threads"]:
         torch.set_num_threads(config["threads"])
     print(f"device {device}, {dtype} ({why}), {torch.get_num_threads()} threads", flush=True)
     return torch.device(device), getattr(torch, dtype)
 
 
-def auto_dtype(device, width):
+def pick_device(name):
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(device for device, there in here.items() if there)
+    if not here[name]:
+        raise BadInput(f"--device {name}: not available here")
+    return name
+
+
+def pick_dtype(device, width):
     if device == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
-            return "bfloat16", "this GPU multiplies it natively"
-        return "float16", "older GPU: with a gradient scaler"
-    return "float32", "the default off CUDA"
+            return "bfloat16", "this GPU has it"
+        return "float16", "an older GPU: with a gradient scaler"
+    if device == "cpu" and width >= WIDE and bf16_speedup() > 1.5:
+        return "bfloat16", "this CPU has it, and the model is wide enough to gain"
+    return "float32", "narrow model" if width < WIDE else "no fast bfloat16 here"
+
+
+def bf16_speedup(n=512):
+    """How much faster a matrix product is in bfloat16, measured: some CPUs only emulate it."""
+    def fastest(dtype):
+        a, times = torch.randn(n, n).to(dtype), []
+        for _ in range(5):
+            start = time.perf_counter()
+            a @ a
+            times.append(time.perf_counter() - start)
+        return min(times)
+    return fastest(torch.float32) / fastest(torch.bfloat16)
 
 
 def make_task(config):
@@ -170,13 +194,13 @@ def make_task(config):
 
 
 def build(config):
-    """Task, vocabulary and untrained method of a config."""
+    """Task and untrained method of a config."""
     task = make_task(config)
     vocab = Vocab(task.words)
     cfg = model.Config(len(vocab), config["layers"], config["width"], config["heads"],
                        conv=config["conv"], qk_norm=config["qk_norm"])
-    method = METHODS[config["method"]](BACKBONES[config["backbone"]](cfg), vocab, SimpleNamespace(**config))
-    return task, method
+    backbone = BACKBONES[config["backbone"]](cfg)
+    return task, METHODS[config["method"]](backbone, vocab, SimpleNamespace(**config))
 
 
 def limits(task, n=256):
@@ -234,7 +258,7 @@ def optimizers(method, config):
 
 
 def learning_rate(step, config):
-    """Warm-up, constant, linear to 0."""
+    """The rate of the step after `step`: linear warm-up, constant, linear to 0."""
     left = (config["steps"] - step) / max(1, config["decay"] * config["steps"])
     return config["lr"] * min(1, (step + 1) / config["warmup"], left)
 
@@ -295,7 +319,7 @@ class Training:
             torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda_rng"]])
 
     def update(self, data, device, dtype):
-        """One optimizer step on `accum` batches. Returns the last batch's loss parts and the gradient norm."""
+        """One optimizer step on `accum` batches: the loss parts of the last, and the gradient norm."""
         for opt in self.opts:
             for group in opt.param_groups:
                 group["lr"] = learning_rate(self.step, self.config)
@@ -340,31 +364,34 @@ def train(task, method, config, device, dtype, out, state=None):
             if step % LOG_EVERY == 0 or step == total:
                 row = {k: round(float(v), 5) for k, v in parts.items()}
                 bar.set_postfix(row, refresh=False)
-                log.write(json.dumps({"step": step, **row, "seconds": round(time.time() - began, 2)}) + "\n")
-            if step % max(1, total // CHECKPOINTS) == 0 or step == total or interrupt.asked:
+                write(log, step=step, **row, seconds=round(time.time() - began, 2))
+            milestone = step % max(1, total // CHECKPOINTS) == 0
+            if milestone or step == total or interrupt.asked:
                 save(out / "ckpt.pt", training.state())
             if interrupt.asked:
                 raise KeyboardInterrupt
-            if step % max(1, total // CHECKPOINTS) == 0:
+            if milestone:
                 rows = [evaluation.evaluate(method, task, val, **k) for k in method.SWEEP]
-                log.write(json.dumps({"step": step, "val": [
-                    {"knobs": r["knobs"], "accuracy": r["accuracy"], "steps": r["steps"]} for r in rows]}) + "\n")
-                bar.write(f"  step {step}: val " + ", ".join(
-                    " ".join(f"{k}={v}" for k, v in r["knobs"].items()) + f" {100 * r['accuracy']:.0f}% in {r['steps']:.1f}"
-                    for r in rows))
-    return time.time() - began
+                write(log, step=step, val=rows)
+                bar.write(f"  step {step}: {evaluation.one_line(rows)}")
+
+
+def write(log, **row):
+    log.write(json.dumps(row) + "\n")
+    log.flush()     # so that a run can be followed while it trains
 
 
 # ---- stages --------------------------------------------------------------------------------------
 
 SHAPE = ("task", "backbone", "layers", "width", "heads", "conv", "qk_norm")  # what stages must share
-FREE = ("out", "init", "command", "device", "threads", "max_think", "max_answer")  # may change on resume
+FREE = ("out", "init", "command", "device", "threads", "max_think", "max_answer")  # may change
 
 
 def must_match(config, other, names, message):
     for name in names:
         if config.get(name) != other.get(name):
-            raise BadInput(message + f" {name.replace('_', '-')} {other.get(name)}, not {config.get(name)}")
+            flag = name.replace("_", "-")
+            raise BadInput(f"{message} {flag} {other.get(name)}, not {config.get(name)}")
 
 
 def open_run(config, resume):
@@ -417,14 +444,17 @@ def run_stage(config, resume):
     method.to(device)
     if parent:
         method.start_from(parent)
-    print(f"{config['method']}: {sum(p.numel() for p in method.parameters()):,} parameters", flush=True)
+    count = sum(p.numel() for p in method.parameters())
+    print(f"{config['method']} on {config['task']}: {count:,} parameters", flush=True)
     began = time.time()
     train(task, method, config, device, dtype, out, state)
     test = [task.sample("test", i) for i in range(config["test_n"])]
     rows = rows + evaluation.sweep(config["method"], method, task, test)
     evaluation.write_results(out, rows, config, time.time() - began)
     middle = method.SWEEP[len(method.SWEEP) // 3]
-    print(f"\n{evaluation.table(rows)}\n\n{evaluation.show(method, task, test[:3], **middle)}")
+    print(f"\n{evaluation.table(rows)}\n")
+    print(evaluation.show(method, task, test[:3], **middle))
+    print(f"saved in {out}", flush=True)
     return rows
 
 
@@ -438,7 +468,8 @@ def main(argv=None):
         print(f"train.py: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print(f"\nstopped and saved; continue with: python train.py {shlex.join(argv)} --resume")
+        again = shlex.join(a for a in argv if a != "--resume")
+        print(f"\nstopped and saved; continue with: python train.py {again} --resume")
         sys.exit(130)
 
 

@@ -47,8 +47,8 @@ def naive_rows(batch, c, align):
 def test_layout_and_merge_equal_a_loop(align, pool):
     method, _ = make(align=align)
     batch, c = batch_of(7), [1, 2, 3, 4, 5, 3, 2]
-    ids, part, place, slot, size = method.layout(batch, torch.tensor(c)[:, None])
-    z = merge(method.embed(ids, place), slot, size, pool == "mean")
+    ids, part, slot, size = method.layout(batch, torch.tensor(c)[:, None])
+    z = merge(method.model.embed(ids), slot, size, pool == "mean")
     for i, row in enumerate(naive_rows(batch, c, align)):
         assert size[i, :len(row)].tolist() == [len(g) for _, g in row]
         assert [k for k in part[i].tolist() if k >= 0] == [k for k, g in row for _ in g]
