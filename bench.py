@@ -3,8 +3,9 @@
     python bench.py                          # size tiny: a minute on 2 CPU cores
     python bench.py --size nano --json out.json
 
-training   share of the time of a step that is spent in data, forward, backward, optimizer and the rest,
-           tokens per second, and the share of the machine's measured matrix-product peak (6 N tokens)
+training   shares of a step's time: data, forward, backward, optimizer, and all outside the last
+           three; tokens per second, and the share of this CPU's measured matrix-product peak
+           (6 floating-point operations per parameter and token)
 decoding   problems per second: batched with a cache, against one by one without a cache
 """
 import json
@@ -38,7 +39,7 @@ def peak(n=1024):
 
 
 def training(config, steps):
-    """Where the time of a training step goes; the parts are timed inside the real `Training.update`."""
+    """Where the time of a training step goes, timed inside the real `Training.update`."""
     task, method = train.build(config)
     spent = {"data": 0.0, "forward": 0.0, "backward": 0.0, "optimizer": 0.0}
 
@@ -63,7 +64,8 @@ def training(config, steps):
         def __next__(self):
             nonlocal tokens
             batch = pull()
-            tokens += sum(int((t > 0).sum()) for t in (batch.question, batch.thoughts, batch.answer))
+            parts = batch.question, batch.thoughts, batch.answer
+            tokens += sum(int((t > 0).sum()) for t in parts)
             return batch
     try:
         start = time.perf_counter()
@@ -101,8 +103,10 @@ def decoding(config, rows=64, max_new=48):
 
     few = 8     # rows timed one by one; the time is per problem
     fast = seconds(together) / rows
-    slow = seconds(lambda: [uncached(model, ids[i:i + 1, :new[i]], max_new) for i in range(few)]) / few
-    return {"cached_batch_ms": 1000 * fast, "uncached_single_ms": 1000 * slow, "speedup": slow / fast}
+    slow = seconds(
+        lambda: [uncached(model, ids[i:i + 1, :new[i]], max_new) for i in range(few)]) / few
+    return {"cached_batch_ms": 1000 * fast, "uncached_single_ms": 1000 * slow,
+            "speedup": slow / fast}
 
 
 def main(argv=None):

@@ -7,37 +7,38 @@ token: one model, many speeds.
     sequence         question <xc> <think> | z_1 ... z_n | </think> answer <eos>
     (1) merge        z_i = 1 / sqrt(n_i) * sum of the n_i token embeddings of group i
                      (uncorrelated embeddings keep their variance; a mean would divide it by n_i)
-    (2) latent head  mu, log sigma = head(h_{i-1});  z_i / s ~ N(mu, sigma^2),  s = std of embeddings
+    (2) latent head  mu, log sigma = head(h_{i-1});  z_i / s ~ N(mu, sigma^2),  s = embeddings' std
     (3) soft-MSE     mean over dimensions of (mu + sigma eps - z_i / s)^2, one draw of eps
         NLL          mean over dimensions of -log N(z_i / s; mu, sigma)
     (4) LM loss      cross-entropy, at the position before group i, of the group's tokens; before
                      </think> and in the answer, of the token itself
-    loss = (4) + (3). To think is to feed mu * s back until the LM head's next token is </think>; the
-    answer is then decoded on the same cache.
+    loss = (4) + (3). To think is to feed mu * s back until the LM head's next token is </think>;
+    the answer is then decoded on the same cache.
 
-At c = 1 every group is one token: inputs and labels are those of CoT.
+At c = 1 every group is one token: but for <x1>, inputs and labels of training are those of CoT.
 
 Differs from the paper:
  1. A small model trained from scratch, all of it but the embeddings; there, LoRA on a 1B model.
  2. Groups are cut inside each step, so none spans two steps (--no-align: through the whole chain).
- 3. The LM target of a group is the mean over all its tokens, the expectation of the paper's one drawn
-    token: the same gradient with less noise (--labels one: theirs).
+ 3. The LM target of a group is the mean over all its tokens, the expectation of the paper's one
+    drawn token: the same gradient with less noise (--labels one: theirs).
  4. c is drawn for each example (--c-per batch: theirs).
  5. Speed and <think> are tokens of their own; there, text: "(Thinking speed: c)" and "###".
  6. Greedy: the mean of the head, the likeliest token. There both are sampled (temperature 1).
- 7. log sigma is kept in [-5, 2], as soft-MSE drives sigma to 0; s is measured, not a constant per model.
+ 7. log sigma is kept in [-5, 2], as soft-MSE drives sigma to 0; s is measured, where they have a
+    constant per model.
  8. The hidden size of the head is 4 C; there 2,048, equal to C.
-The official code's empty group between the last latent and </think>, with its all-zero target, and its
-second pass over the whole sequence for the answer do not occur here.
+The official code's empty group between the last latent and </think>, with its all-zero target, and
+its second pass over the whole sequence for the answer do not occur here.
 
     python train.py --method colar          # 7 minutes on 2 CPU cores: CoT, then CoLaR from it
-    python train.py --method colar --init RUN --latent-loss nll     # an ablation, from a trained CoT
+    python train.py --method colar --init RUN --latent-loss nll     # an ablation, from a CoT run
 """
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from baselines import ANSWER, CLOSE, OPEN, THOUGHTS, CoT, Solved, column, next_token_loss, until
+from baselines import CLOSE, OPEN, THOUGHTS, Solved, column, until
 from data.common import END, EOS, MAX_SPEED, SPEED, THINK, BadInput, pack
 from model import Cache, generate, last, sample_token
 
@@ -45,8 +46,8 @@ from model import Cache, generate, last, sample_token
 def groups(thinking, place):
     """Which slot of the compressed sequence each token goes to: no padding inside, no empty group.
 
-    thinking, place (B, T): is it a reasoning token, and its place in its group. Returns slot (B, T):
-    a new one wherever a group starts; tokens outside the thoughts have a slot to themselves.
+    thinking, place (B, T): is it a reasoning token, and its place in its group. Returns slot
+    (B, T): a new one wherever a group starts; a token outside the thoughts has one to itself.
     """
     return (~thinking | (place == 0)).long().cumsum(1) - 1
 
@@ -61,8 +62,8 @@ def merge(e, slot, size, mean=False):
 def offsets(step, thinking, align):
     """(B, T): each reasoning token's place in the run that is cut into groups.
 
-    The run is its step (align) or the whole chain. step, thinking (B, T): the number of the step that
-    a token belongs to, and whether it is a reasoning token.
+    The run is its step (align) or the whole chain. step, thinking (B, T): the number of the step
+    that a token belongs to, and whether it is a reasoning token; elsewhere, meaningless.
     """
     t = torch.arange(step.shape[1], device=step.device).expand_as(step)
     start = thinking & ~F.pad(thinking, (1, -1))                    # the first reasoning token
@@ -101,11 +102,11 @@ class CoLaR(nn.Module):
     ARGS = {
         "c_max": (5, "largest compression factor; training draws c from 1..c_max"),
         "c_per": (("example", "batch"), "draw c for each example, or once per batch (paper)"),
-        "pool": (("sqrt", "mean"), "divide a group's sum by sqrt n, or by n (the paper's ablation MP)"),
+        "pool": (("sqrt", "mean"), "divide a group's sum by sqrt n, or by n (ablation MP)"),
         "head": (("gaussian", "deterministic"), "the latent head (deterministic: ablation DL)"),
         "latent_loss": (("soft-mse", "nll"), "the latent loss (nll: ablation NLL)"),
-        "labels": (("all", "one", "none"), "LM target of a group: the mean over all its tokens, one "
-                   "drawn token (paper), none (ablation OC)"),
+        "labels": (("all", "one", "none"), "LM target of a group: the mean over all its tokens, "
+                   "one drawn token (paper), none (ablation OC)"),
         "align": (True, "cut groups at step boundaries; off: through the whole chain (the paper)"),
     }
     PARENT = "cot"
@@ -115,7 +116,7 @@ class CoLaR(nn.Module):
         if not 1 <= args.c_max <= MAX_SPEED:
             raise BadInput(f"c_max = {args.c_max}: there are speed tokens for 1..{MAX_SPEED}")
         self.model, self.vocab, self.args = backbone, vocab, args
-        backbone.embed.weight.requires_grad_(False)     # the scale of every latent stays what it was
+        backbone.embed.weight.requires_grad_(False)     # so the scale of the latents is fixed
         width = backbone.cfg.width
         self.latent_head = LatentHead(width, 4 * width, args.head == "deterministic")
         self.register_buffer("std", torch.ones(()))                 # s of Eq. (2)
@@ -133,8 +134,8 @@ class CoLaR(nn.Module):
     def layout(self, batch, c):
         """The tokens of every row in order, and where they go once the thoughts are compressed.
 
-        c (B, 1) -> ids, part, slot (B, T), and size (B, S+1): the tokens of each slot. One slot more
-        than the longest row has takes the padding.
+        c (B, 1) -> ids, part, slot (B, T), and size (B, S+1): the number of tokens in each slot.
+        S slots hold the longest row; slot S takes the padding of all rows and has size 0.
         """
         parts = (self.prompt(batch, c), column(batch, THINK), batch.thoughts, column(batch, END),
                  batch.answer)
@@ -158,7 +159,7 @@ class CoLaR(nn.Module):
         ids, part, slot, size = self.layout(batch, self.draw_c(batch) if c is None else c)
         z = merge(self.model.embed(ids), slot, size, self.args.pool == "mean")      # (B, S+1, C)
         kind = torch.full_like(size, -1).scatter(1, slot, part)     # (B, S+1) the part of each slot
-        h = self.model(z[:, :-1])                                   # (B, S, C): h_i predicts z_{i+1}
+        h = self.model(z[:, :-1])                                   # (B, S, C), of h_i for z_{i+1}
         ce = self.lm_loss(h, ids, part, slot, size)
         where = ((kind == THOUGHTS) | (kind == CLOSE))[:, 1:]       # latents, and what ends them
         target = z[:, 1:][where].detach() / self.std                # (N, C)
@@ -167,7 +168,7 @@ class CoLaR(nn.Module):
 
     def lm_loss(self, h, ids, part, slot, size):
         """Eq. (4): the mean over predicted slots of the mean over the tokens of a slot."""
-        weight = 1 / size.gather(1, slot).clamp(min=1)              # (B, T) of each token in its slot
+        weight = 1 / size.gather(1, slot).clamp(min=1)              # (B, T), of a token in its slot
         if self.args.labels == "one":
             first = size.cumsum(1) - size                           # (B, S+1) first token of a slot
             drawn = first + (torch.rand(size.shape, device=h.device) * size).long()
@@ -181,7 +182,10 @@ class CoLaR(nn.Module):
 
     @torch.no_grad()
     def solve(self, batch, c=2, temperature=0.0, generator=None):
-        """Thinks at factor c, then answers on the same cache; temperature scales sigma and the LM head."""
+        """Thinks at factor c, then answers on the same cache.
+
+        temperature scales sigma and the LM head's softmax; generator: one of the model's device.
+        """
         if not 1 <= c <= self.args.c_max:
             raise BadInput(f"c = {c}: this model was trained on 1..{self.args.c_max}")
         ids, part, _ = pack(self.prompt(batch, column(batch, c)), column(batch, THINK))
@@ -196,10 +200,10 @@ class CoLaR(nn.Module):
                 in zip(out.tolist(), n_think.tolist(), self.read(latents, n_think, c))]
 
     def think(self, h, cache, cap, temperature, generator):
-        """Writes latents until the LM head says </think>, at most cap. Returns (B, n, C), n_think (B,).
+        """Writes latents until the LM head says </think>, at most cap: (B, n, C), n_think (B,).
 
-        A row that is done stays in the batch, but its cache no longer grows: its later latents go to
-        the slot after its end, which nothing sees.
+        A row that is done stays in the batch, but its cache no longer grows: its later latents go
+        to the slot after its end, which </think> overwrites.
         """
         done = torch.zeros(len(h), dtype=torch.bool, device=h.device)
         n_think, latents = torch.zeros_like(done, dtype=torch.long), []

@@ -30,7 +30,8 @@ def wilson(right, n, z=1.96):
     """95% interval (low, high) of a share; unlike mean +- 2 sd it holds near 0 and 1."""
     p, z2 = right / n, z * z / n
     half = z * math.sqrt(p * (1 - p) / n + z2 / (4 * n))
-    return (p + z2 / 2 - half) / (1 + z2), (p + z2 / 2 + half) / (1 + z2)
+    middle, scale = p + z2 / 2, 1 + z2
+    return min(p, (middle - half) / scale), max(p, (middle + half) / scale)     # exact at 0 and 1
 
 
 def solve_all(method, examples, progress=None, **knobs):
@@ -60,10 +61,12 @@ def evaluate(method, task, examples, progress=None, **knobs):
     by = {d: [r for e, r in zip(examples, right) if e.difficulty == d] for d in levels}
     low, high = wilson(sum(right), len(right))
     return {
-        "knobs": knobs, "n": len(right), "accuracy": sum(right) / len(right), "low": low, "high": high,
+        "knobs": knobs, "n": len(right),
+        "accuracy": sum(right) / len(right), "low": low, "high": high,
         "steps": sum(s.n_think for s in solved) / len(solved),
         "ms": 1000 * seconds / len(solved),
-        "by_difficulty": {str(d): {"n": len(r), "accuracy": sum(r) / len(r)} for d, r in by.items()},
+        "by_difficulty": {str(d): {"n": len(r), "accuracy": sum(r) / len(r)}
+                          for d, r in by.items()},
     }
 
 
@@ -88,10 +91,12 @@ def one_line(rows):
 
 def table(rows):
     """Rows of `sweep` as text."""
-    lines = [f"{'method':<12}{'accuracy (95% interval)':<29}{'thinking steps':>14}{'ms/problem':>12}"]
+    lines = [f"{'method':<12}{'accuracy (95% interval)':<29}"
+             f"{'thinking steps':>14}{'ms/problem':>12}"]
     for r in rows:
+        name = f"{r['method']} {setting(r)}"
         interval = f"({100 * r['low']:.1f} to {100 * r['high']:.1f}, {r['n']} problems)"
-        lines.append(f"{r['method'] + ' ' + setting(r):<12}{100 * r['accuracy']:5.1f}% {interval:<25}"
+        lines.append(f"{name:<12}{100 * r['accuracy']:5.1f}% {interval:<25}"
                      f"{r['steps']:>12.1f}{r['ms']:>12.2f}")
     return "\n".join(lines)
 
@@ -111,7 +116,8 @@ def plot(rows, path):
         for r, v in zip(mine, y):
             axes.annotate(setting(r), (r["steps"], v), textcoords="offset points",
                           xytext=(6, -12), fontsize=8)
-    axes.set(xlabel="thinking steps per problem", ylabel="accuracy, % (95% interval)", ylim=(0, 103))
+    axes.set(xlabel="thinking steps per problem", ylabel="accuracy, % (95% interval)")
+    axes.set_ylim(0, 103)
     axes.set_xlim(left=-.5)
     axes.grid(alpha=.3)
     axes.legend()
@@ -163,7 +169,8 @@ def write_results(out, rows, config, seconds):
     git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True,
                          cwd=Path(__file__).parent)
     record = {"rows": rows, "config": config, "seed": config["seed"],
-              "minutes": round(seconds / 60, 2), "git": git.stdout.strip(), "torch": torch.__version__}
+              "minutes": round(seconds / 60, 2), "git": git.stdout.strip(),
+              "torch": torch.__version__}
     (out / "results.json").write_text(json.dumps(record, indent=1))
     plot(rows, out / "curves.png")
 
@@ -172,8 +179,8 @@ def parse(argv, parser_class):
     parser = parser_class(prog="eval.py", description=__doc__, allow_abbrev=False,
                           formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or results files")
-    parser.add_argument("--summary", action="store_true", help="table over the seeds of results files")
-    parser.add_argument("--split", default="test", help="test, val, or one of the task's own [test]")
+    parser.add_argument("--summary", action="store_true", help="table over seeds of results files")
+    parser.add_argument("--split", default="test", help="val, test or one of the task's own [test]")
     parser.add_argument("--n", type=int, default=500, help="problems [500]")
     parser.add_argument("--data", default="", help="a JSON file of problems instead of a split")
     parser.add_argument("--c", type=factors, default=[], help="compression factors, as 1,2,4 [all]")

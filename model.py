@@ -5,12 +5,12 @@
     x = x + mlp(conv(norm(x)))              gated: down(silu(gate) * up)
     h = norm(x);  logits = head(h)
 
-With conv = 0 this is Llama (tests/test_model.py writes that out). The short causal convolutions, "Canon
-layers" (Allen-Zhu, Physics of Language Models 4.1), let a token see its neighbours without attention:
-small models then learn to look things up several times sooner.
+With conv = 0 this is Llama (tests/test_model.py writes that out). The short causal convolutions,
+"Canon layers" (Allen-Zhu, Physics of Language Models 4.1), let a token see its neighbours without
+attention: small models then learn to look things up several times sooner.
 
-Sequences are padded on the right, never on the left: a causal model needs no mask for that, and a row's
-positions are the same in training, in prefill and in decoding.
+Sequences are padded on the right, never on the left: a causal model needs no mask for that, and a
+row's positions are the same in training, in prefill and in decoding.
 """
 from dataclasses import dataclass
 
@@ -76,7 +76,7 @@ def rope_table(positions, dim, base):
 
 
 def rotate(x, cos, sin):
-    """RoPE on (B, T, H, D): (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin); roll swaps the halves."""
+    """RoPE on (B, T, H, D): (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin); roll swaps halves."""
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
 
 
@@ -120,9 +120,9 @@ class Attention(nn.Module):
         mask = None
         if cache is not None:
             k_all, v_all = cache.append((self, "k"), k, at), cache.append((self, "v"), v, at)
-            if cache.end:                                       # after prefill: see the cached slots
+            if cache.end:                                       # after prefill: see cached slots
                 end = cache.end + T
-                k, v = k_all[:, :end], v_all[:, :end]
+                k, v = k_all[:, :end], v_all[:, :end]           # (B, end, H, D)
                 mask = torch.arange(end, device=x.device) <= at[..., None]     # (B, T, end)
                 mask = mask[:, None]                            # (B, 1, T, end)
         q, k, v = (m.transpose(1, 2) for m in (q, k, v))        # (B, H, T, D)
@@ -165,8 +165,8 @@ class GPT(nn.Module):
         self.norm = RMSNorm(cfg.width)
         self.head = nn.Linear(cfg.width, cfg.vocab, bias=False)
         for name, p in self.named_parameters():
-            if p.ndim == 2 and "conv" not in name:      # convolutions and norms start as the identity
-                out = name.endswith(("out.weight", "down.weight"))  # into the residual stream: smaller
+            if p.ndim == 2 and "conv" not in name:      # convolutions, norms: the identity at first
+                out = name.endswith(("out.weight", "down.weight"))  # into the residual: smaller
                 nn.init.normal_(p, std=cfg.width ** -0.5 * (0.5 if out else 1))
 
     def forward(self, x, cache=None, new=None):
@@ -191,7 +191,7 @@ class GPT(nn.Module):
 
 
 def sample_token(logits, temperature=0.0, generator=None):
-    """(B, V) -> (B,): the likeliest at temperature 0, else a draw from softmax(logits / temperature)."""
+    """(B, V) -> (B,): the likeliest at temperature 0, else from softmax(logits / temperature)."""
     if not temperature:
         return logits.argmax(-1)
     p = (logits.float() / temperature).softmax(-1)
@@ -199,7 +199,7 @@ def sample_token(logits, temperature=0.0, generator=None):
 
 
 def last(h, new):
-    """h (B, T, C) -> (B, C): the state of each row's last real position; new (B,) real positions."""
+    """h (B, T, C), new (B,) real positions -> (B, C): the state of each row's last real one."""
     return h[torch.arange(len(h), device=h.device), new - 1]
 
 

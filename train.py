@@ -6,8 +6,8 @@
     python train.py --method colar --resume            # continues a stopped run, bit for bit
 
 A run folder holds config.json, log.jsonl, ckpt.pt, results.json and curves.png. A method that
-starts from another one (CoLaR from CoT) trains that first, in a run folder inside its own; --init RUN
-takes a trained one instead.
+starts from another one (CoLaR from CoT) trains that first, in a run folder inside its own;
+--init RUN takes a trained one instead.
 """
 import argparse
 import contextlib
@@ -15,17 +15,15 @@ import difflib
 import json
 import math
 import os
-import random
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
-# Idle OpenMP threads spin for a millisecond before they sleep: if another program wants a core, steps
-# then take 10 times as long. A short spin costs nothing when the cores are free.
+# Idle OpenMP threads spin for a millisecond before they sleep: if another program wants a core,
+# steps then take 10 times as long. A short spin costs nothing when the cores are free.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import torch
@@ -58,7 +56,7 @@ SIZES = {   # one dial; any flag given by hand wins
 }
 FLAGS = {   # name: (default, help). None: --size decides; a tuple: the choices, the default first
     "steps": (None, "optimizer steps"),
-    "first_steps": (None, "optimizer steps of the stage that the method starts from, if it has one"),
+    "first_steps": (None, "optimizer steps of the stage that the method starts from, if any"),
     "layers": (None, "blocks of the backbone"),
     "width": (None, "width C of the backbone"),
     "heads": (None, "attention heads"),
@@ -76,7 +74,8 @@ FLAGS = {   # name: (default, help). None: --size decides; a tuple: the choices,
     "test_n": (None, "test problems for the final table"),
     "seed": (0, "of weights and data"),
     "device": (("auto", "cuda", "mps", "cpu"), "auto: the first of these that is there"),
-    "dtype": (("auto", "float32", "bfloat16", "float16"), "of matrix products; weights are float32"),
+    "dtype": (("auto", "float32", "bfloat16", "float16"),
+              "of matrix products; weights are float32"),
     "compile": (False, "torch.compile the backbone for training"),
     "threads": (0, "CPU threads; 0 = all cores"),
     "data": ("", "train on this JSON file of {question, steps, answer}"),
@@ -157,7 +156,8 @@ def setup(config):
 
 
 def pick_device(name):
-    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(),
+            "cpu": True}
     if name == "auto":
         return next(device for device, there in here.items() if there)
     if not here[name]:
@@ -211,7 +211,7 @@ def limits(task, n=256):
 
 
 def save(path, state):
-    """Atomic: a reader, or a run killed halfway, finds the old file or the new one, never a part."""
+    """Atomic: a reader, or a run killed halfway, finds the old file or the new, never a part."""
     part = Path(path).with_suffix(".part")
     torch.save(state, part)
     os.replace(part, path)
@@ -305,8 +305,10 @@ class Training:
     def state(self):
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         return {"format": FORMAT, "config": self.config, "step": self.step,
-                "method": self.method.state_dict(), "optimizers": [o.state_dict() for o in self.opts],
-                "scaler": self.scaler.state_dict(), "rng": torch.get_rng_state(), "cuda_rng": cuda}
+                "method": self.method.state_dict(),
+                "optimizers": [o.state_dict() for o in self.opts],
+                "scaler": self.scaler.state_dict(),
+                "rng": torch.get_rng_state(), "cuda_rng": cuda}
 
     def restore(self, state):
         self.step = state["step"]
@@ -319,7 +321,7 @@ class Training:
             torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda_rng"]])
 
     def update(self, data, device, dtype):
-        """One optimizer step on `accum` batches: the loss parts of the last, and the gradient norm."""
+        """One optimizer step on `accum` batches: loss parts of the last one, and gradient norm."""
         for opt in self.opts:
             for group in opt.param_groups:
                 group["lr"] = learning_rate(self.step, self.config)
@@ -383,7 +385,7 @@ def write(log, **row):
 
 # ---- stages --------------------------------------------------------------------------------------
 
-SHAPE = ("task", "backbone", "layers", "width", "heads", "conv", "qk_norm")  # what stages must share
+SHAPE = ("task", "backbone", "layers", "width", "heads", "conv", "qk_norm")  # stages must share
 FREE = ("out", "init", "command", "device", "threads", "max_think", "max_answer")  # may change
 
 
@@ -395,7 +397,7 @@ def must_match(config, other, names, message):
 
 
 def open_run(config, resume):
-    """Makes the run folder, or returns the checkpoint in it to continue from (None: not there yet)."""
+    """Makes the run folder, or returns its checkpoint to continue from (None: not there yet)."""
     out = Path(config["out"])
     if not (out / "config.json").exists():
         try:

@@ -6,8 +6,9 @@ A worked example (level "tiny"), 2 steps:
     steps     Ben has << 8 + 3 = 11 >> .   Cid has << 11 - 4 = 7 >> .
     answer    7
 
-Each statement needs the result of the one before, so the answer takes all the steps. A step names whom
-it is about: then every word of it can be looked up in the question or computed from the words before.
+Each statement needs the result of the one before, so the answer takes all the steps. A step names
+whom it is about: then every word of it can be looked up in the question or computed from the words
+before.
 
 Drawn after GSM8K's own statistics (7,473 training problems; ours: 8,000 of each level):
 
@@ -20,8 +21,8 @@ Drawn after GSM8K's own statistics (7,473 training problems; ours: 8,000 of each
 
 Small whole numbers leave less room for products, hence fewer of them than in GSM8K.
 
-What differs from GSM8K: one template per operator instead of free English; no unit constants, decimals or
-percentages; names instead of things; every problem has at least one step.
+What differs from GSM8K: one template per operator instead of free English; no unit constants,
+decimals or percentages; names instead of things; every problem has at least one step.
 
     python -m data.arithmetic --level full      # three problems and the table above
 """
@@ -47,7 +48,9 @@ def apply(a, op, b):
 
 class Arithmetic:
     """Task contract: data/common.py. difficulty = number of steps."""
-    ARGS = {"level": ("tiny", "'tiny': numbers to 20, one word each; 'full': to 999, digit by digit")}
+    ARGS = {
+        "level": ("tiny", "'tiny': numbers to 20, one word each; 'full': to 999, digit by digit"),
+    }
     splits = ("train", "val", "test", "ood")    # ood: 8 to 10 steps
 
     def __init__(self, level="tiny"):
@@ -62,7 +65,7 @@ class Arithmetic:
                     f"arithmetic/{self.level}", split, index)
 
     def make(self, rng, lengths):
-        """One problem, and its numbers as the key: no test chain occurs in training under other names."""
+        """One problem, and its numbers as key: no test chain is in training under other names."""
         k = rng.choices(list(lengths), lengths.values())[0]
         who = rng.sample(NAMES, k + 1)
         a = rng.randint(2, self.top // 2)
@@ -107,7 +110,8 @@ class Arithmetic:
     def statement(self, op, b, x):
         if op == "/":
             return [SHARES[b], "of", x]
-        return self.spell(b) + {"+": ["more", "than"], "-": ["fewer", "than"], "*": ["times"]}[op] + [x]
+        relation = {"+": ["more", "than"], "-": ["fewer", "than"], "*": ["times"]}[op]
+        return [*self.spell(b), *relation, x]
 
     def addition(self, more, word=None):
         """The second operator in a statement ("and 3 more") or in an equation ("+ 3")."""

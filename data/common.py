@@ -1,12 +1,14 @@
 """What all tasks share: the example, the vocabulary, the split rule and ragged batches.
 
 A task is a class with (see data/arithmetic.py for the shortest one)
-    ARGS                        {flag: (default, help)}: what its constructor takes
-    words                       list of every word its examples may contain
-    splits                      names `sample` knows: "train", "val", "test" and its out-of-distribution sets
-    sample(split, index)        Example; pure: the same arguments give the same example on every machine
-    parse(record)               Example from a {question, steps, answer} record of --data; ValueError if it cannot
-    check(example, words)       is this answer right? By meaning, not by string
+    ARGS                    {flag: (default, help)}: what its constructor takes
+    words                   list of every word its examples may contain
+    splits                  names `sample` knows: "train", "val", "test", and its own beyond these
+                            (out of distribution)
+    sample(split, index)    Example; pure: the same on every machine for the same arguments
+    parse(record)           Example from a {question, steps, answer} record of --data; ValueError
+                            if it cannot
+    check(example, words)   is this answer right? By meaning, not by string
 It knows no method and no model.
 """
 import difflib
@@ -47,7 +49,7 @@ def split_of(key):
 
 
 def draw(make, name, split, index):
-    """The example at `index` of `split`: `make(rng) -> (Example, key)` is repeated until key falls in the split.
+    """The example at `index` of `split`: make(rng) -> (Example, key) until key falls in the split.
 
     `name` separates the random streams of different tasks and settings. Every split other than
     train and val (the out-of-distribution ones) takes its examples from the keys of test.
@@ -67,7 +69,7 @@ PAD, EOS, THINK, END, PAUSE, SPEED = 0, 1, 2, 3, 4, 4   # SPEED + c is the id of
 
 
 class Vocab:
-    """Words <-> ids; the specials come first, so their ids are the constants above for every task."""
+    """Words <-> ids; the specials come first, so for every task their ids are the constants."""
 
     def __init__(self, words):
         self.words = SPECIALS + list(words)
@@ -93,8 +95,8 @@ class Batch:
     examples: list
 
     def to(self, device):
-        move = [t.to(device, non_blocking=True) for t in (self.question, self.thoughts, self.step, self.answer)]
-        return Batch(*move, self.examples)
+        parts = self.question, self.thoughts, self.step, self.answer
+        return Batch(*(t.to(device, non_blocking=True) for t in parts), self.examples)
 
 
 def ragged(rows):
@@ -126,7 +128,7 @@ def pack(*parts):
 
 
 def batches(task, vocab, size, seed=0, start=0, pool=64):
-    """Endless training batches of `size` examples, from batch number `start` on; no state but that number.
+    """Endless training batches of `size` examples, from number `start` on: their only state.
 
     `pool` batches are drawn at once, sorted by length, cut into batches and shuffled: a batch then
     holds rows of about equal length and wastes few slots on padding.
@@ -150,19 +152,22 @@ def read_problems(task, path):
     """
     try:
         text = Path(path).read_text()
-        lines = text.lstrip().startswith("{")
-        records = [json.loads(t) for t in text.splitlines() if t.strip()] if lines else json.loads(text)
+        if text.lstrip().startswith("{"):       # one record per line
+            records = [json.loads(line) for line in text.splitlines() if line.strip()]
+        else:
+            records = json.loads(text)
     except (OSError, ValueError) as error:
         raise BadInput(f"--data {path}: {error}") from None
     if not isinstance(records, list) or not records:
-        raise BadInput(f"--data {path}: holds no problems; a list of {{question, steps, answer}} is needed")
+        raise BadInput(f"--data {path}: holds no problems; "
+                       "a list of {question, steps, answer} is needed")
     known, examples = set(task.words), []
     for i, record in enumerate(records):
         try:
             e = task.parse(record)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadInput(f"--data {path}, record {i}: {error!r}" if not isinstance(error, ValueError)
-                           else f"--data {path}, record {i}: {error}") from None
+            what = error if isinstance(error, ValueError) else repr(error)
+            raise BadInput(f"--data {path}, record {i}: {what}") from None
         unknown = [w for w in e.question + sum(e.steps, []) + e.answer if w not in known]
         if unknown:
             raise BadInput(f"--data {path}, record {i}: {unknown[0]!r} is not in the vocabulary")

@@ -18,8 +18,8 @@ def value(words):
         if w.isdigit():
             text.append(w)
             continue
-        b = number(text)
-        total = b if op is None else {"+": total + b, "-": total - b, "*": total * b, "/": total / b}[op]
+        a, b = total, number(text)
+        total = b if op is None else {"+": a + b, "-": a - b, "*": a * b, "/": a / b}[op]
         text, op = [], w
     return total
 
@@ -47,7 +47,8 @@ def test_chain_follows_from_the_question(level):
                 result = a + b if "more" in line else a - b if "fewer" in line else a * b
             known[y] = int(result + more)
             assert step[0] == y and known[y] == result + more and 0 < known[y] <= task.top
-            assert value(step[3:step.index("=")]) == known[y] == number(step[step.index("=") + 1:-2])
+            equals = step.index("=")
+            assert value(step[3:equals]) == known[y] == number(step[equals + 1:-2])
         assert asked == f"how many has {y} ?" and number(e.answer) == known[y]
         assert task.check(e, e.answer) and not task.check(e, e.answer + ["1"])
         assert set(e.question + sum(e.steps, []) + e.answer) <= set(task.words)

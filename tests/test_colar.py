@@ -1,4 +1,4 @@
-"""CoLaR's equations against naive loops, and its latent decoding against decoding without a cache."""
+"""CoLaR's equations against naive loops; its latent decoding against one without a cache."""
 import math
 from types import SimpleNamespace
 
@@ -31,7 +31,7 @@ def batch_of(n, first=0):
 
 
 def naive_rows(batch, c, align):
-    """For each row its sequence as a list of (kind, [token ids]): groups made with Python slices."""
+    """For each row its sequence as a list of (kind, [token ids]): groups made by Python slices."""
     for i, e in enumerate(batch.examples):
         runs = [VOCAB.encode(s) for s in e.steps]
         if not align:
@@ -93,8 +93,9 @@ def test_loss_equals_a_loop(labels):
             if kind > OPEN and not (kind == THOUGHTS and labels == "none"):
                 logp = method.model.head(h[s - 1]).log_softmax(-1)
                 ce.append(-sum(logp[t] for t in group) / len(group))
-    torch.testing.assert_close(parts["ce"], torch.stack(ce).mean().detach(), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(parts["latent"], torch.stack(latent).mean().detach(), atol=1e-5, rtol=1e-5)
+    for name, want in (("ce", ce), ("latent", latent)):
+        want = torch.stack(want).mean().detach()
+        torch.testing.assert_close(parts[name], want, atol=1e-5, rtol=1e-5)
 
 
 def test_one_drawn_label_is_the_mean_label_in_expectation():
@@ -110,7 +111,7 @@ def test_one_drawn_label_is_the_mean_label_in_expectation():
 
 
 def test_at_c_1_the_lm_loss_is_that_of_cot():
-    """Same tokens, same labels; the sequence only has the speed token more, so it is put into CoT's question."""
+    """Same tokens, same labels, but for the speed token: CoT gets it as part of its question."""
     method, parent = make()
     batch = batch_of(5)
     c = torch.ones(5, 1, dtype=torch.long)
@@ -122,7 +123,8 @@ def test_at_c_1_the_lm_loss_is_that_of_cot():
 def test_latent_losses_equal_torch_distributions():
     mu, log_sigma, target = torch.randn(3, 50, 8)
     normal = torch.distributions.Normal(mu, log_sigma.exp())
-    torch.testing.assert_close(latent_loss(mu, log_sigma, target, "nll"), -normal.log_prob(target).mean())
+    want = -normal.log_prob(target).mean()
+    torch.testing.assert_close(latent_loss(mu, log_sigma, target, "nll"), want)
     # soft-MSE: one draw; its expectation is (mu - t)^2 + sigma^2
     torch.manual_seed(0)
     draws = torch.stack([latent_loss(mu, log_sigma, target, "soft-mse") for _ in range(2000)])
@@ -160,7 +162,7 @@ def naive_solve(method, e, c):
 
 def test_solve_equals_a_loop_without_cache():
     method, _ = make()
-    method.model.head.weight.data[END] += 0.25   # an untrained model that does stop, at different times
+    method.model.head.weight.data[END] += 0.25      # so that rows stop, and at different times
     batch = batch_of(12)
     with torch.no_grad():
         for c in (2, 5):

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from data.arithmetic import Arithmetic
-from data.common import (EOS, SPECIALS, SPEED, THINK, BadInput, FileTask, Vocab, batches, choice, collate,
-                         pack, read_problems, split_of)
+from data.common import (EOS, SPECIALS, SPEED, THINK, BadInput, FileTask, Vocab, batches, choice,
+                         collate, pack, read_problems, split_of)
 
 TASK = Arithmetic()
 VOCAB = Vocab(TASK.words)
@@ -69,15 +69,18 @@ def test_files_as_list_or_lines(tmp_path):
     assert examples == read_problems(TASK, tmp_path / "b.jsonl")
     assert examples == [TASK.sample("train", i) for i in range(40)]
     task = FileTask(TASK, tmp_path / "a.json")
-    seen = [" ".join(task.sample(s, i).question) for s in task.splits for i in range(len(task.examples[s]))]
+    seen = [" ".join(task.sample(s, i).question)
+            for s in task.splits for i in range(len(task.examples[s]))]
     assert sorted(seen) == sorted(r["question"] for r in records)
     assert task.sample("train", 10**6) in examples
 
 
 @pytest.mark.parametrize("text, message", [
-    ("", "no problems|Expecting value"), ("[]", "no problems"), ("{'a'", "Expecting"), ("3", "no problems"),
+    ("", "no problems|Expecting value"), ("[]", "no problems"), ("{'a'", "Expecting"),
+    ("3", "no problems"),
     ('[{"question": "Ann has 3 ."}]', "record 0.*steps"), ("[7]", "record 0"),
-    ('[{"question": "Zoe has 3 .", "steps": [], "answer": "3"}]', "record 0: 'Zoe' is not in the vocabulary"),
+    ('[{"question": "Zoe has 3 .", "steps": [], "answer": "3"}]',
+     "record 0: 'Zoe' is not in the vocabulary"),
     ('[{"question": 1, "steps": [], "answer": "3"}]', "record 0"),
 ])
 def test_bad_files_get_one_clear_line(tmp_path, text, message):

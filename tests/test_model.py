@@ -1,4 +1,4 @@
-"""The backbone against naive references: a Llama written out, decoding without a cache, one row at a time."""
+"""The backbone against naive references: Llama written out, decoding one row without a cache."""
 import math
 
 import pytest
@@ -12,7 +12,7 @@ torch.manual_seed(0)
 def tiny(**changes):
     torch.manual_seed(0)
     model = GPT(Config(**{"vocab": 23, "layers": 2, "width": 32, "heads": 4, **changes}))
-    for name, p in model.named_parameters():    # away from the identity, or the test would not see it
+    for name, p in model.named_parameters():    # away from the identity, or no test would see it
         if "norm" in name or "conv" in name:
             torch.nn.init.normal_(p, 1.0 if "norm" in name else 0.0, 0.3)
     return model
@@ -104,7 +104,7 @@ def test_cache_equals_no_cache_for_ragged_rows(changes):
     state = [last(model(model.embed(prompt), cache, lengths), lengths)]
     one = torch.stack([r[n] for r, n in zip(rows, lengths)])[:, None]
     state.append(model(model.embed(one), cache, torch.tensor([1, 0, 1]))[:, -1])    # row 1 pauses
-    state.append(model(model.embed(one), cache, torch.tensor([0, 1, 0]))[:, -1])    # only row 1 goes on
+    state.append(model(model.embed(one), cache, torch.tensor([0, 1, 0]))[:, -1])    # and goes on
     two = torch.stack([r[n + 1:n + 3] for r, n in zip(rows, lengths)])
     state.append(model(model.embed(two), cache)[:, -1])
     assert cache.length.tolist() == [6, 10, 8]
@@ -127,7 +127,7 @@ def test_generate_batched_equals_one_by_one_without_cache():
     model, stop, max_new = tiny(), 4, 12
     prompts = [torch.randint(1, 23, (n,)).tolist() for n in (2, 9, 5, 5, 3, 7, 4, 6)]
     want = [greedy_without_cache(model, p, stop, max_new) for p in prompts]
-    assert len({len(w) for w in want}) > 1, "rows must stop at different times for this test to bite"
+    assert len({len(w) for w in want}) > 1, "rows must stop at different times for a test to bite"
     lengths = torch.tensor([len(p) for p in prompts])
     ids = torch.zeros(len(prompts), 9, dtype=torch.long)
     for i, p in enumerate(prompts):
