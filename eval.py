@@ -30,7 +30,8 @@ def wilson(right, n, z=1.96):
     """95% interval (low, high) of a share; unlike mean +- 2 sd it holds near 0 and 1."""
     p, z2 = right / n, z * z / n
     half = z * math.sqrt(p * (1 - p) / n + z2 / (4 * n))
-    return (p + z2 / 2 - half) / (1 + z2), (p + z2 / 2 + half) / (1 + z2)
+    middle, scale = p + z2 / 2, 1 + z2
+    return min(p, (middle - half) / scale), max(p, (middle + half) / scale)  # against rounding at 0, 1
 
 
 def solve_all(method, examples, progress=None, **knobs):
