@@ -115,6 +115,8 @@ def main(argv=None):
     parser.add_argument("--steps", type=int, default=100, help="training steps to time [100]")
     parser.add_argument("--json", default="", help="write the figures to this file")
     args, out = parser.parse_args(argv), {}
+    if args.steps < 1:
+        parser.error(f"--steps {args.steps}: must be above 0")
     for method in ("cot", "colar"):
         config = train.parse(["--method", method, "--size", args.size])
         config |= train.limits(train.make_task(config))

@@ -189,7 +189,8 @@ class CoLaR(nn.Module):
         if not 1 <= c <= self.args.c_max:
             raise BadInput(f"c = {c}: this model was trained on 1..{self.args.c_max}")
         ids, part, _ = pack(self.prompt(batch, column(batch, c)), column(batch, THINK))
-        new, cap = (part >= 0).sum(1), -(-self.args.max_think // c)
+        new = (part >= 0).sum(1)
+        cap = min(self.args.max_think, 2 * -(-self.args.max_think // c))    # short groups end steps
         cache = Cache(len(ids), ids.shape[1] + cap + 1 + self.args.max_answer, ids.device)
         h = last(self.model(self.model.embed(ids), cache, new), new)                # (B, C)
         latents, n_think = self.think(h, cache, cap, temperature, generator)

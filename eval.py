@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from data.common import BadInput, choice, collate, read_problems
+from data.common import BadInput, FileTask, choice, collate, read_problems, take
 
 BATCH = 100     # problems solved at once
 
@@ -140,7 +140,7 @@ STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
 def over_seeds(values):
-    """Mean and half-width of its 95% interval over seeds (nan for a single one)."""
+    """Mean and half-width of its 95% interval over 2 to 10 seeds (nan for a single one)."""
     n, mean = len(values), sum(values) / len(values)
     if n == 1:
         return mean, math.nan
@@ -148,59 +148,110 @@ def over_seeds(values):
     return mean, STUDENT[n - 2] * sd / math.sqrt(n)
 
 
-def summary(paths):
-    """results.json files of several seeds -> a Markdown table, one line per method and setting."""
-    found = {}      # (method, setting): one row per seed
+def pool(paths):
+    """results.json files of several seeds -> rows as of `sweep`, each the mean over its seeds.
+
+    Rows are the same if method, setting, task and number of updates are. BadInput for a file that
+    is no results.json or repeats a seed, and for more seeds than STUDENT knows.
+    """
+    found = {}      # what makes rows the same: {seed: row}
     for path in paths:
-        for row in json.loads(Path(path).read_text())["rows"]:
-            found.setdefault(f"{row['method']} {setting(row)}".strip(), []).append(row)
-    lines = ["| method | accuracy, % | thinking steps | ms per problem | seeds x problems |",
-             "|---|---|---|---|---|"]
-    for name, rows in found.items():
-        mean, half = over_seeds([100 * r["accuracy"] for r in rows])
-        steps, ms = (sum(r[k] for r in rows) / len(rows) for k in ("steps", "ms"))
-        lines.append(f"| {name} | {mean:.1f} ± {half:.1f} | {steps:.1f} | {ms:.2f} "
-                     f"| {len(rows)} x {rows[0]['n']} |")
+        try:
+            record = json.loads(Path(path).read_text())
+            rows, config = record["rows"], record["config"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise BadInput(f"{path}: not a results.json") from None
+        for row in rows:
+            own = row["method"] == config["method"]
+            row["updates"] = config["steps" if own else "first_steps"]
+            key = (row["method"], setting(row), config["task"], config.get("level"), row["updates"])
+            if config["seed"] in found.setdefault(key, {}):
+                raise BadInput(f"{path}: {row['method']} with seed {config['seed']} comes twice")
+            found[key][config["seed"]] = row
+    return [mean_row(list(rows.values())) for rows in found.values()]
+
+
+def mean_row(rows):
+    if len(rows) > len(STUDENT) + 1:
+        raise BadInput(f"{len(rows)} seeds of {rows[0]['method']}: at most {len(STUDENT) + 1}")
+    accuracy, half = over_seeds([r["accuracy"] for r in rows])
+    steps, ms = (sum(r[k] for r in rows) / len(rows) for k in ("steps", "ms"))
+    return {**rows[0], "accuracy": accuracy, "low": accuracy - half, "high": accuracy + half,
+            "steps": steps, "ms": ms, "seeds": len(rows)}
+
+
+def summary(paths):
+    """results.json files -> a Markdown table, one line per method and setting."""
+    lines = ["| method | updates | accuracy, % | thinking steps | ms per problem "
+             "| seeds x problems |", "|---|---|---|---|---|---|"]
+    for r in pool(paths):
+        interval = "" if r["seeds"] == 1 else f" ± {100 * (r['high'] - r['accuracy']):.1f}"
+        lines.append(f"| {r['method']} {setting(r)}".rstrip() + f" | {r['updates']} "
+                     f"| {100 * r['accuracy']:.1f}{interval} | {r['steps']:.1f} | {r['ms']:.2f} "
+                     f"| {r['seeds']} x {r['n']} |")
     return "\n".join(lines)
 
 
 def write_results(out, rows, config, seconds):
     """results.json and curves.png of a run folder, with all that is needed to repeat them."""
-    git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True,
-                         cwd=Path(__file__).parent)
     record = {"rows": rows, "config": config, "seed": config["seed"],
-              "minutes": round(seconds / 60, 2), "git": git.stdout.strip(),
-              "torch": torch.__version__}
-    (out / "results.json").write_text(json.dumps(record, indent=1))
+              "minutes": round(seconds / 60, 2), "git": git_hash(), "torch": torch.__version__}
+    part = out / "results.part"
+    part.write_text(json.dumps(record, indent=1))
+    part.replace(out / "results.json")      # whole or not at all
     plot(rows, out / "curves.png")
 
 
-def parse(argv, parser_class):
-    parser = parser_class(prog="eval.py", description=__doc__, allow_abbrev=False,
-                          formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or results files")
-    parser.add_argument("--summary", action="store_true", help="table over seeds of results files")
-    parser.add_argument("--split", default="test", help="val, test or one of the task's own [test]")
-    parser.add_argument("--n", type=int, default=500, help="problems [500]")
-    parser.add_argument("--data", default="", help="a JSON file of problems instead of a split")
-    parser.add_argument("--c", type=factors, default=[], help="compression factors, as 1,2,4 [all]")
-    parser.add_argument("--show", type=int, default=0, help="print so many worked problems")
-    parser.add_argument("--json", default="", help="write the rows to this file")
-    parser.add_argument("--plot", default="", help="write the figure to this file")
-    parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"))
-    return parser.parse_args(argv)
+def git_hash():
+    """The commit this code is at, "+" if files differ from it, "" outside git."""
+    def git(*args):
+        return subprocess.run(["git", *args], capture_output=True, text=True,
+                              cwd=Path(__file__).parent).stdout.strip()
+    try:
+        return git("rev-parse", "HEAD") + "+" * bool(git("status", "--porcelain", "-uno"))
+    except OSError:     # no git program
+        return ""
 
 
 def factors(text):
     return [int(c) for c in text.split(",")]
 
 
+def parse(argv, parser_class):
+    parser = parser_class(prog="eval.py", description=__doc__, allow_abbrev=False,
+                          formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or results files")
+    parser.add_argument("--summary", action="store_true", help="pool the seeds of results files")
+    parser.add_argument("--split", default="test", help="test, val, or the task's own [test]")
+    parser.add_argument("--n", type=int, default=500, help="problems [500]")
+    parser.add_argument("--data", default="", help="a JSON file of problems instead of a split")
+    parser.add_argument("--c", type=factors, default=[], help="compression factors, as 1,2,4 [all]")
+    parser.add_argument("--show", type=int, default=0, help="print so many worked problems")
+    parser.add_argument("--json", default="", help="write the rows to this file")
+    parser.add_argument("--plot", default="", help="write the figure to this .png, .pdf or .svg")
+    parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"))
+    args = parser.parse_args(argv)
+    if args.n < 1 or args.show < 0:
+        raise BadInput("--n must be at least 1, --show at least 0")
+    for path in filter(None, (args.json, args.plot)):     # before the work, not after it
+        if not Path(path).absolute().parent.is_dir():
+            raise BadInput(f"{path}: no such folder")
+    if args.plot and Path(args.plot).suffix not in (".png", ".pdf", ".svg"):
+        raise BadInput(f"--plot {args.plot}: must end in .png, .pdf or .svg")
+    return args
+
+
 def problems(task, args):
-    """The examples to evaluate on: of a split, or all of a file."""
+    """The examples to evaluate on: of a split, or of a file but for what the run was trained on."""
     if args.data:
-        return read_problems(task, args.data)
+        examples = read_problems(task, args.data)
+        if isinstance(task, FileTask):
+            seen = [e.question for e in task.examples["train"]]
+            examples = [e for e in examples if e.question not in seen]
+            print(f"{len(seen)} problems of the training file are left out")
+        return examples
     choice(args.split, dict.fromkeys(task.splits), "split")
-    return [task.sample(args.split, i) for i in range(args.n)]
+    return take(task, args.split, args.n)
 
 
 def settings(method, args):
@@ -210,24 +261,29 @@ def settings(method, args):
     return method.SWEEP
 
 
-def main(argv=None):
-    from train import Parser, load_run, pick_device     # here, since train.py needs this file
-    args = parse(sys.argv[1:] if argv is None else argv, Parser)
-    if args.summary:
-        return print(summary(args.runs))
+def measure(args):
+    """Rows of every run folder in args.runs."""
+    from train import load_run, pick_device     # here, since train.py needs this file
     rows = []
+    for run in args.runs:
+        task, method, _ = load_run(run, pick_device(args.device))
+        examples = problems(task, args)
+        found = sweep(Path(run).name, method, task, examples, settings(method, args))
+        rows += found
+        if args.show:
+            print(show(method, task, examples[:args.show], **found[-1]["knobs"]))
+    return rows
+
+
+def main(argv=None):
+    from train import Parser
     try:
-        for run in args.runs:
-            task, method, _ = load_run(run, pick_device(args.device))
-            examples = problems(task, args)
-            found = sweep(Path(run).name, method, task, examples, settings(method, args))
-            rows += found
-            if args.show:
-                print(show(method, task, examples[:args.show], **found[-1]["knobs"]))
+        args = parse(sys.argv[1:] if argv is None else argv, Parser)
+        rows = pool(args.runs) if args.summary else measure(args)
+        print(summary(args.runs) if args.summary else table(rows))
     except BadInput as error:
         print(f"eval.py: {error}", file=sys.stderr)
         sys.exit(2)
-    print(table(rows))
     if args.json:
         Path(args.json).write_text(json.dumps(rows, indent=1))
     if args.plot:

@@ -94,7 +94,8 @@ class Conv(nn.Module):
             x_all = cache.append((self, "x"), x, at)
         if cache is not None and cache.end:                     # the inputs lie in the cache
             rows = torch.arange(B, device=x.device)[:, None]
-            past = [x_all[rows, at - j] if j else x for j in range(size)]
+            past = [x_all[rows, (at - j).clamp(min=0)] * (at >= j)[..., None] if j else x
+                    for j in range(size)]
         else:
             padded = F.pad(x, (0, 0, size - 1, 0))              # (B, size-1+T, C)
             past = [padded[:, size - 1 - j:size - 1 - j + T] for j in range(size)]

@@ -34,7 +34,7 @@ import colar
 import eval as evaluation
 import model
 from data.arithmetic import Arithmetic
-from data.common import BadInput, FileTask, Vocab, batches, choice
+from data.common import BadInput, FileTask, Vocab, batches, choice, take
 from data.maze import Maze
 from data.prontoqa import ProntoQA
 from data.prosqa import ProsQA
@@ -80,9 +80,11 @@ FLAGS = {   # name: (default, help). None: --size decides; a tuple: the choices,
     "threads": (0, "CPU threads; 0 = all cores"),
     "data": ("", "train on this JSON file of {question, steps, answer}"),
 }
+MAY_BE_0 = ("conv", "threads", "seed", "weight_decay")
 FORMAT = "nanolatent 1"     # written into every checkpoint
 LOG_EVERY = 50      # steps between lines of log.jsonl
-CHECKPOINTS = 5     # times in a run that a checkpoint is saved and validation accuracy measured
+VALIDATIONS = 5     # times in a run that validation problems are solved
+SAVE_SECONDS = 60   # between checkpoints
 WIDE = 256          # width from which bfloat16 pays on a CPU (bench.py --dtype)
 
 
@@ -133,10 +135,13 @@ def parse(argv):
         config[name] = value if config[name] is None else config[name]
     default = f"runs/{first.method}-{first.task}-{first.size}-s{config['seed']}"
     config["out"] = config["out"] or default
-    for name in ("steps", "first_steps", "layers", "width", "heads", "batch", "accum", "warmup",
-                 "val_n", "test_n", "lr", "clip"):
-        if not config[name] > 0:
-            raise BadInput(f"--{name.replace('_', '-')} {config[name]}: must be above 0")
+    for name, value in config.items():
+        flag = f"--{name.replace('_', '-')} {value}"
+        number = type(value) in (int, float)
+        if number and name in MAY_BE_0 and not 0 <= value < 2**31:
+            raise BadInput(f"{flag}: must be at least 0")
+        if number and name not in MAY_BE_0 and not 0 < value < math.inf:
+            raise BadInput(f"{flag}: must be above 0")
     if config["width"] % (2 * config["heads"]):
         raise BadInput(f"--width {config['width']} is no multiple of 2 x --heads {config['heads']}")
     return config
@@ -144,13 +149,15 @@ def parse(argv):
 
 # ---- device, model, checkpoints ------------------------------------------------------------------
 
-def setup(config):
-    """Device and dtype for this machine; prints them with the reason."""
-    device, dtype, why = pick_device(config["device"]), config["dtype"], "as asked"
-    if dtype == "auto":
-        dtype, why = pick_dtype(device, config["width"])
+def setup(config, state=None):
+    """Device and dtype for this machine, or the dtype of `state`; prints them with the reason."""
     if config["threads"]:
         torch.set_num_threads(config["threads"])
+    device, dtype, why = pick_device(config["device"]), config["dtype"], "as asked"
+    if state:
+        dtype, why = state["dtype"], "as before"
+    elif dtype == "auto":
+        dtype, why = pick_dtype(device, config["width"])
     print(f"device {device}, {dtype} ({why}), {torch.get_num_threads()} threads", flush=True)
     return torch.device(device), getattr(torch, dtype)
 
@@ -280,12 +287,18 @@ class Interrupt:
         signal.signal(signal.SIGINT, self.old)
 
 
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C, after everything has been saved."""
+
+
 @contextlib.contextmanager
 def compiled(backbone, wanted):
     """Compiles the backbone for training only: decoding changes shape at every token."""
     plain = backbone.forward
     if wanted:
-        backbone.forward = torch.compile(plain, dynamic=True)
+        fast = torch.compile(plain, dynamic=True)
+        backbone.forward = lambda x, cache=None, new=None: (
+            fast(x) if cache is None else plain(x, cache, new))
     try:
         yield
     finally:
@@ -297,6 +310,7 @@ class Training:
 
     def __init__(self, method, config, dtype):
         self.method, self.config, self.step = method, config, 0
+        self.dtype = str(dtype).removeprefix("torch.")
         self.opts = optimizers(method, config)
         device = next(method.parameters()).device.type
         self.scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
@@ -305,7 +319,7 @@ class Training:
     def state(self):
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         return {"format": FORMAT, "config": self.config, "step": self.step,
-                "method": self.method.state_dict(),
+                "dtype": self.dtype, "method": self.method.state_dict(),
                 "optimizers": [o.state_dict() for o in self.opts],
                 "scaler": self.scaler.state_dict(),
                 "rng": torch.get_rng_state(), "cuda_rng": cuda}
@@ -335,6 +349,8 @@ class Training:
         for opt in self.opts:
             self.scaler.unscale_(opt)
         norm = torch.nn.utils.clip_grad_norm_(self.params, self.config["clip"])
+        if not math.isfinite(norm) and not self.scaler.is_enabled():    # a scaler skips the step
+            raise FloatingPointError(f"the gradient is {float(norm)} at step {self.step + 1}")
         for opt in self.opts:
             self.scaler.step(opt)
             opt.zero_grad()
@@ -348,34 +364,36 @@ def train(task, method, config, device, dtype, out, state=None):
     training = Training(method, config, dtype)
     if state:
         training.restore(state)
-    start, total, began = training.step, config["steps"], time.time()
+    start, total, saved = training.step, config["steps"], time.time()
     data = batches(task, method.vocab, config["batch"], config["seed"], start * config["accum"])
-    val = [task.sample("val", i) for i in range(config["val_n"])]
+    val = take(task, "val", config["val_n"])
     bar = tqdm(total=total, initial=start, desc=f"train {config['method']}", unit="step",
                mininterval=1 if sys.stderr.isatty() else 10, dynamic_ncols=True)
     with Interrupt() as interrupt, bar, open(out / "log.jsonl", "a") as log, \
             compiled(method.model, config["compile"]):
-        while training.step < total:
+        while training.step < total and not interrupt.asked:
             try:
                 parts = training.update(data, device, dtype)
             except FloatingPointError as error:
-                raise BadInput(f"{error}; the last good checkpoint is kept in {out}. "
-                               "Try a lower --lr") from None
+                raise BadInput(f"{error}; {out}/ckpt.pt is the last good one. A new run with a "
+                               "lower --lr may help") from None
             bar.update()
             step = training.step
             if step % LOG_EVERY == 0 or step == total:
                 row = {k: round(float(v), 5) for k, v in parts.items()}
                 bar.set_postfix(row, refresh=False)
-                write(log, step=step, **row, seconds=round(time.time() - began, 2))
-            milestone = step % max(1, total // CHECKPOINTS) == 0
-            if milestone or step == total or interrupt.asked:
+                write(log, step=step, **row)
+            validate = step % max(1, total // VALIDATIONS) == 0
+            if validate or time.time() - saved > SAVE_SECONDS:
                 save(out / "ckpt.pt", training.state())
-            if interrupt.asked:
-                raise KeyboardInterrupt
-            if milestone:
+                saved = time.time()
+            if validate:
                 rows = [evaluation.evaluate(method, task, val, **k) for k in method.SWEEP]
                 write(log, step=step, val=rows)
                 bar.write(f"  step {step}: {evaluation.one_line(rows)}")
+        save(out / "ckpt.pt", training.state())
+    if interrupt.asked:
+        raise Stopped
 
 
 def write(log, **row):
@@ -396,43 +414,57 @@ def must_match(config, other, names, message):
             raise BadInput(f"{message} {flag} {other.get(name)}, not {config.get(name)}")
 
 
-def open_run(config, resume):
-    """Makes the run folder, or returns its checkpoint to continue from (None: not there yet)."""
+def reopen(config, resume):
+    """The checkpoint of the run in --out to continue from; None if there is no run or none yet."""
     out = Path(config["out"])
     if not (out / "config.json").exists():
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            (out / "config.json").write_text(json.dumps(config, indent=1))
-        except OSError as error:
-            raise BadInput(f"--out {out}: {error.strerror}") from None
         return None
     if not resume:
         raise BadInput(f"{out} exists: add --resume to continue it, or --out DIR for a new run")
-    state = load(out) if (out / "ckpt.pt").exists() else None
-    if state:
-        must_match(config, state["config"], [k for k in config if k not in FREE],
-                   f"{out}: repeat the flags it was started with; it has")
-    return state
+    try:
+        begun = json.loads((out / "config.json").read_text())
+    except ValueError:
+        raise BadInput(f"{out}/config.json: damaged") from None
+    must_match(config, begun, [k for k in config if k not in FREE],
+               f"{out}: repeat the flags it was started with; it has")
+    config["init"] = config["init"] or begun["init"]
+    return load(out) if (out / "ckpt.pt").exists() else None
+
+
+def create(config):
+    """Makes the run folder."""
+    out = Path(config["out"])
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "config.json").write_text(json.dumps(config, indent=1))
+    except OSError as error:
+        raise BadInput(f"--out {out}: {error.strerror}") from None
 
 
 def load_parent(config, device):
     """The trained method that this one starts from: the run folder --init."""
-    _, parent, state = load_run(config["init"], device)
-    wanted = {**config, "method": METHODS[config["method"]].PARENT}
-    must_match(wanted, state["config"], ("method", *SHAPE, *TASKS[config["task"]].ARGS),
-               f"--init {config['init']}: it has")
-    return parent
+    parent = METHODS[config["method"]].PARENT
+    if not parent:
+        raise BadInput(f"--init: {config['method']} starts from no other method")
+    _, method, state = load_run(config["init"], device)
+    must_match({**config, "method": parent}, state["config"],
+               ("method", *SHAPE, *TASKS[config["task"]].ARGS), f"--init {config['init']}: it has")
+    if state["step"] < state["config"]["steps"]:
+        raise BadInput(f"--init {config['init']}: not finished; continue it with --resume first")
+    return method
 
 
 def run_stage(config, resume):
     """Trains one stage, the stage it starts from first, and tests it. Returns the rows of both."""
     out, cls, rows = Path(config["out"]), METHODS[config["method"]], []
-    device, dtype = setup(config)
-    torch.manual_seed(config["seed"])
+    state = reopen(config, resume)
+    device, dtype = setup(config, state)
     config |= limits(make_task(config))
+    torch.manual_seed(config["seed"])
     task, method = build(config)
-    parent = load_parent(config, device) if config["init"] else None    # before anything is written
-    state = open_run(config, resume)
+    parent = load_parent(config, device) if config["init"] else None
+    if not (out / "config.json").exists():
+        create(config)      # only now, when nothing can be wrong with the input any more
     if cls.PARENT and not parent:
         config["init"] = str(out / cls.PARENT)
         shared = {k: v for k, v in config.items() if k not in cls.ARGS}
@@ -450,7 +482,7 @@ def run_stage(config, resume):
     print(f"{config['method']} on {config['task']}: {count:,} parameters", flush=True)
     began = time.time()
     train(task, method, config, device, dtype, out, state)
-    test = [task.sample("test", i) for i in range(config["test_n"])]
+    test = take(task, "test", config["test_n"])
     rows = rows + evaluation.sweep(config["method"], method, task, test)
     evaluation.write_results(out, rows, config, time.time() - began)
     middle = method.SWEEP[len(method.SWEEP) // 3]
@@ -462,16 +494,22 @@ def run_stage(config, resume):
 
 def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
+    again = "python train.py " + shlex.join(a for a in argv if a != "--resume")
     try:
         config = parse(argv)
-        config["command"] = "python train.py " + shlex.join(argv)
-        run_stage(config, config.pop("resume"))
+        config["command"] = again
+        resume = config.pop("resume")
+        if resume and not (Path(config["out"]) / "config.json").exists():
+            raise BadInput(f"{config['out']}: no run there to resume")
+        run_stage(config, resume)
     except BadInput as error:
         print(f"train.py: {error}", file=sys.stderr)
         sys.exit(2)
+    except Stopped:
+        print(f"\nstopped and saved; continue with: {again} --resume")
+        sys.exit(130)
     except KeyboardInterrupt:
-        again = shlex.join(a for a in argv if a != "--resume")
-        print(f"\nstopped and saved; continue with: python train.py {again} --resume")
+        print("\nstopped; --resume continues from the last checkpoint, if there is one")
         sys.exit(130)
 
 

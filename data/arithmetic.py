@@ -123,8 +123,12 @@ class Arithmetic:
 
     def parse(self, record):
         """A record whose texts are words separated by blanks."""
-        steps = [s.split() for s in record["steps"]]
-        return Example(record["question"].split(), steps, record["answer"].split(), len(steps))
+        question, steps, answer = record["question"], record["steps"], record["answer"]
+        texts = [question, answer, *steps] if isinstance(steps, list) else [None]
+        if not all(isinstance(text, str) and text.strip() for text in texts):
+            raise ValueError("question, answer and each of the list steps must be words")
+        steps = [s.split() for s in steps]
+        return Example(question.split(), steps, answer.split(), len(steps))
 
     def check(self, example, words):
         return words == example.answer

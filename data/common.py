@@ -62,6 +62,17 @@ def draw(make, name, split, index):
             return example
 
 
+def take(task, split, n):
+    """The first n different problems of a split; fewer if it seems to hold no more."""
+    found = {}
+    for index in range(4 * n):
+        example = task.sample(split, index)
+        found.setdefault(" ".join(example.question), example)
+        if len(found) == n:
+            break
+    return list(found.values())
+
+
 MAX_SPEED = 9
 SPECIALS = ["<pad>", "<eos>", "<think>", "</think>", "<pause>"] + [
     f"<x{c}>" for c in range(1, MAX_SPEED + 1)]     # <x3>: think three times as fast
@@ -179,7 +190,8 @@ class FileTask:
     """A task whose problems come from a file; a hash of the question says which split owns one."""
 
     def __init__(self, task, path):
-        self.words, self.splits, self.check = task.words, ("train", "val", "test"), task.check
+        self.words, self.splits = task.words, ("train", "val", "test")
+        self.check, self.parse = task.check, task.parse
         self.examples = {split: [] for split in self.splits}
         for e in read_problems(task, path):
             self.examples[split_of(" ".join(e.question))].append(e)

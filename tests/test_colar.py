@@ -148,7 +148,7 @@ def naive_solve(method, e, c):
     E = method.model.embed.weight
     x = E[torch.tensor(VOCAB.encode(e.question) + [SPEED + c, THINK])]
     n = 0
-    while n < -(-method.args.max_think // c):
+    while n < 2 * -(-method.args.max_think // c):
         mu, _ = method.latent_head(method.model(x[None])[0, -1])
         x, n = torch.cat([x, (mu * method.std)[None]]), n + 1
         if method.model.head(method.model(x[None])[0, -1]).argmax() == END:

@@ -6,7 +6,7 @@ import torch
 
 from data.arithmetic import Arithmetic
 from data.common import (EOS, SPECIALS, SPEED, THINK, BadInput, FileTask, Vocab, batches, choice,
-                         collate, pack, read_problems, split_of)
+                         collate, pack, read_problems, split_of, take)
 
 TASK = Arithmetic()
 VOCAB = Vocab(TASK.words)
@@ -49,6 +49,14 @@ def test_batches_restart_anywhere_and_waste_little():
     stream = batches(TASK, VOCAB, 32)
     kept = [pack(b.question, b.thoughts, b.answer)[0] for b in (next(stream) for _ in range(64))]
     assert sum((k == 0).sum().item() for k in kept) < 0.05 * sum(k.numel() for k in kept)
+
+
+def test_take_repeats_nothing():
+    class Three:
+        def sample(self, split, index):
+            return TASK.sample(split, index % 3)
+    assert take(Three(), "test", 10) == [TASK.sample("test", i) for i in range(3)]
+    assert take(TASK, "test", 5) == [TASK.sample("test", i) for i in range(5)]
 
 
 def test_split_of_gives_an_eighth_each_to_val_and_test():

@@ -115,6 +115,17 @@ def test_cache_equals_no_cache_for_ragged_rows(changes):
         torch.testing.assert_close(state[3][i], whole[n + 2], atol=1e-5, rtol=1e-5)
 
 
+def test_cache_with_rows_shorter_than_the_convolution():
+    model, lengths = tiny(conv=8), torch.tensor([2, 9])
+    ids = torch.randint(1, 23, (2, 10))
+    cache = Cache(2, 12)
+    model(model.embed(ids[:, :9]), cache, lengths)
+    h = model(model.embed(ids[:, 9:]), cache)[:, 0]
+    for i, n in enumerate(lengths):
+        row = torch.cat([ids[i, :n], ids[i, 9:]])[None]
+        torch.testing.assert_close(h[i], model(model.embed(row))[0, -1], atol=1e-5, rtol=1e-5)
+
+
 def greedy_without_cache(model, ids, stop, max_new):
     ids = list(ids)
     new = []

@@ -101,6 +101,23 @@ def test_a_nan_stops_the_run_and_keeps_the_last_checkpoint(tmp_path, monkeypatch
     assert state["step"] == 4 and all(p.isfinite().all() for p in state["method"].values())
 
 
+def test_a_nan_gradient_never_reaches_a_checkpoint(tmp_path, monkeypatch, capsys):
+    """The loss may be finite while its gradient is not: sqrt at 0."""
+    loss = train.METHODS["cot"].loss
+
+    def poisoned(self, batch):
+        self.calls = getattr(self, "calls", 0) + 1
+        value, parts = loss(self, batch)
+        if self.calls == 4:
+            value = value + (self.model.norm.weight * 0).sum().sqrt()
+        return value, parts
+    monkeypatch.setattr(train.METHODS["cot"], "loss", poisoned)
+    line = fails([*NANO, "--method", "cot", "--out", str(tmp_path / "run")], capsys)
+    assert "gradient is nan at step 4" in line
+    state = train.load(tmp_path / "run")
+    assert state["step"] == 2 and all(p.isfinite().all() for p in state["method"].values())
+
+
 @pytest.mark.parametrize("argv, message", [
     (["--methot", "cot"], "unknown flag --methot .nearest: --method"),
     (["--method", "collar"], "unknown method 'collar' .nearest: colar"),
@@ -110,6 +127,12 @@ def test_a_nan_stops_the_run_and_keeps_the_last_checkpoint(tmp_path, monkeypatch
     (["--level", "tinny"], "unknown level 'tinny' .nearest: tiny"),
     (["--steps", "many"], "invalid int value"),
     (["--steps", "0"], "--steps 0: must be above 0"),
+    (["--lr", "nan"], "--lr nan: must be above 0"),
+    (["--conv", "-1"], "--conv -1: must be at least 0"),
+    (["--seed", "99999999999"], "--seed 99999999999"),
+    (["--method", "pause", "--pauses", "-1"], "--pauses -1: must be above 0"),
+    (["--method", "cot", "--init", "x"], "cot starts from no other method"),
+    (["--resume"], "no run there to resume"),
     (["--heads", "3"], "no multiple"),
     (["--c-max", "12"], "c_max = 12"),
     (["--pool", "max"], "invalid choice: 'max'"),
@@ -131,6 +154,49 @@ def test_an_existing_run_is_not_overwritten(colar_run, capsys):
     line = fails([*NANO, "--out", str(colar_run), "--resume", "--lr", "1"], capsys)
     assert "lr 0.003, not 1.0" in line
     assert (colar_run / "ckpt.pt").read_bytes() == before
+
+
+def test_a_stopped_stage_is_no_start(colar_run, tmp_path, capsys):
+    state = train.load(colar_run / "cot")
+    (tmp_path / "half").mkdir()
+    train.save(tmp_path / "half" / "ckpt.pt", {**state, "step": 5})
+    line = fails([*NANO, "--init", str(tmp_path / "half"), "--out", str(tmp_path / "o")], capsys)
+    assert "not finished" in line and not (tmp_path / "o").exists()
+
+
+def test_resume_keeps_the_run_given_by_init(colar_run, tmp_path):
+    out = run(tmp_path, "--init", str(colar_run / "cot"))
+    (out / "results.json").unlink()
+    run(tmp_path, "--resume")       # --init is not repeated: no CoT stage is trained
+    assert not (out / "cot").exists() and (out / "results.json").exists()
+
+
+def test_training_and_evaluating_on_a_file(tmp_path, capsys):
+    task = Arithmetic()
+    data = [{"question": " ".join(e.question), "steps": [" ".join(s) for s in e.steps],
+             "answer": " ".join(e.answer)} for e in (task.sample("train", i) for i in range(60))]
+    (tmp_path / "d.json").write_text(json.dumps(data))
+    out = run(tmp_path, "--method", "cot", "--data", str(tmp_path / "d.json"), "--test-n", "50")
+    n = json.loads((out / "results.json").read_text())["rows"][0]["n"]
+    assert 0 < n < 20               # each test problem once, though 50 were asked for
+    capsys.readouterr()
+    evaluation.main([str(out), "--data", str(tmp_path / "d.json")])
+    text = capsys.readouterr().out
+    left_out = int(text.split(" problems of the training file")[0].split("\n")[-1])
+    assert f"{60 - left_out} problems)" in text and left_out > 30
+    (tmp_path / "few.json").write_text(json.dumps(data[:2]))
+    argv = [*NANO, "--data", str(tmp_path / "few.json"), "--out", str(tmp_path / "o")]
+    assert "too few problems" in fails(argv, capsys)
+
+
+def test_dtype_is_chosen_by_what_the_machine_can(monkeypatch):
+    assert train.pick_dtype("cpu", 64)[0] == "float32"
+    for speedup, dtype in ((2.0, "bfloat16"), (1.1, "float32")):
+        monkeypatch.setattr(train, "bf16_speedup", lambda: speedup)
+        assert train.pick_dtype("cpu", 512)[0] == dtype
+    for native, dtype in ((True, "bfloat16"), (False, "float16")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: native)
+        assert train.pick_dtype("cuda", 64)[0] == dtype
 
 
 def test_bad_checkpoints(colar_run, tmp_path, capsys):
@@ -181,7 +247,7 @@ def test_compile_wraps_training_only(tmp_path, monkeypatch):
         return lambda *a, **b: used.append(len(a)) or f(*a, **b)
     monkeypatch.setattr(torch, "compile", fake_compile)
     run(tmp_path, "--method", "cot", "--compile")
-    assert used.count(1) >= 10
+    assert used == [1] * 10     # ten training steps, no decoding
 
 
 def test_accumulated_gradient_is_the_mean_over_batches(tmp_path):
@@ -233,7 +299,10 @@ def test_eval_command(colar_run, tmp_path, capsys):
     assert "5 problems" in capsys.readouterr().out
     for argv, message in ((["--c", "6"], "c = 6"), (["--split", "tests"], "nearest: test"),
                           (["--data", "none.json"], "No such file"),
-                          (["--nn", "3"], "nearest: --n")):
+                          (["--nn", "3"], "nearest: --n"), (["--n", "0"], "--n must be"),
+                          (["--c", "a"], "invalid factors"), (["--plot", "x.foo"], "must end in"),
+                          (["--json", "/nowhere/x.json"], "no such folder"),
+                          (["--summary"], "not a results.json")):
         assert message in fails([str(colar_run), *argv], capsys, evaluation.main)
     assert "no ckpt.pt" in fails([str(tmp_path)], capsys, evaluation.main)
 
