@@ -50,11 +50,12 @@ class Arithmetic:
     """Task contract: data/common.py. difficulty = number of steps."""
     ARGS = {
         "level": ("tiny", "'tiny': numbers to 20, one word each; 'full': to 999, digit by digit"),
+        "shuffle": (False, "statements in random order: harder, above all without a chain"),
     }
     splits = ("train", "val", "test", "ood")    # ood: 8 to 10 steps
 
-    def __init__(self, level="tiny"):
-        self.level = level
+    def __init__(self, level="tiny", shuffle=False):
+        self.level, self.shuffle = level, shuffle
         self.top, self.digits, self.two = choice(level, LEVELS, "level")
         numbers = list("0123456789") if self.digits else [str(n) for n in range(self.top + 1)]
         self.words = NAMES + numbers + list(SHARES.values()) + (
@@ -69,17 +70,19 @@ class Arithmetic:
         k = rng.choices(list(lengths), lengths.values())[0]
         who = rng.sample(NAMES, k + 1)
         a = rng.randint(2, self.top // 2)
-        question, steps, key = [who[0], "has", *self.spell(a), "."], [], [str(a)]
+        lines, steps, key = [[who[0], "has", *self.spell(a), "."]], [], [str(a)]
         for x, y in zip(who, who[1:]):
             op, b = self.operation(rng, a)
             more = self.second(rng, apply(a, op, b))
             result = apply(a, op, b) + more
-            question += [y, "has", *self.statement(op, b, x), *self.addition(more, "and"), "."]
+            lines.append([y, "has", *self.statement(op, b, x), *self.addition(more, "and"), "."])
             steps.append([y, "has", "<<", *self.spell(a), op, *self.spell(b), *self.addition(more),
                           "=", *self.spell(result), ">>", "."])
             key += [op, str(b), str(more)]
             a = result
-        question += ["how", "many", "has", who[-1], "?"]
+        if self.shuffle:
+            rng.shuffle(lines)
+        question = sum(lines, []) + ["how", "many", "has", who[-1], "?"]
         return Example(question, steps, self.spell(a), k), " ".join(key)
 
     def operation(self, rng, a):

@@ -66,6 +66,17 @@ def test_statistics_are_those_of_gsm8k(level):
     assert abs(s["operators"][2] - 17) < 8 and abs(s["operators"][3] - 16) < 5
 
 
+def test_shuffled_statements_are_one_per_step_in_another_order():
+    orders = []
+    for i in range(60):
+        e = Arithmetic(shuffle=True).sample("train", i)
+        subjects = [line.split()[0] for line in " ".join(e.question).split(" . ")[:-1]]
+        steps = [s[0] for s in e.steps]
+        assert set(steps) < set(subjects) and len(subjects) == len(steps) + 1
+        orders.append([s for s in subjects if s in steps] == steps)
+    assert 5 < sum(orders) < 30     # a third of the problems have few steps to shuffle
+
+
 def chain(e):
     return " ".join(w for s in e.steps for w in s[3:-2])
 
