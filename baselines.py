@@ -12,6 +12,7 @@ A method is an nn.Module with (METHODS in train.py holds them all)
     __init__(backbone, vocab, args)
     loss(batch) -> (scalar, {name: detached scalar})
     solve(batch, temperature, generator, **knobs) -> [Solved], one per problem
+    start_from(parent): takes over a trained PARENT; only where there is one
 It knows the backbone's interface (embed, forward with a cache, head), never which backbone it is.
 
     python train.py --method cot

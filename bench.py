@@ -2,6 +2,7 @@
 
     python bench.py                          # size tiny: a minute on 2 CPU cores
     python bench.py --size nano --json out.json
+    python bench.py --width 256 --dtype bfloat16 --steps 10
 
 training   shares of a step's time: data, forward, backward, optimizer, and all outside the last
            three; tokens per second, and the share of this CPU's measured matrix-product peak
@@ -38,7 +39,7 @@ def peak(n=1024):
     return 2 * n ** 3 / seconds(lambda: a @ b)
 
 
-def training(config, steps):
+def training(config, steps, dtype):
     """Where the time of a training step goes, timed inside the real `Training.update`."""
     task, method = train.build(config)
     spent = {"data": 0.0, "forward": 0.0, "backward": 0.0, "optimizer": 0.0}
@@ -51,7 +52,7 @@ def training(config, steps):
             return out
         return call
 
-    run = train.Training(method, config, torch.float32)
+    run = train.Training(method, config, dtype)
     stream, tokens = batches(task, method.vocab, config["batch"]), 0
     next(stream)
     method.loss = timed("forward", method.loss)
@@ -70,7 +71,7 @@ def training(config, steps):
     try:
         start = time.perf_counter()
         for _ in range(steps):
-            run.update(Stream(), torch.device("cpu"), torch.float32)
+            run.update(Stream(), torch.device("cpu"), dtype)
         total = time.perf_counter() - start
     finally:
         torch.Tensor.backward = backward
@@ -112,17 +113,20 @@ def decoding(config, rows=64, max_new=48):
 def main(argv=None):
     parser = train.Parser(prog="bench.py", description=__doc__, allow_abbrev=False)
     parser.add_argument("--size", default="tiny", choices=train.SIZES)
+    parser.add_argument("--width", type=int, default=0, help="width of the model [by --size]")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--steps", type=int, default=100, help="training steps to time [100]")
     parser.add_argument("--json", default="", help="write the figures to this file")
     args, out = parser.parse_args(argv), {}
     if args.steps < 1:
         parser.error(f"--steps {args.steps}: must be above 0")
+    shape = ["--size", args.size] + (["--width", str(args.width)] if args.width else [])
     for method in ("cot", "colar"):
-        config = train.parse(["--method", method, "--size", args.size])
+        config = train.parse(["--method", method, *shape])
         config |= train.limits(train.make_task(config))
         torch.manual_seed(0)
-        out[f"training {method}"] = training(config, args.steps)
-    out["decoding"] = decoding(train.parse(["--method", "cot", "--size", args.size])
+        out[f"training {method}"] = training(config, args.steps, getattr(torch, args.dtype))
+    out["decoding"] = decoding(train.parse(["--method", "cot", *shape])
                                | {"max_think": 64, "max_answer": 3})
     for name, row in out.items():
         print(name, " ".join(f"{k}={v:.3g}" for k, v in row.items()))

@@ -151,8 +151,8 @@ def over_seeds(values):
 def pool(paths):
     """results.json files of several seeds -> rows as of `sweep`, each the mean over its seeds.
 
-    Rows are the same if method, setting, task and number of updates are. BadInput for a file that
-    is no results.json or repeats a seed, and for more seeds than STUDENT knows.
+    Rows are the same if method, setting, flags, task and number of updates are. BadInput for a file
+    that is no results.json or repeats a seed, and for more seeds than STUDENT knows.
     """
     found = {}      # what makes rows the same: {seed: row}
     for path in paths:
@@ -164,11 +164,23 @@ def pool(paths):
         for row in rows:
             own = row["method"] == config["method"]
             row["updates"] = config["steps" if own else "first_steps"]
-            key = (row["method"], setting(row), config["task"], config.get("level"), row["updates"])
+            words = (row["method"], setting(row), *variant(row, config))
+            row["name"] = " ".join(w for w in words if w)
+            key = (row["name"], config["task"], row["updates"])
             if config["seed"] in found.setdefault(key, {}):
-                raise BadInput(f"{path}: {row['method']} with seed {config['seed']} comes twice")
+                raise BadInput(f"{path}: {row['name']} with seed {config['seed']} comes twice")
             found[key][config["seed"]] = row
     return [mean_row(list(rows.values())) for rows in found.values()]
+
+
+def variant(row, config):
+    """The flags of its method and task in which a row's run differs from the defaults."""
+    from train import METHODS, TASKS    # here, since train.py needs this file
+    for name, (default, _) in (TASKS[config["task"]].ARGS | METHODS[row["method"]].ARGS).items():
+        default = default[0] if isinstance(default, tuple) else default
+        value, flag = config.get(name, default), name.replace("_", "-")
+        if value != default:
+            yield {True: f"--{flag}", False: f"--no-{flag}"}.get(value, f"--{flag} {value}")
 
 
 def mean_row(rows):
@@ -186,9 +198,8 @@ def summary(paths):
              "| seeds x problems |", "|---|---|---|---|---|---|"]
     for r in pool(paths):
         interval = "" if r["seeds"] == 1 else f" ± {100 * (r['high'] - r['accuracy']):.1f}"
-        lines.append(f"| {r['method']} {setting(r)}".rstrip() + f" | {r['updates']} "
-                     f"| {100 * r['accuracy']:.1f}{interval} | {r['steps']:.1f} | {r['ms']:.2f} "
-                     f"| {r['seeds']} x {r['n']} |")
+        lines.append(f"| {r['name']} | {r['updates']} | {100 * r['accuracy']:.1f}{interval} "
+                     f"| {r['steps']:.1f} | {r['ms']:.2f} | {r['seeds']} x {r['n']} |")
     return "\n".join(lines)
 
 

@@ -1,7 +1,7 @@
 """Trains any method on any task with any backbone: one loop, exact resume, one run folder.
 
     python train.py --method colar                     # CoT stage, then CoLaR from it
-    python train.py --method nocot --steps 5000        # the control: no thoughts
+    python train.py --method nocot --steps 6000        # the control: no thoughts
     python train.py --method cot --task maze           # another task
     python train.py --method colar --resume            # continues a stopped run, bit for bit
 
@@ -46,13 +46,13 @@ BACKBONES = {"gpt": model.GPT}
 SIZES = {   # one dial; any flag given by hand wins
     # seconds: is everything wired up?
     "nano": dict(layers=1, width=32, heads=2, batch=8, steps=30, first_steps=30,
-                 val_n=8, test_n=32),
+                 lr=3e-3, val_n=8, test_n=32),
     # minutes on two CPU cores
     "tiny": dict(layers=3, width=64, heads=2, batch=32, steps=4000, first_steps=2000,
-                 val_n=100, test_n=500),
+                 lr=3e-3, val_n=100, test_n=500),
     # one GPU
     "small": dict(layers=6, width=384, heads=6, batch=128, steps=20000, first_steps=10000,
-                  val_n=200, test_n=1000),
+                  lr=1e-3, val_n=200, test_n=1000),
 }
 FLAGS = {   # name: (default, help). None: --size decides; a tuple: the choices, the default first
     "steps": (None, "optimizer steps"),
@@ -65,7 +65,7 @@ FLAGS = {   # name: (default, help). None: --size decides; a tuple: the choices,
     "batch": (None, "problems per batch"),
     "accum": (1, "batches per optimizer step"),
     "optimizer": (("adamw", "muon"), "muon: for the hidden matrices, AdamW for the rest"),
-    "lr": (3e-3, "peak learning rate"),
+    "lr": (None, "peak learning rate"),
     "weight_decay": (0.01, "on matrices other than embeddings"),
     "warmup": (100, "steps of linear warm-up"),
     "decay": (0.5, "last share of the steps, in which the learning rate falls linearly to 0"),
@@ -85,7 +85,7 @@ FORMAT = "nanolatent 1"     # written into every checkpoint
 LOG_EVERY = 50      # steps between lines of log.jsonl
 VALIDATIONS = 5     # times in a run that validation problems are solved
 SAVE_SECONDS = 60   # between checkpoints
-WIDE = 256          # width from which bfloat16 pays on a CPU (bench.py --dtype)
+WIDE = 256          # width from which bfloat16 can pay on a CPU: see bench.py --dtype --width
 
 
 # ---- command line --------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ class Parser(argparse.ArgumentParser):
             elif isinstance(default, tuple):
                 kind, default = {"choices": default}, default[0]
             else:
-                kind = {"type": int if default is None else type(default)}
+                kind = {"type": type(SIZES["tiny"][name] if default is None else default)}
             shown = "by --size" if default is None else default
             self.add_argument(flag, default=default, help=f"{text} [{shown}]", **kind)
 

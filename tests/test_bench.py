@@ -5,7 +5,8 @@ import bench
 
 
 def test_bench_reports_shares_and_a_speedup(tmp_path):
-    bench.main(["--size", "nano", "--steps", "3", "--json", str(tmp_path / "b.json")])
+    bench.main(["--size", "nano", "--steps", "3", "--dtype", "bfloat16",
+                "--width", "64", "--json", str(tmp_path / "b.json")])
     out = json.loads((tmp_path / "b.json").read_text())
     for name in ("training cot", "training colar"):
         row = out[name]

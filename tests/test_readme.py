@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from eval import STUDENT, over_seeds, summary
+from data.common import BadInput
+from eval import STUDENT, over_seeds, pool, summary
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -29,3 +30,19 @@ def test_every_results_file_is_in_a_table_and_names_its_command():
 def test_interval_over_seeds():
     mean, half = over_seeds([97.0, 98.0, 99.0])     # sd 1, so 4.303 / sqrt 3
     assert mean == 98 and abs(half - STUDENT[1] / 3 ** 0.5) < 1e-9
+
+
+def test_pool_takes_means_over_seeds_and_keeps_variants_apart(tmp_path):
+    def results(name, seed, accuracy, **config):
+        rows = [{"method": "colar", "knobs": {"c": 2}, "accuracy": accuracy, "steps": 5, "ms": 1,
+                 "n": 10, "low": 0, "high": 1}]
+        config = {"method": "colar", "task": "arithmetic", "seed": seed, "steps": 9, **config}
+        (tmp_path / name).write_text(json.dumps({"rows": rows, "config": config}))
+        return tmp_path / name
+    paths = [results("a", 0, 0.9), results("b", 1, 0.7), results("c", 0, 0.5, align=False)]
+    first, second = pool(paths)
+    assert abs(first["accuracy"] - 0.8) < 1e-9 and first["seeds"] == 2
+    assert abs(first["high"] - 0.8 - STUDENT[0] * 0.1) < 1e-6     # sd sqrt 0.02, over sqrt 2
+    assert (first["name"], second["name"]) == ("colar c=2", "colar c=2 --no-align")
+    with pytest.raises(BadInput, match="seed 1 comes twice"):
+        pool([*paths, paths[1]])
