@@ -103,23 +103,26 @@ def table(rows):
 
 def plot(rows, path):
     """Accuracy against thinking steps, one line per method: the papers' main figure."""
-    import matplotlib
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure    # slow to import; no pyplot, so no screen is needed
     axes = (figure := Figure(figsize=(6, 4), layout="constrained")).subplots()
-    for name in dict.fromkeys(r["method"] for r in rows):
-        mine = sorted((r for r in rows if r["method"] == name), key=lambda r: r["steps"])
-        y = [100 * r["accuracy"] for r in mine]
-        error = [[100 * (r["accuracy"] - r["low"]) for r in mine],
-                 [100 * (r["high"] - r["accuracy"]) for r in mine]]
-        axes.errorbar([r["steps"] for r in mine], y, error, marker="o", capsize=3, label=name)
-        for r, v in zip(mine, y):
-            axes.annotate(setting(r), (r["steps"], v), textcoords="offset points",
-                          xytext=(6, -12), fontsize=8)
+    lines = {}      # a method, and its number of updates where rows are pooled: its rows
+    for r in rows:
+        name = r["method"] + (f", {r['updates']} updates" if "updates" in r else "")
+        lines.setdefault(name, []).append(r)
+    for name, mine in lines.items():
+        mine.sort(key=lambda r: r["steps"])
+        x, y = [r["steps"] for r in mine], [100 * r["accuracy"] for r in mine]
+        error = [[v - 100 * r["low"] for r, v in zip(mine, y)],
+                 [100 * r["high"] - v for r, v in zip(mine, y)]]
+        axes.errorbar(x, y, error, marker="o", capsize=3, label=name)
+        for r, *place in zip(mine, x, y):
+            axes.annotate(setting(r), place, textcoords="offset points", xytext=(6, -12),
+                          fontsize=8)
     axes.set(xlabel="thinking steps per problem", ylabel="accuracy, % (95% interval)")
     axes.set_ylim(0, 103)
-    axes.set_xlim(left=-.5)
-    axes.grid(alpha=.3)
+    axes.set_xlim(left=-0.5)
+    axes.margins(x=0.08)
+    axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=150)
 
