@@ -110,6 +110,12 @@ def decoding(config, rows=64, max_new=48):
             "speedup": slow / fast}
 
 
+def report(out):
+    """The figures as text, one line per measurement."""
+    return "\n".join(f"{name}: " + "  ".join(f"{k} {v:.3g}" for k, v in row.items())
+                     for name, row in out.items())
+
+
 def main(argv=None):
     parser = train.Parser(prog="bench.py", description=__doc__, allow_abbrev=False)
     parser.add_argument("--size", default="tiny", choices=train.SIZES)
@@ -128,8 +134,7 @@ def main(argv=None):
         out[f"training {method}"] = training(config, args.steps, getattr(torch, args.dtype))
     out["decoding"] = decoding(train.parse(["--method", "cot", *shape])
                                | {"max_think": 64, "max_answer": 3})
-    for name, row in out.items():
-        print(name, " ".join(f"{k}={v:.3g}" for k, v in row.items()))
+    print(report(out))
     if args.json:
         Path(args.json).write_text(json.dumps(out, indent=1))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import bench
 from data.common import BadInput
 from eval import STUDENT, over_seeds, pool, summary
 
@@ -25,6 +26,10 @@ def test_every_results_file_is_in_a_table_and_names_its_command():
     for path in shown:
         record = json.loads(path.read_text())
         assert record["config"]["command"].startswith("python train.py") and record["git"]
+
+
+def test_speed_is_what_bench_wrote():
+    assert bench.report(json.loads((ROOT / "results/bench.json").read_text())) in README
 
 
 def test_interval_over_seeds():
