@@ -177,9 +177,11 @@ def pool(paths):
 
 
 def variant(row, config):
-    """The flags of its method and task in which a row's run differs from the defaults."""
-    from train import METHODS, TASKS    # here, since train.py needs this file
-    for name, (default, _) in (TASKS[config["task"]].ARGS | METHODS[row["method"]].ARGS).items():
+    """The flags of task, method and backbone in which a row's run differs from the defaults."""
+    from train import FLAGS, METHODS, TASKS     # here, since train.py needs this file
+    flags = TASKS[config["task"]].ARGS | METHODS[row["method"]].ARGS
+    flags |= {name: FLAGS[name] for name in ("conv", "qk_norm", "optimizer")}
+    for name, (default, _) in flags.items():
         default = default[0] if isinstance(default, tuple) else default
         value, flag = config.get(name, default), name.replace("_", "-")
         if value != default:
