@@ -185,7 +185,8 @@ def variant(row, config):
         default = default[0] if isinstance(default, tuple) else default
         value, flag = config.get(name, default), name.replace("_", "-")
         if value != default:
-            yield {True: f"--{flag}", False: f"--no-{flag}"}.get(value, f"--{flag} {value}")
+            switch = isinstance(value, bool)
+            yield f"--{'no-' * (not value)}{flag}" if switch else f"--{flag} {value}"
 
 
 def mean_row(rows):

@@ -44,10 +44,12 @@ def test_pool_takes_means_over_seeds_and_keeps_variants_apart(tmp_path):
         config = {"method": "colar", "task": "arithmetic", "seed": seed, "steps": 9, **config}
         (tmp_path / name).write_text(json.dumps({"rows": rows, "config": config}))
         return tmp_path / name
-    paths = [results("a", 0, 0.9), results("b", 1, 0.7), results("c", 0, 0.5, align=False)]
+    paths = [results("a", 0, 0.9), results("b", 1, 0.7),
+             results("c", 0, 0.5, align=False, conv=0, shuffle=True, labels="one")]
     first, second = pool(paths)
     assert abs(first["accuracy"] - 0.8) < 1e-9 and first["seeds"] == 2
     assert abs(first["high"] - 0.8 - STUDENT[0] * 0.1) < 1e-6     # sd sqrt 0.02, over sqrt 2
-    assert (first["name"], second["name"]) == ("colar c=2", "colar c=2 --no-align")
+    assert first["name"] == "colar c=2"
+    assert second["name"] == "colar c=2 --shuffle --labels one --no-align --conv 0"
     with pytest.raises(BadInput, match="seed 1 comes twice"):
         pool([*paths, paths[1]])
