@@ -39,7 +39,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from baselines import CLOSE, OPEN, THOUGHTS, Solved, column, until
-from data.common import END, EOS, MAX_SPEED, SPEED, THINK, BadInput, pack
+from data.common import END, EOS, MAX_SPEED, SPEED, THINK, BadInput, choice, pack
 from model import Cache, generate, last, sample_token
 
 
@@ -97,10 +97,16 @@ class LatentHead(nn.Module):
         return self.mean(u), None if self.log_std is None else self.log_std(u).clamp(-5, 2)
 
 
+def speeds(text):
+    """"1,3,5" -> [1, 3, 5]; BadInput unless all of them have a speed token."""
+    known = {str(c): c for c in range(1, MAX_SPEED + 1)}
+    return [choice(c, known, f"factor in --c-train {text}") for c in text.split(",")]
+
+
 class CoLaR(nn.Module):
-    """Learns to think in merged embeddings at any factor c <= c_max, starting from a CoT model."""
+    """Learns to think in merged embeddings at any factor of c_train, starting from a CoT model."""
     ARGS = {
-        "c_max": (5, "largest compression factor; training draws c from 1..c_max"),
+        "c_train": ("1,2,3,4,5", "compression factors that training draws from"),
         "c_per": (("example", "batch"), "draw c for each example, or once per batch (paper)"),
         "pool": (("sqrt", "mean"), "divide a group's sum by sqrt n, or by n (ablation MP)"),
         "head": (("gaussian", "deterministic"), "the latent head (deterministic: ablation DL)"),
@@ -108,24 +114,31 @@ class CoLaR(nn.Module):
         "labels": (("all", "one", "none"), "LM target of a group: the mean over all its tokens, "
                    "one drawn token (paper), none (ablation OC)"),
         "align": (True, "cut groups at step boundaries; off: through the whole chain (the paper)"),
+        "dial": (("words", "line"), "embeddings of the speed tokens: unrelated as those of words, "
+                 "or on a line, where a factor never trained on has neighbours"),
     }
     PARENT = "cot"
 
     def __init__(self, backbone, vocab, args):
         super().__init__()
-        if not 1 <= args.c_max <= MAX_SPEED:
-            raise BadInput(f"c_max = {args.c_max}: there are speed tokens for 1..{MAX_SPEED}")
         self.model, self.vocab, self.args = backbone, vocab, args
         backbone.embed.weight.requires_grad_(False)     # so the scale of the latents is fixed
         width = backbone.cfg.width
         self.latent_head = LatentHead(width, 4 * width, args.head == "deterministic")
         self.register_buffer("std", torch.ones(()))                 # s of Eq. (2)
-        self.SWEEP = [{"c": c} for c in range(1, args.c_max + 1)]   # a row of the table each
+        trained = speeds(args.c_train)
+        self.register_buffer("c_train", torch.tensor(trained), persistent=False)
+        self.SWEEP = [{"c": c} for c in trained]                    # a row of the table each
 
     def start_from(self, parent):
         """Takes over the CoT model and measures the scale of its embeddings."""
         self.model.load_state_dict(parent.model.state_dict())
-        self.std.copy_(self.model.embed.weight.detach().std())
+        e = self.model.embed.weight.detach()
+        self.std.copy_(e.std())
+        if self.args.dial == "line":
+            first, end = e[SPEED + 1].clone(), e[SPEED + MAX_SPEED].clone()
+            share = torch.linspace(0, 1, MAX_SPEED, device=e.device)[:, None]
+            e[SPEED + 1:SPEED + MAX_SPEED + 1] = torch.lerp(first, end, share)
 
     def prompt(self, batch, c):
         """Question and speed, c (B, 1), as one ragged part (B, T)."""
@@ -152,8 +165,8 @@ class CoLaR(nn.Module):
     def draw_c(self, batch):
         B = len(batch.question)
         n = B if self.args.c_per == "example" else 1
-        c = torch.randint(1, self.args.c_max + 1, (n, 1), device=batch.question.device)
-        return c.expand(B, 1)
+        draw = torch.randint(len(self.c_train), (n, 1), device=batch.question.device)
+        return self.c_train[draw].expand(B, 1)
 
     def loss(self, batch, c=None):
         ids, part, slot, size = self.layout(batch, self.draw_c(batch) if c is None else c)
@@ -186,8 +199,8 @@ class CoLaR(nn.Module):
 
         temperature scales sigma and the LM head's softmax; generator: one of the model's device.
         """
-        if not 1 <= c <= self.args.c_max:
-            raise BadInput(f"c = {c}: this model was trained on 1..{self.args.c_max}")
+        if not 1 <= c <= MAX_SPEED:
+            raise BadInput(f"c = {c}: there are speed tokens for 1..{MAX_SPEED}")
         ids, part, _ = pack(self.prompt(batch, column(batch, c)), column(batch, THINK))
         new = (part >= 0).sum(1)
         cap = min(self.args.max_think, 2 * -(-self.args.max_think // c))    # short groups end steps

@@ -207,7 +207,10 @@ def build(config):
     cfg = model.Config(len(vocab), config["layers"], config["width"], config["heads"],
                        conv=config["conv"], qk_norm=config["qk_norm"])
     backbone = BACKBONES[config["backbone"]](cfg)
-    return task, METHODS[config["method"]](backbone, vocab, SimpleNamespace(**config))
+    cls = METHODS[config["method"]]
+    defaults = {name: default[0] if isinstance(default, tuple) else default     # for older runs
+                for name, (default, _) in cls.ARGS.items()}
+    return task, cls(backbone, vocab, SimpleNamespace(**defaults | config))
 
 
 def limits(task, n=256):

@@ -181,6 +181,19 @@ def test_temperature_needs_sigma_and_follows_the_generator():
     assert draw(1) == draw(1) != draw(2)
 
 
-def test_c_beyond_training_is_refused():
-    with pytest.raises(BadInput, match="c = 6"):
-        make()[0].solve(batch_of(1), c=6)
+def test_c_without_a_speed_token_is_refused():
+    with pytest.raises(BadInput, match="c = 10"):
+        make()[0].solve(batch_of(1), c=10)
+
+
+def test_training_draws_the_factors_it_is_told_to():
+    method, _ = make(c_train="1,3", c_per="example")
+    assert set(method.draw_c(batch_of(40))[:, 0].tolist()) == {1, 3}
+    assert [knobs["c"] for knobs in method.SWEEP] == [1, 3]
+
+
+def test_speed_tokens_on_a_line_keep_the_ends_and_the_order():
+    method, parent = make(dial="line")
+    line, words = (m.model.embed.weight[SPEED + 1:SPEED + 10] for m in (method, parent))
+    torch.testing.assert_close(line[[0, 8]], words[[0, 8]])
+    torch.testing.assert_close(line[2], 0.75 * words[0] + 0.25 * words[8])

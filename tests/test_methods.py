@@ -8,7 +8,7 @@ from data.common import collate
 
 def small(method, task):
     argv = ["--method", method, "--task", task, "--size", "nano", "--layers", "2"]
-    config = train.parse(argv + (["--c-max", "2"] if method == "colar" else []))
+    config = train.parse(argv + (["--c-train", "1,2"] if method == "colar" else []))
     config |= train.limits(train.make_task(config), 64)
     torch.manual_seed(0)
     return config, *train.build(config)

@@ -134,7 +134,7 @@ def test_a_nan_gradient_never_reaches_a_checkpoint(tmp_path, monkeypatch, capsys
     (["--method", "cot", "--init", "x"], "cot starts from no other method"),
     (["--resume"], "no run there to resume"),
     (["--heads", "3"], "no multiple"),
-    (["--c-max", "12"], "c_max = 12"),
+    (["--c-train", "2,12"], "unknown factor in --c-train 2,12 '12'"),
     (["--pool", "max"], "invalid choice: 'max'"),
     (["--device", "cuda:7"], "invalid choice"),
     (["--data", "none.json"], "none.json.*No such file"),
@@ -297,7 +297,7 @@ def test_eval_command(colar_run, tmp_path, capsys):
     assert (tmp_path / "p.png").exists() and "thoughts" in capsys.readouterr().out
     evaluation.main([str(colar_run), "--c", "3", "--data", str(tmp_path / "d.json")])
     assert "5 problems" in capsys.readouterr().out
-    for argv, message in ((["--c", "6"], "c = 6"), (["--split", "tests"], "nearest: test"),
+    for argv, message in ((["--c", "10"], "c = 10"), (["--split", "tests"], "nearest: test"),
                           (["--data", "none.json"], "No such file"),
                           (["--nn", "3"], "nearest: --n"), (["--n", "0"], "--n must be"),
                           (["--c", "a"], "invalid factors"), (["--plot", "x.foo"], "must end in"),
@@ -318,4 +318,4 @@ def test_help_names_the_flags_of_method_and_task(capsys):
     with pytest.raises(SystemExit) as stop:
         train.main(["--method", "colar", "--help"])
     text = capsys.readouterr().out
-    assert stop.value.code == 0 and "--c-max" in text and "--level" in text and "--lr" in text
+    assert stop.value.code == 0 and "--c-train" in text and "--level" in text and "--lr" in text
