@@ -13,6 +13,10 @@ A method is an nn.Module with (METHODS in train.py holds them all)
     loss(batch) -> (scalar, {name: detached scalar})
     solve(batch, temperature, generator, **knobs) -> [Solved], one per problem
     start_from(parent): takes over a trained PARENT; only where there is one
+and, to be trained by rl.py,
+    rollout(batch, samples, temperature, generator, **knobs) -> Rollout of samples per problem
+    log_probs(rollout) -> {kind of action: (log-probability (R, T), mask (R, T))}
+    ACTIONS, PACE       the kinds, and those that decide how long a chain gets
 It knows the backbone's interface (embed, forward with a cache, head), never which backbone it is.
 
     python train.py --method cot
@@ -38,6 +42,18 @@ class Solved:
     thoughts: str   # what was thought, as text
 
 
+@dataclass
+class Rollout:
+    """R sampled solutions, those of a problem next to each other, and what they consist of."""
+    solved: list    # [Solved]
+    acts: dict      # {name: (R, ...) tensor}: all that the method's log_probs needs
+
+    def rows(self, chosen):
+        """Those of some rows, chosen: a tensor of indices."""
+        return Rollout([self.solved[i] for i in chosen.tolist()],
+                       {name: t[chosen] for name, t in self.acts.items()})
+
+
 def column(batch, token):
     """(B, 1) of one token: a part that every row has."""
     return torch.full_like(batch.question[:, :1], token)
@@ -61,6 +77,7 @@ class CoT(nn.Module):
     ARGS = {}
     PARENT = None
     SWEEP = [{}]
+    ACTIONS, PACE = ("thought", "token"), ("thought",)
     given = OPEN        # the prompt ends with this part; all that follows is trained and generated
 
     def __init__(self, backbone, vocab, args):
@@ -80,14 +97,27 @@ class CoT(nn.Module):
         loss = next_token_loss(self.model, h, ids, part > self.given)
         return loss, {"loss": loss.detach()}
 
-    @torch.no_grad()
     def solve(self, batch, temperature=0.0, generator=None):
+        return self.rollout(batch, 1, temperature, generator).solved
+
+    @torch.no_grad()
+    def rollout(self, batch, samples, temperature=1.0, generator=None):
         ids, part, _ = pack(*self.parts(batch)[:self.given + 1])            # the prompts
         new, room = (part >= 0).sum(1), self.args.max_think + self.args.max_answer
         cache = Cache(len(ids), ids.shape[1] + room, ids.device)
         out = generate(self.model, self.model.embed(ids), new, cache, EOS, room,
-                       temperature, generator)
-        return [self.read(row) for row in out.tolist()]
+                       temperature, generator, samples)
+        return Rollout([self.read(row) for row in out.tolist()],
+                       {"prompt": ids.repeat_interleave(samples, 0), "written": out})
+
+    def log_probs(self, rollout):
+        """Of every word written (R, T): "thought" before </think>, "token" from it on."""
+        ids, part, _ = pack(rollout.acts["prompt"], rollout.acts["written"])
+        h = self.model(self.model.embed(ids[:, :-1]))                       # (R, T, C)
+        ids, wrote = ids[:, 1:], part[:, 1:] == 1
+        logp = self.model.head(h).float().log_softmax(-1).gather(2, ids[..., None])[..., 0]
+        thought = wrote & ((wrote & (ids == END)).cumsum(1) == 0) & (self.given == OPEN)
+        return {"thought": (logp, thought), "token": (logp, wrote & ~thought)}
 
     def read(self, row):
         thoughts, answer = until(until(row, EOS)[0], END)

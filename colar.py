@@ -25,8 +25,8 @@ Differs from the paper:
  4. c is drawn for each example (--c-per batch: theirs).
  5. Speed and <think> are tokens of their own; there, text: "(Thinking speed: c)" and "###".
  6. Greedy: the mean of the head, the likeliest token. There both are sampled (temperature 1).
- 7. log sigma is kept in [-5, 2], as soft-MSE drives sigma to 0; s is measured, where they have a
-    constant per model.
+ 7. sigma has a floor (--sigma-min) and a ceiling (e^2); s is measured, where they have a constant
+    per model.
  8. The hidden size of the head is 4 C; there 2,048, equal to C.
 The official code's empty group between the last latent and </think>, with its all-zero target, and
 its second pass over the whole sequence for the answer do not occur here.
@@ -34,12 +34,15 @@ its second pass over the whole sequence for the answer do not occur here.
     python train.py --method colar          # 7 minutes on 2 CPU cores: CoT, then CoLaR from it
     python train.py --method colar --init RUN --latent-loss nll     # an ablation, from a CoT run
 """
+import math
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from baselines import CLOSE, OPEN, THOUGHTS, Solved, column, until
-from data.common import END, EOS, MAX_SPEED, SPEED, THINK, BadInput, choice, pack
+from baselines import ANSWER, CLOSE, OPEN, QUESTION, THOUGHTS, Rollout, Solved, column, until
+from data.common import (END, EOS, MAX_SPEED, PAD, PAUSE, SPEED, THINK, BadInput, choice, collate,
+                         pack)
 from model import Cache, generate, last, sample_token
 
 
@@ -85,16 +88,17 @@ def latent_loss(mu, log_sigma, target, kind):
 class LatentHead(nn.Module):
     """Eq. (2): two linear layers with GELU and a LayerNorm, then mean and log-std of a Gaussian."""
 
-    def __init__(self, width, hidden, deterministic):
+    def __init__(self, width, hidden, deterministic, sigma_min):
         super().__init__()
         self.body = nn.Sequential(nn.Linear(width, hidden), nn.GELU(),
                                   nn.Linear(hidden, hidden), nn.LayerNorm(hidden))
         self.mean = nn.Linear(hidden, width)
         self.log_std = None if deterministic else nn.Linear(hidden, width)
+        self.bounds = math.log(sigma_min), 2.0
 
     def forward(self, h):
         u = self.body(h)                                            # (..., hidden)
-        return self.mean(u), None if self.log_std is None else self.log_std(u).clamp(-5, 2)
+        return self.mean(u), None if self.log_std is None else self.log_std(u).clamp(*self.bounds)
 
 
 def speeds(text):
@@ -111,6 +115,7 @@ class CoLaR(nn.Module):
         "pool": (("sqrt", "mean"), "divide a group's sum by sqrt n, or by n (ablation MP)"),
         "head": (("gaussian", "deterministic"), "the latent head (deterministic: ablation DL)"),
         "latent_loss": (("soft-mse", "nll"), "the latent loss (nll: ablation NLL)"),
+        "sigma_min": (0.0067, "floor of sigma: soft-MSE drives it to 0"),
         "labels": (("all", "one", "none"), "LM target of a group: the mean over all its tokens, "
                    "one drawn token (paper), none (ablation OC)"),
         "align": (True, "cut groups at step boundaries; off: through the whole chain (the paper)"),
@@ -118,13 +123,15 @@ class CoLaR(nn.Module):
                  "or on a line, where a factor never trained on has neighbours"),
     }
     PARENT = "cot"
+    ACTIONS, PACE = ("speed", "latent", "stop", "token"), ("speed", "stop")
 
     def __init__(self, backbone, vocab, args):
         super().__init__()
         self.model, self.vocab, self.args = backbone, vocab, args
         backbone.embed.weight.requires_grad_(False)     # so the scale of the latents is fixed
         width = backbone.cfg.width
-        self.latent_head = LatentHead(width, 4 * width, args.head == "deterministic")
+        self.latent_head = LatentHead(width, 4 * width, args.head == "deterministic",
+                                      args.sigma_min)
         self.register_buffer("std", torch.ones(()))                 # s of Eq. (2)
         trained = speeds(args.c_train)
         self.register_buffer("c_train", torch.tensor(trained), persistent=False)
@@ -193,48 +200,110 @@ class CoLaR(nn.Module):
         weight = weight[b, t] / weight[b, t].sum()
         return (F.cross_entropy(logits, ids[b, t], reduction="none") * weight).sum()
 
-    @torch.no_grad()
     def solve(self, batch, c=2, temperature=0.0, generator=None):
         """Thinks at factor c, then answers on the same cache.
 
         temperature scales sigma and the LM head's softmax; generator: one of the model's device.
         """
-        if not 1 <= c <= MAX_SPEED:
+        rollout = self.rollout(batch, 1, temperature, generator, c)
+        for solved, latents in zip(rollout.solved, self.read(rollout)):
+            solved.thoughts = " ".join(f"[{' '.join(words)}]" for words in latents)
+        return rollout.solved
+
+    @torch.no_grad()
+    def rollout(self, batch, samples, temperature=1.0, generator=None, c=2):
+        if c != "auto" and not 1 <= c <= MAX_SPEED:
             raise BadInput(f"c = {c}: there are speed tokens for 1..{MAX_SPEED}")
-        ids, part, _ = pack(self.prompt(batch, column(batch, c)), column(batch, THINK))
-        new = (part >= 0).sum(1)
-        cap = min(self.args.max_think, 2 * -(-self.args.max_think // c))    # short groups end steps
-        cache = Cache(len(ids), ids.shape[1] + cap + 1 + self.args.max_answer, ids.device)
-        h = last(self.model(self.model.embed(ids), cache, new), new)                # (B, C)
-        latents, n_think = self.think(h, cache, cap, temperature, generator)
-        end = self.model.embed(column(batch, END))                                  # (B, 1, C)
-        out = generate(self.model, end, torch.ones_like(new), cache, EOS, self.args.max_answer,
-                       temperature, generator)
-        return [Solved(self.vocab.decode(until(row, EOS)[0]), n, thoughts) for row, n, thoughts
-                in zip(out.tolist(), n_think.tolist(), self.read(latents, n_think, c))]
+        question, new = batch.question, (batch.question != PAD).sum(1)
+        longest = self.c_train.min() if c == "auto" else c              # of the speeds' chains
+        cap = min(self.args.max_think, int(2 * -(-self.args.max_think // longest)))
+        slots = question.shape[1] + 2 + cap + 1 + self.args.max_answer
+        cache = Cache(len(question), slots, question.device)
+        h = last(self.model(self.model.embed(question), cache, new), new)           # (B, C)
+        h = cache.repeat(h, samples)                                                # (R, C)
+        auto = torch.full_like(cache.length, c == "auto").bool()                    # (R,)
+        if c == "auto":
+            c = self.c_train[sample_token(self.speed_logits(h), temperature, generator)]    # (R,)
+        else:
+            c = torch.full_like(cache.length, c)
+        start = torch.stack([SPEED + c, torch.full_like(c, THINK)], 1)              # (R, 2)
+        h = self.model(self.model.embed(start), cache)[:, -1]
+        z, n_think, stopped = self.think(h, cache, cap, temperature, generator)
+        end = self.model.embed(torch.full_like(c, END))[:, None]                    # (R, 1, C)
+        answer = generate(self.model, end, torch.ones_like(c), cache, EOS,
+                          self.args.max_answer, temperature, generator)
+        solved = [Solved(self.vocab.decode(until(row, EOS)[0]), n, "")
+                  for row, n in zip(answer.tolist(), n_think.tolist())]
+        question = question.repeat_interleave(samples, 0)
+        return Rollout(solved, {"question": question, "auto": auto, "c": c, "z": z,
+                                "n_think": n_think, "stopped": stopped, "answer": answer})
+
+    def speed_logits(self, h):
+        """h (R, C) at a question's end -> (R, n) over the n speeds of c_train, for c = "auto"."""
+        return self.model.head(h)[:, SPEED + self.c_train]
 
     def think(self, h, cache, cap, temperature, generator):
-        """Writes latents until the LM head says </think>, at most cap: (B, n, C), n_think (B,).
+        """Writes latents until the LM head says </think>, at most cap.
 
-        A row that is done stays in the batch, but its cache no longer grows: its later latents go
-        to the slot after its end, which </think> overwrites.
+        Returns z (R, n, C) in units of s, n_think (R,), and whether it did say so (R,). A row that
+        is done stays in the batch, but its cache no longer grows: its later latents go to the slot
+        after its end, which </think> overwrites.
         """
         done = torch.zeros(len(h), dtype=torch.bool, device=h.device)
         n_think, latents = torch.zeros_like(done, dtype=torch.long), []
         while len(latents) < cap and not done.all():
-            z, log_sigma = self.latent_head(h)                                      # (B, C)
+            z, log_sigma = self.latent_head(h)                                      # (R, C)
             if temperature and log_sigma is not None:
                 noise = torch.randn(z.shape, generator=generator, device=z.device)
                 z = z + temperature * log_sigma.exp() * noise
-            latents.append(z * self.std)
+            latents.append(z)
             n_think += ~done
-            h = self.model(latents[-1][:, None], cache, (~done).long())[:, 0]
+            h = self.model((z * self.std)[:, None], cache, (~done).long())[:, 0]
             done = done | (sample_token(self.model.head(h), temperature, generator) == END)
-        return torch.stack(latents, 1), n_think
+        return torch.stack(latents, 1), n_think, done
 
-    def read(self, latents, n_think, c):
-        """Decoded thoughts: for every latent the c tokens whose embeddings are most like it."""
+    def log_probs(self, rollout):
+        """Of a rollout's actions, all (R, T): "speed", of the speed token, where c is "auto";
+        "latent", the mean over dimensions of log N(z; mu, sigma); "stop", of saying </think> after
+        a latent or of not saying it; "token", of the answer.
+        """
+        question, auto, c, z, n_think, stopped, answer = rollout.acts.values()
+        thought = torch.arange(z.shape[1], device=z.device) < n_think[:, None]      # (R, n)
+        one = torch.ones_like(c)[:, None]
+        ids, part, _ = pack(torch.cat([question, SPEED + c[:, None]], 1), THINK * one,
+                            PAUSE * thought, END * one, answer)                     # (R, T+1)
+        x = self.model.embed(ids)
+        x = x.masked_scatter((part == THOUGHTS)[..., None], z[thought] * self.std)
+        h = self.model(x[:, :-1])                                                   # (R, T, C)
+        latent = part[:, 1:] == THOUGHTS
+        mu, log_sigma = self.latent_head(h[latent])                                 # (N, C)
+        normal = torch.distributions.Normal(mu.float(), log_sigma.float().exp())
+        lp = normal.log_prob(z[thought]).mean(-1)                                   # (N,)
+        logits = self.model.head(h).float().log_softmax(-1)                         # (R, T, V)
+        token = logits.gather(2, ids[:, 1:, None])[..., 0]
+        on = torch.log1p(-logits[..., END].exp().clamp(max=1 - 1e-6))
+        stop = torch.where((part[:, 1:] == CLOSE) & stopped[:, None], token, on)
+        speed = (part[:, 1:] == QUESTION) & (part[:, 1:] != F.pad(part, (0, 1))[:, 2:])
+        lp_speed = token - logits[..., SPEED + self.c_train].logsumexp(-1)
+        return {"speed": (lp_speed, speed & auto[:, None]),
+                "latent": (torch.zeros_like(token).masked_scatter(latent, lp), latent),
+                "stop": (stop, part[:, :-1] == THOUGHTS), "token": (token, part[:, 1:] == ANSWER)}
+
+    def read(self, rollout):
+        """Decoded thoughts: of every row and latent the c words whose embeddings are most like it.
+
+        A sum has lost the order of its words: they come nearest first.
+        """
         e = F.normalize(self.model.embed.weight, dim=-1)                            # (V, C)
-        near = (latents @ e.T).topk(c).indices.tolist()                             # (B, n, c)
-        return [" ".join(f"[{' '.join(self.vocab.decode(ids))}]" for ids in row[:n])
-                for row, n in zip(near, n_think.tolist())]
+        c, n_think = rollout.acts["c"].tolist(), rollout.acts["n_think"].tolist()
+        near = (rollout.acts["z"] @ e.T).topk(max(c)).indices.tolist()              # (R, n, c)
+        return [[self.vocab.decode(ids[:k]) for ids in row[:n]]
+                for row, n, k in zip(near, n_think, c)]
+
+    def groups_of(self, example, c):
+        """The true chain as the words of each group, [[word]]: what its latents should hold."""
+        ids, part, slot, _ = self.layout(collate([example], self.vocab), torch.tensor([[c]]))
+        chain = {}
+        for i, s in zip(ids[part == THOUGHTS].tolist(), slot[part == THOUGHTS].tolist()):
+            chain.setdefault(s, []).append(self.vocab.words[i])
+        return list(chain.values())

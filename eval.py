@@ -4,6 +4,9 @@
     python eval.py RUN RUN --c 1,2,4 --n 2000 --split ood   # several runs, chosen factors
     python eval.py RUN --data problems.json --show 3        # a file of {question, steps, answer}
     python eval.py RUN --json out.json --plot out.png
+    python eval.py RUN --c 1,2,3,4,5,6,7,8,9 --plot dial.png    # the speed dial, past training too
+    python eval.py RUN RUN --k 1,4,16 --sigma-min 0.1           # does noise find right answers?
+    python eval.py RUN --decode                             # what the latents hold
     python eval.py --summary results/default/*.json         # seeds side by side, as Markdown
 
 accuracy   share of problems whose greedy answer `Task.check` accepts, with a 95% Wilson interval
@@ -78,6 +81,51 @@ def sweep(name, method, task, examples, settings=None):
         return [{"method": name, **evaluate(method, task, examples, bar, **k)} for k in settings]
 
 
+def pass_at(k, right, n):
+    """pass@k, unbiased, if `right` of n samples are: 1 - C(n - right, k) / C(n, k); 2107.03374."""
+    return 1 - math.comb(n - right, k) / math.comb(n, k)
+
+
+def explore(name, method, task, examples, settings, ks, temperature=1.0):
+    """Rows of pass@k: the share of problems of which at least one of k samples is right.
+
+    Of max(ks) rollouts per problem; the interval is that of a mean over problems.
+    """
+    n, rows = max(ks), []
+    for knobs in settings:
+        right, steps, start = [], 0, time.perf_counter()
+        for i in range(0, len(examples), BATCH):
+            some = examples[i:i + BATCH]
+            batch = collate(some, method.vocab).to(next(method.parameters()).device)
+            solved = method.rollout(batch, n, temperature, **knobs).solved
+            steps += sum(s.n_think for s in solved)
+            right += [sum(task.check(e, s.answer) for s in solved[j * n:j * n + n])
+                      for j, e in enumerate(some)]
+        ms = 1000 * (time.perf_counter() - start) / len(examples)
+        for k in ks:
+            each = [pass_at(k, r, n) for r in right]
+            mean = sum(each) / len(each)
+            half = 1.96 * math.sqrt(sum((p - mean) ** 2 for p in each)) / len(each)
+            rows.append({"method": name, "knobs": {**knobs, "k": k}, "n": len(each),
+                         "accuracy": mean, "low": mean - half, "high": mean + half,
+                         "steps": steps / len(each) / n, "ms": ms * k / n})
+    return rows
+
+
+def decoded(method, examples, c):
+    """Share of latents whose nearest words are exactly those of the true chain's group."""
+    hits = total = 0
+    for i in range(0, len(examples), BATCH):
+        some = examples[i:i + BATCH]
+        batch = collate(some, method.vocab).to(next(method.parameters()).device)
+        thoughts = method.read(method.rollout(batch, 1, temperature=0.0, c=c))
+        for e, latents in zip(some, thoughts):
+            for words, group in zip(latents, method.groups_of(e, c)):
+                hits += sorted(words[:len(group)]) == sorted(group)
+                total += 1
+    return hits / total
+
+
 def setting(row):
     """The knobs of a row, as text."""
     return " ".join(f"{k}={v}" for k, v in row["knobs"].items())
@@ -134,8 +182,16 @@ def show(method, task, examples, **knobs):
         mark = "right" if task.check(e, s.answer) else "WRONG"
         lines += [f"question    {' '.join(e.question)}",
                   f"thoughts    {s.thoughts or '(none)'}   [{s.n_think} steps]",
+                  *true_groups(method, e, knobs),
                   f"prediction  {' '.join(s.answer)}   truth  {' '.join(e.answer)}   {mark}", ""]
     return "\n".join(lines)
+
+
+def true_groups(method, example, knobs):
+    """A line for `show`: the chain as it would be merged, to read the latents beside it."""
+    if isinstance(knobs.get("c"), int):
+        groups = method.groups_of(example, knobs["c"])
+        yield "true chain  " + " ".join(f"[{' '.join(words)}]" for words in groups)
 
 
 # 97.5% points of Student's t for 1, 2, ... degrees of freedom: a 95% interval over few seeds
@@ -166,10 +222,10 @@ def pool(paths):
             raise BadInput(f"{path}: not a results.json") from None
         for row in rows:
             own = row["method"] == config["method"]
-            row["updates"] = config["steps" if own else "first_steps"]
+            row.setdefault("updates", config["steps" if own else "first_steps"])
             words = (row["method"], setting(row), *variant(row, config))
             row["name"] = " ".join(w for w in words if w)
-            key = (row["name"], config["task"], row["updates"])
+            key = (row["name"], config["task"], config.get("split"), row["updates"])
             if config["seed"] in found.setdefault(key, {}):
                 raise BadInput(f"{path}: {row['name']} with seed {config['seed']} comes twice")
             found[key][config["seed"]] = row
@@ -178,9 +234,15 @@ def pool(paths):
 
 def variant(row, config):
     """The flags of task, method and backbone in which a row's run differs from the defaults."""
-    from train import FLAGS, METHODS, TASKS     # here, since train.py needs this file
-    flags = TASKS[config["task"]].ARGS | METHODS[row["method"]].ARGS
+    import rl                                   # here, since these need this file
+    from train import FLAGS, METHODS, TASKS
+    method, _, learned = row["method"].partition("+")
+    flags = TASKS[config["task"]].ARGS | METHODS[method].ARGS
     flags |= {name: FLAGS[name] for name in ("conv", "qk_norm", "optimizer")}
+    if "stage" in config:       # a run of rl.py, whose sigma_min is not that of the first rows
+        flags.pop("sigma_min", None)
+    if learned:
+        flags |= {name: rl.FLAGS[name] for name in ("average", "punish", "learn", "sigma_min")}
     for name, (default, _) in flags.items():
         default = default[0] if isinstance(default, tuple) else default
         value, flag = config.get(name, default), name.replace("_", "-")
@@ -230,8 +292,17 @@ def git_hash():
         return ""
 
 
+def factor(text):
+    """A compression factor from the command line: a number, or "auto"."""
+    return text if text == "auto" else int(text)
+
+
 def factors(text):
-    return [int(c) for c in text.split(",")]
+    return [factor(c) for c in text.split(",")]
+
+
+def counts(text):
+    return [int(k) for k in text.split(",")]
 
 
 def parse(argv, parser_class):
@@ -244,12 +315,15 @@ def parse(argv, parser_class):
     parser.add_argument("--data", default="", help="a JSON file of problems instead of a split")
     parser.add_argument("--c", type=factors, default=[], help="compression factors, as 1,2,4 [all]")
     parser.add_argument("--show", type=int, default=0, help="print so many worked problems")
+    parser.add_argument("--k", type=counts, default=[], help="pass@k of sampled rollouts, as 1,8")
+    parser.add_argument("--sigma-min", type=float, default=0, help="floor of sigma for --k [run's]")
+    parser.add_argument("--decode", action="store_true", help="how many latents can be read")
     parser.add_argument("--json", default="", help="write the rows to this file")
     parser.add_argument("--plot", default="", help="write the figure to this .png, .pdf or .svg")
     parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"))
     args = parser.parse_args(argv)
-    if args.n < 1 or args.show < 0:
-        raise BadInput("--n must be at least 1, --show at least 0")
+    if args.n < 1 or args.show < 0 or args.sigma_min < 0 or min(args.k, default=1) < 1:
+        raise BadInput("--n and --k must be at least 1, --show and --sigma-min at least 0")
     for path in filter(None, (args.json, args.plot)):     # before the work, not after it
         if not Path(path).absolute().parent.is_dir():
             raise BadInput(f"{path}: no such folder")
@@ -267,7 +341,7 @@ def problems(task, args):
             examples = [e for e in examples if e.question not in seen]
             print(f"{len(seen)} problems of the training file are left out")
         return examples
-    choice(args.split, dict.fromkeys(task.splits), "split")
+    choice(args.split, task.splits, "split")
     return take(task, args.split, args.n)
 
 
@@ -283,12 +357,19 @@ def measure(args):
     from train import load_run, pick_device     # here, since train.py needs this file
     rows = []
     for run in args.runs:
-        task, method, _ = load_run(run, pick_device(args.device))
-        examples = problems(task, args)
-        found = sweep(Path(run).name, method, task, examples, settings(method, args))
+        given = {"sigma_min": args.sigma_min} if args.sigma_min else {}
+        task, method, _ = load_run(run, pick_device(args.device), **given)
+        examples, name, tried = problems(task, args), Path(run).name, settings(method, args)
+        if args.k:
+            found = explore(name, method, task, examples, tried, args.k)
+        else:
+            found = sweep(name, method, task, examples, tried)
         rows += found
+        for knobs in tried if args.decode and "c" in tried[0] else []:
+            share = decoded(method, examples, knobs["c"])
+            print(f"{name} c={knobs['c']}: {100 * share:.1f}% of latents read as their true group")
         if args.show:
-            print(show(method, task, examples[:args.show], **found[-1]["knobs"]))
+            print(show(method, task, examples[:args.show], **tried[-1]))
     return rows
 
 

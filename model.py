@@ -57,6 +57,14 @@ class Cache:
         self.length = self.length[rows]
         self.store = {key: buffer[rows] for key, buffer in self.store.items()}
 
+    def repeat(self, h, samples):
+        """Makes `samples` rows of each one, as continuations to sample; the same for h (B, ...)."""
+        if samples == 1:
+            return h
+        rows = torch.arange(len(h), device=h.device).repeat_interleave(samples)
+        self.select(rows)
+        return h[rows]
+
 
 class RMSNorm(nn.Module):
     def __init__(self, width):
@@ -205,17 +213,17 @@ def last(h, new):
 
 
 @torch.no_grad()
-def generate(model, x, new, cache, stop, max_new, temperature=0.0, generator=None):
+def generate(model, x, new, cache, stop, max_new, temperature=0.0, generator=None, samples=1):
     """Decodes each row until it writes `stop`, at most max_new tokens.
 
-    x (B, T, C): embeddings that continue `cache`, of which new (B,) per row are real. Rows that
-    have stopped leave the batch as soon as they are a quarter of it. Uses up the cache.
-    Returns ids (B, <= max_new), 0 after `stop`.
+    x (B, T, C): embeddings that continue `cache`, of which new (B,) per row are real. Each is
+    continued `samples` times. Rows that have stopped leave the batch as soon as they are a quarter
+    of it. Uses up the cache. Returns ids (B samples, <= max_new), 0 after `stop`.
     """
-    out = torch.zeros(len(x), max_new, dtype=torch.long, device=x.device)
-    rows = torch.arange(len(x), device=x.device)                # the rows still in the batch
-    done = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    h = last(model(x, cache, new), new)                         # (B, C)
+    h = cache.repeat(last(model(x, cache, new), new), samples)  # (R, C)
+    out = torch.zeros(len(h), max_new, dtype=torch.long, device=x.device)
+    rows = torch.arange(len(h), device=x.device)                # the rows still in the batch
+    done = torch.zeros(len(h), dtype=torch.bool, device=x.device)
     for t in range(max_new):
         token = sample_token(model.head(h), temperature, generator).masked_fill(done, 0)
         out[rows, t] = token

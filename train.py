@@ -80,9 +80,8 @@ FLAGS = {   # name: (default, help). None: --size decides; a tuple: the choices,
     "threads": (0, "CPU threads; 0 = all cores"),
     "data": ("", "train on this JSON file of {question, steps, answer}"),
 }
-MAY_BE_0 = ("conv", "threads", "seed", "weight_decay")
+MAY_BE_0 = ("conv", "threads", "seed", "weight_decay", "punish")
 FORMAT = "nanolatent 1"     # written into every checkpoint
-LOG_EVERY = 50      # steps between lines of log.jsonl
 VALIDATIONS = 5     # times in a run that validation problems are solved
 SAVE_SECONDS = 60   # between checkpoints
 WIDE = 256          # width from which bfloat16 can pay on a CPU: see bench.py --dtype --width
@@ -135,6 +134,14 @@ def parse(argv):
         config[name] = value if config[name] is None else config[name]
     default = f"runs/{first.method}-{first.task}-{first.size}-s{config['seed']}"
     config["out"] = config["out"] or default
+    check_numbers(config)
+    if config["width"] % (2 * config["heads"]):
+        raise BadInput(f"--width {config['width']} is no multiple of 2 x --heads {config['heads']}")
+    return config
+
+
+def check_numbers(config):
+    """BadInput for a number that no run can have."""
     for name, value in config.items():
         flag = f"--{name.replace('_', '-')} {value}"
         number = type(value) in (int, float)
@@ -142,9 +149,6 @@ def parse(argv):
             raise BadInput(f"{flag}: must be at least 0")
         if number and name not in MAY_BE_0 and not 0 < value < math.inf:
             raise BadInput(f"{flag}: must be above 0")
-    if config["width"] % (2 * config["heads"]):
-        raise BadInput(f"--width {config['width']} is no multiple of 2 x --heads {config['heads']}")
-    return config
 
 
 # ---- device, model, checkpoints ------------------------------------------------------------------
@@ -241,10 +245,10 @@ def load(run, device="cpu"):
     return state
 
 
-def load_run(run, device="cpu"):
-    """Task and trained method of a run folder."""
+def load_run(run, device="cpu", **changes):
+    """Task and trained method of a run folder, some of its settings changed; and its checkpoint."""
     state = load(run, device)
-    task, method = build(state["config"])
+    task, method = build({**state["config"], **changes})
     method.load_state_dict(state["method"])
     return task, method.to(device), state
 
@@ -310,9 +314,11 @@ def compiled(backbone, wanted):
 
 class Training:
     """All that changes while training, so that a checkpoint of it resumes bit for bit."""
+    log_every = 50      # steps between lines of log.jsonl
 
     def __init__(self, method, config, dtype):
         self.method, self.config, self.step = method, config, 0
+        self.settings = method.SWEEP    # of `solve`, for the validations
         self.dtype = str(dtype).removeprefix("torch.")
         self.opts = optimizers(method, config)
         device = next(method.parameters()).device.type
@@ -339,17 +345,25 @@ class Training:
 
     def update(self, data, device, dtype):
         """One optimizer step on `accum` batches: loss parts of the last one, and gradient norm."""
-        for opt in self.opts:
-            for group in opt.param_groups:
-                group["lr"] = learning_rate(self.step, self.config)
         for _ in range(self.config["accum"]):
             batch = next(data).to(device)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 loss, parts = self.method.loss(batch)
-            if not math.isfinite(loss.item()):
-                raise FloatingPointError(f"loss is {loss.item()} at step {self.step + 1}")
-            self.scaler.scale(loss / self.config["accum"]).backward()
+            self.backward(loss / self.config["accum"])
+        norm = self.descend()
+        self.step += 1
+        return {**parts, "norm": norm}
+
+    def backward(self, loss):
+        if not math.isfinite(loss.item()):
+            raise FloatingPointError(f"loss is {loss.item()} at step {self.step + 1}")
+        self.scaler.scale(loss).backward()
+
+    def descend(self):
+        """One step of the optimizers along the gradients at hand, clipped; returns their norm."""
         for opt in self.opts:
+            for group in opt.param_groups:
+                group["lr"] = learning_rate(self.step, self.config)
             self.scaler.unscale_(opt)
         norm = torch.nn.utils.clip_grad_norm_(self.params, self.config["clip"])
         if not math.isfinite(norm) and not self.scaler.is_enabled():    # a scaler skips the step
@@ -358,18 +372,16 @@ class Training:
             self.scaler.step(opt)
             opt.zero_grad()
         self.scaler.update()
-        self.step += 1
-        return {**parts, "norm": norm}
+        return norm
 
 
-def train(task, method, config, device, dtype, out, state=None):
-    """Trains `method` to step config["steps"] in the run folder `out`, from `state` if given."""
-    training = Training(method, config, dtype)
-    if state:
-        training.restore(state)
+def train(training, task, device, dtype, out, splits=("train", "val")):
+    """Trains to step config["steps"] in the run folder `out`, from wherever `training` stands."""
+    method, config = training.method, training.config
     start, total, saved = training.step, config["steps"], time.time()
-    data = batches(task, method.vocab, config["batch"], config["seed"], start * config["accum"])
-    val = take(task, "val", config["val_n"])
+    data = batches(task, method.vocab, config["batch"], config["seed"], start * config["accum"],
+                   split=splits[0])
+    val = take(task, splits[1], config["val_n"])
     bar = tqdm(total=total, initial=start, desc=f"train {config['method']}", unit="step",
                mininterval=1 if sys.stderr.isatty() else 10, dynamic_ncols=True)
     with Interrupt() as interrupt, bar, open(out / "log.jsonl", "a") as log, \
@@ -382,7 +394,7 @@ def train(task, method, config, device, dtype, out, state=None):
                                "lower --lr may help") from None
             bar.update()
             step = training.step
-            if step % LOG_EVERY == 0 or step == total:
+            if step % training.log_every == 0 or step == total:
                 row = {k: round(float(v), 5) for k, v in parts.items()}
                 bar.set_postfix(row, refresh=False)
                 write(log, step=step, **row)
@@ -391,7 +403,7 @@ def train(task, method, config, device, dtype, out, state=None):
                 save(out / "ckpt.pt", training.state())
                 saved = time.time()
             if validate:
-                rows = [evaluation.evaluate(method, task, val, **k) for k in method.SWEEP]
+                rows = [evaluation.evaluate(method, task, val, **k) for k in training.settings]
                 write(log, step=step, val=rows)
                 bar.write(f"  step {step}: {evaluation.one_line(rows)}")
         save(out / "ckpt.pt", training.state())
@@ -484,7 +496,10 @@ def run_stage(config, resume):
     count = sum(p.numel() for p in method.parameters())
     print(f"{config['method']} on {config['task']}: {count:,} parameters", flush=True)
     began = time.time()
-    train(task, method, config, device, dtype, out, state)
+    training = Training(method, config, dtype)
+    if state:
+        training.restore(state)
+    train(training, task, device, dtype, out)
     test = take(task, "test", config["test_n"])
     rows = rows + evaluation.sweep(config["method"], method, task, test)
     evaluation.write_results(out, rows, config, time.time() - began)
@@ -495,18 +510,19 @@ def run_stage(config, resume):
     return rows
 
 
-def main(argv=None):
+def command(parse, run, script, argv=None):
+    """A script's main: parses argv, runs, and says in one line what stopped it."""
     argv = sys.argv[1:] if argv is None else argv
-    again = "python train.py " + shlex.join(a for a in argv if a != "--resume")
+    again = f"python {script} " + shlex.join(a for a in argv if a != "--resume")
     try:
         config = parse(argv)
         config["command"] = again
         resume = config.pop("resume")
         if resume and not (Path(config["out"]) / "config.json").exists():
             raise BadInput(f"{config['out']}: no run there to resume")
-        run_stage(config, resume)
+        run(config, resume)
     except BadInput as error:
-        print(f"train.py: {error}", file=sys.stderr)
+        print(f"{script}: {error}", file=sys.stderr)
         sys.exit(2)
     except Stopped:
         print(f"\nstopped and saved; continue with: {again} --resume")
@@ -514,6 +530,10 @@ def main(argv=None):
     except KeyboardInterrupt:
         print("\nstopped; --resume continues from the last checkpoint, if there is one")
         sys.exit(130)
+
+
+def main(argv=None):
+    command(parse, run_stage, "train.py", argv)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from data.common import Example, choice, draw
 NAMES = "Ann Ben Cid Dan Eva Fay Gus Hal Ida Jon Kim Leo Mia Ned Oda Pam".split()
 SHARES = {2: "half", 3: "third", 4: "quarter", 5: "fifth"}
 STEPS = {1: 5.5, 2: 29.5, 3: 29, 4: 19.4, 5: 10.7, 6: 3.8, 7: 2.1}      # number of steps: weight
-OOD_STEPS = {8: 1, 9: 1, 10: 1}
+HARDER = {"long": {5: 1, 6: 1, 7: 1}, "ood": {8: 1, 9: 1, 10: 1}}       # splits of longer chains
 OPERATORS = {"*": 38, "+": 29, "-": 17, "/": 16}
 LEVELS = {  # largest number, numbers spelled by digits?, share of equations with two operators
     "tiny": (20, False, 0.0),
@@ -52,7 +52,8 @@ class Arithmetic:
         "level": ("tiny", "'tiny': numbers to 20, one word each; 'full': to 999, digit by digit"),
         "shuffle": (False, "statements in random order: harder, above all without a chain"),
     }
-    splits = ("train", "val", "test", "ood")    # ood: 8 to 10 steps
+    splits = ("train", "val", "test", *(f"{name}{part}" for name in HARDER
+                                        for part in ("-train", "-val", "")))
 
     def __init__(self, level="tiny", shuffle=False):
         self.level, self.shuffle = level, shuffle
@@ -62,8 +63,8 @@ class Arithmetic:
             "+ - * / = << >> . ? has more fewer than times of and how many").split()
 
     def sample(self, split, index):
-        return draw(lambda rng: self.make(rng, OOD_STEPS if split == "ood" else STEPS),
-                    f"arithmetic/{self.level}", split, index)
+        lengths = HARDER.get(split.split("-")[0], STEPS)
+        return draw(lambda rng: self.make(rng, lengths), f"arithmetic/{self.level}", split, index)
 
     def make(self, rng, lengths):
         """One problem, and its numbers as key: no test chain is in training under other names."""

@@ -26,12 +26,12 @@ class BadInput(ValueError):
 
 
 def choice(value, known, what):
-    """known[value]; BadInput with the nearest match if there is none."""
+    """known[value], or value if known is no dict; BadInput with the nearest match if unknown."""
     if value not in known:
         close = difflib.get_close_matches(str(value), list(known), 1)
         hint = f"nearest: {close[0]}" if close else f"known: {', '.join(known)}"
         raise BadInput(f"unknown {what} {value!r} ({hint})")
-    return known[value]
+    return known[value] if isinstance(known, dict) else value
 
 
 @dataclass
@@ -51,11 +51,12 @@ def split_of(key):
 def draw(make, name, split, index):
     """The example at `index` of `split`: make(rng) -> (Example, key) until key falls in the split.
 
-    `name` separates the random streams of different tasks and settings. Every split other than
-    train and val (the out-of-distribution ones) takes its examples from the keys of test.
+    `name` separates the random streams of different tasks and settings. Out-of-distribution splits
+    take their examples from the keys of train ("NAME-train"), val ("NAME-val") or else test.
     """
     rng = random.Random(f"{name}/{split}/{index}")
-    home = split if split in ("train", "val") else "test"
+    part = split.rsplit("-", 1)[-1]
+    home = part if part in ("train", "val") else "test"
     while True:
         example, key = make(rng)
         if split_of(key) == home:
@@ -138,7 +139,7 @@ def pack(*parts):
     return ids.gather(1, order), part.gather(1, order), order
 
 
-def batches(task, vocab, size, seed=0, start=0, pool=64):
+def batches(task, vocab, size, seed=0, start=0, pool=64, split="train"):
     """Endless training batches of `size` examples, from number `start` on: their only state.
 
     `pool` batches are drawn at once, sorted by length, cut into batches and shuffled: a batch then
@@ -147,7 +148,7 @@ def batches(task, vocab, size, seed=0, start=0, pool=64):
     while True:
         p, skip = divmod(start, pool)
         first = seed * 2**32 + p * pool * size
-        examples = [task.sample("train", first + i) for i in range(pool * size)]
+        examples = [task.sample(split, first + i) for i in range(pool * size)]
         examples.sort(key=lambda e: len(e.question) + sum(map(len, e.steps)))
         order = list(range(pool))
         random.Random(f"{seed}/{p}").shuffle(order)

@@ -6,10 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from baselines import ANSWER, CLOSE, OPEN, QUESTION, THOUGHTS, CoT
+from baselines import ANSWER, CLOSE, OPEN, QUESTION, THOUGHTS, CoT, Rollout
 from colar import CoLaR, groups, latent_loss, merge, offsets
 from data.arithmetic import Arithmetic
 from data.common import END, EOS, SPEED, THINK, BadInput, Vocab, collate
+from eval import decoded
 from model import GPT, Config
 
 TASK = Arithmetic()
@@ -169,6 +170,33 @@ def test_solve_equals_a_loop_without_cache():
             want = [naive_solve(method, e, c) for e in batch.examples]
             assert len({n for _, n in want}) > 1
             assert [(s.answer, s.n_think) for s in method.solve(batch, c=c)] == want
+
+
+@pytest.mark.parametrize("align", [True, False])
+def test_true_groups_are_those_of_the_layout(align):
+    method, _ = make(align=align)
+    for i in range(5):
+        e = TASK.sample("train", i)
+        row = next(naive_rows(collate([e], VOCAB), [3], align))
+        assert method.groups_of(e, 3) == [VOCAB.decode(g) for k, g in row if k == THOUGHTS]
+
+
+def test_latents_are_read_by_their_nearest_words(monkeypatch):
+    """The true merged latents of c = 1 read as the chain itself, other problems' do not."""
+    method, _ = make()
+    examples = [TASK.sample("train", i) for i in range(6)]
+
+    def thinks(order):
+        chains = [examples[i].steps for i in order]
+        ids = [VOCAB.encode(sum(steps, [])) for steps in chains]
+        n = torch.tensor([len(row) for row in ids])
+        z = torch.zeros(6, int(n.max()), 32)
+        for row, t in zip(z, ids):
+            row[:len(t)] = method.model.embed.weight[torch.tensor(t)] / method.std
+        acts = {"c": torch.ones(6, dtype=torch.long), "z": z.detach(), "n_think": n}
+        monkeypatch.setattr(method, "rollout", lambda *a, **k: Rollout([], acts))
+        return decoded(method, examples, 1)
+    assert thinks(range(6)) == 1 and thinks([1, 2, 3, 4, 5, 0]) < 0.8
 
 
 def test_temperature_needs_sigma_and_follows_the_generator():

@@ -1,4 +1,5 @@
 """The loop and its command line: exact resume, a safe stop, one clear line for bad input."""
+import itertools
 import json
 import math
 import os
@@ -305,6 +306,28 @@ def test_eval_command(colar_run, tmp_path, capsys):
                           (["--summary"], "not a results.json")):
         assert message in fails([str(colar_run), *argv], capsys, evaluation.main)
     assert "no ckpt.pt" in fails([str(tmp_path)], capsys, evaluation.main)
+
+
+def test_eval_explores_and_decodes(colar_run, tmp_path, capsys):
+    evaluation.main([str(colar_run), str(colar_run / "cot"), "--c", "2,auto,7", "--n", "5", "--k",
+                     "1,3", "--sigma-min", "0.2", "--json", str(tmp_path / "k.json")])
+    rows = json.loads((tmp_path / "k.json").read_text())
+    assert [r["knobs"] for r in rows] == [{"c": c, "k": k} for c in (2, "auto", 7)
+                                          for k in (1, 3)] + [{"k": 1}, {"k": 3}]
+    for one, three in zip(rows[::2], rows[1::2]):
+        assert one["accuracy"] <= three["accuracy"] and one["steps"] == three["steps"]
+    evaluation.main([str(colar_run), "--c", "3", "--n", "5", "--decode", "--show", "1"])
+    text = capsys.readouterr().out
+    assert "c=3: " in text and "true chain  [" in text
+
+
+def test_pass_at_k_equals_counting():
+    """Over all ways to draw k of n samples: in how many is one of the right ones?"""
+    for right in range(6):
+        for k in range(1, 6):
+            draws = list(itertools.combinations(range(5), k))
+            want = sum(min(d) < right for d in draws) / len(draws)
+            assert abs(evaluation.pass_at(k, right, 5) - want) < 1e-12
 
 
 def test_wilson_interval():

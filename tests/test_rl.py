@@ -1,0 +1,306 @@
+"""GRPO's equations against naive loops, its log-probabilities against decoding, and its loop."""
+import math
+import os
+import signal
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import rl
+import train
+from data.common import END, EOS, SPEED, THINK
+from tests.test_colar import TASK, VOCAB, batch_of, make
+from tests.test_train import NANO, fails, same
+
+
+def colar(**changes):
+    """An untrained CoLaR whose rollouts end at different times."""
+    method, cot = make(sigma_min=0.3, **changes)
+    for m in (method, cot):
+        m.model.head.weight.data[END] += 0.15
+        m.model.head.weight.data[EOS] += 0.15
+    return method, cot
+
+
+# ---- the equations -------------------------------------------------------------------------------
+
+def test_advantages_equal_a_loop():
+    reward = torch.tensor([[1., 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1], [0.5, 0, 0, 0]])
+    for got, row in zip(rl.advantages(reward), reward.tolist()):
+        mean = sum(row) / 4
+        sd = math.sqrt(sum((r - mean) ** 2 for r in row) / 3)
+        want = [(r - mean) / sd if sd else 0.0 for r in row]
+        torch.testing.assert_close(got, torch.tensor(want))
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_surrogate_equals_a_loop(average):
+    torch.manual_seed(0)
+    logp, old, A = torch.randn(6, 9), torch.randn(6, 9), torch.randn(6)
+    mask = torch.rand(6, 9) > 0.4
+    mask[2] = False                         # a rollout without such an action
+    per_row, clipped = [], 0
+    for i in range(6):
+        gains = []
+        for t in range(9):
+            if mask[i, t]:
+                rho = math.exp(logp[i, t] - old[i, t])
+                bounded = min(max(rho, 0.8), 1.2)
+                clipped += rho != bounded
+                gains.append(min(rho * A[i].item(), bounded * A[i].item()))
+        n = len(gains) if average else mask.sum().item() / 6
+        per_row.append(sum(gains) / max(n, 1))
+    loss, share = rl.surrogate(logp, old, mask, A, 0.2, average)
+    torch.testing.assert_close(loss, torch.tensor(-sum(per_row) / 6))
+    torch.testing.assert_close(share, torch.tensor(clipped / mask.sum().item()))
+
+
+def test_averaging_weighs_a_short_right_chain_more():
+    logp = torch.zeros(2, 4, requires_grad=True)
+    mask = torch.tensor([[1, 0, 0, 0], [1, 1, 1, 1]]).bool()
+    for average, ratio in ((True, 4.0), (False, 1.0)):
+        loss, _ = rl.surrogate(logp, torch.zeros(2, 4), mask, torch.ones(2), 0.2, average)
+        g, = torch.autograd.grad(loss, logp)
+        assert g[0, 0] / g[1, 0] == ratio
+
+
+def test_a_clipped_ratio_and_a_zero_advantage_have_no_gradient():
+    logp = torch.tensor([[0.5], [-0.5], [0.5], [0.0]], requires_grad=True)
+    A = torch.tensor([1.0, -1.0, -1.0, 0.0])        # beyond 1.2 up, below 0.8 down: clipped
+    loss, _ = rl.surrogate(logp, torch.zeros(4, 1), torch.ones(4, 1).bool(), A, 0.2, True)
+    loss.backward()
+    assert logp.grad[0] == logp.grad[1] == logp.grad[3] == 0 and logp.grad[2] > 0
+
+
+def test_distance_is_zero_at_the_start_and_close_to_the_true_kl():
+    torch.manual_seed(0)
+    p, q = (torch.randn(50).log_softmax(0) for _ in "pq")
+    a = torch.multinomial(p.exp(), 200000, replacement=True)[None]
+    mask = torch.ones_like(a).bool()
+    assert rl.distance({"x": (p[a], mask)}, {"x": (p[a], mask)}) == 0
+    got = rl.distance({"x": (p[a], mask)}, {"x": (q[a], mask)})
+    want = (p.exp() * (p - q)).sum()
+    assert abs(got / want - 1) < 0.05
+
+
+# ---- log-probabilities ---------------------------------------------------------------------------
+
+@pytest.mark.parametrize("c", [3, "auto"])
+def test_log_probs_of_colar_equal_a_loop(c):
+    """Every action scored one at a time, from a sequence built by hand, without cache or batch."""
+    method, _ = colar(c_train="2,3,5")
+    torch.manual_seed(1)
+    rollout = method.rollout(batch_of(4), 3, c=c)
+    acts, E = rollout.acts, method.model.embed.weight
+    assert len({s.n_think for s in rollout.solved}) > 2
+    scored = method.log_probs(rollout)
+    for r in range(12):
+        question = VOCAB.encode(TASK.sample("train", r // 3).question)
+        speed, n = int(acts["c"][r]), int(acts["n_think"][r])
+        z = acts["z"][r, :n]
+        answer = [t for t in acts["answer"][r].tolist() if t]
+        x = torch.cat([E[torch.tensor(question + [SPEED + speed, THINK])], z * method.std,
+                       E[torch.tensor([END] + answer)]])
+        h = method.model(x[None])[0]
+        logp = method.model.head(h).log_softmax(-1)
+        at = len(question) + 1                      # position of <think>
+        mu, log_sigma = method.latent_head(h[at:at + n])
+        normal = torch.distributions.Normal(mu, log_sigma.exp())
+        stop = logp[at + 1:at + n + 1, END]         # after each latent
+        on = torch.log1p(-stop.exp())
+        if acts["stopped"][r]:
+            on[-1] = stop[-1]
+        want = {"latent": normal.log_prob(z).mean(-1), "stop": on,
+                "token": torch.stack([logp[at + n + 1 + i, t] for i, t in enumerate(answer)])}
+        speeds = logp[at - 2, SPEED + torch.tensor([2, 3, 5])].log_softmax(-1)
+        want["speed"] = speeds[[2, 3, 5].index(speed)][None][:int(c == "auto")]
+        assert want.keys() == scored.keys()
+        for kind, (lp, mask) in scored.items():
+            torch.testing.assert_close(lp[r][mask[r]], want[kind], atol=1e-4, rtol=1e-4)
+
+
+def test_log_probs_of_cot_equal_a_loop():
+    _, method = colar()
+    torch.manual_seed(1)
+    rollout = method.rollout(batch_of(4), 3)
+    scored = method.log_probs(rollout)
+    lengths = set()
+    for r in range(12):
+        prompt = VOCAB.encode(TASK.sample("train", r // 3).question) + [THINK]
+        written = [t for t in rollout.acts["written"][r].tolist() if t]
+        logp = method.model.head(method.model(method.model.embed(torch.tensor([prompt + written]))))
+        logp = logp[0].log_softmax(-1)
+        each = torch.stack([logp[len(prompt) - 1 + i, t] for i, t in enumerate(written)])
+        cut = written.index(END) if END in written else len(written)
+        lengths.add(cut)
+        for kind, want in (("thought", each[:cut]), ("token", each[cut:])):
+            lp, mask = scored[kind]
+            torch.testing.assert_close(lp[r][mask[r]], want, atol=1e-4, rtol=1e-4)
+    assert len(lengths) > 3
+
+
+def test_rollouts_of_a_problem_lie_together_and_differ():
+    method, _ = colar()
+    torch.manual_seed(0)
+    batch = batch_of(3)
+    rollout = method.rollout(batch, 5, c=2)
+    assert torch.equal(rollout.acts["question"], batch.question.repeat_interleave(5, 0))
+    assert len({tuple(z[0].tolist()) for z in rollout.acts["z"]}) == 15
+    assert len(rollout.solved) == 15
+
+
+def test_no_gradient_into_the_sampled_latents():
+    """The gradient of log N(z; mu, sigma) by mu is that for a constant z: (z - mu) / sigma^2 / C."""
+    method, _ = colar()
+    rollout = method.rollout(batch_of(2), 2, c=3)
+    assert not any(t.requires_grad for t in rollout.acts.values())
+    head, seen = method.latent_head.forward, {}
+
+    def watch(h):
+        seen["mu"], seen["log_sigma"] = head(h)
+        seen["mu"].retain_grad()
+        return seen["mu"], seen["log_sigma"]
+    method.latent_head.forward = watch
+    lp, mask = method.log_probs(rollout)["latent"]
+    lp[mask].sum().backward()
+    n = rollout.acts["n_think"]
+    z = torch.cat([z[:k] for z, k in zip(rollout.acts["z"], n.tolist())])
+    want = (z - seen["mu"]) / (2 * seen["log_sigma"]).exp() / z.shape[1]
+    torch.testing.assert_close(seen["mu"].grad, want.detach())
+
+
+# ---- the update ----------------------------------------------------------------------------------
+
+CONFIG = {"samples": 8, "batch": 4, "updates": 1, "temperature": 1.0, "eps": 0.2, "average": True,
+          "punish": 0.0, "c": "2", "learn": "", "lr": 3e-3, "weight_decay": 0.0, "optimizer": "adamw",
+          "steps": 1000, "warmup": 1, "decay": 0.1, "clip": 1.0}
+
+
+def grpo(method, check, **changes):
+    task = SimpleNamespace(check=check)
+    return rl.GRPO(method, task, {**CONFIG, **changes}, torch.float32)
+
+
+def step(training, batch):
+    return training.update(iter([batch]), torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_reward_rises_on_a_bandit(kind):
+    """Any question; right is to answer with a certain word first. Sampled reward goes up."""
+    torch.manual_seed(0)
+    method = colar()[kind]
+    method.args.max_think = 10
+    training = grpo(method, lambda e, words: words[:1] == ["7"], updates=2, lr=1e-2)
+    rewards = [float(step(training, batch_of(4))["reward"]) for _ in range(30)]
+    assert sum(rewards[:5]) / 5 < 0.25 and sum(rewards[-5:]) / 5 > 0.6, rewards
+
+
+def test_latents_alone_can_raise_the_reward(monkeypatch):
+    """Right is a chain whose first latent has a large first number: only "latent" can learn it."""
+    torch.manual_seed(0)
+    method, _ = colar()
+    method.args.max_think = 10
+    training = grpo(method, None, samples=16, learn="latent")
+    monkeypatch.setattr(training, "reward", lambda batch, rollout:
+                        (rollout.acts["z"][:, 0, 0] > 0.5).float().view(-1, 16))
+    seen = [step(training, batch_of(4)) for _ in range(30)]
+    rewards = [float(s["reward"]) for s in seen]
+    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.3, rewards
+    assert max(s.get("kl", 0) for s in seen) > 0
+
+
+def test_the_first_ratio_is_exactly_1(monkeypatch):
+    seen = []
+
+    def record(logp, old, mask, *rest):
+        seen.append((logp - old).masked_fill(~mask, 0).abs().max().item())
+        return surrogate(logp, old, mask, *rest)
+    surrogate = rl.surrogate
+    monkeypatch.setattr(rl, "surrogate", record)
+    method, _ = colar()
+    kinds = len(method.log_probs(method.rollout(batch_of(1), 1)))
+    torch.manual_seed(0)
+    step(grpo(method, lambda e, words: len(words) == 1, updates=3), batch_of(8))
+    assert len(seen) == 3 * kinds and not any(seen[:kinds]) and any(seen[kinds:])
+
+
+def test_groups_that_agree_are_counted_and_change_nothing():
+    method, _ = colar()
+    before = {k: v.clone() for k, v in method.state_dict().items()}
+    out = step(grpo(method, lambda e, words: True), batch_of(4))
+    assert out["reward"] == 1 and out["kept"] == 0 and "norm" not in out
+    assert same(before, dict(method.state_dict()))
+
+
+def test_punishing_length_ranks_right_answers():
+    """All right: nothing to learn, unless shorter is better."""
+    method, _ = colar()
+    torch.manual_seed(0)
+    assert step(grpo(method, lambda e, words: True, punish=1.0), batch_of(4))["kept"] == 1
+
+
+def test_length_is_priced_into_what_decides_it_alone(monkeypatch):
+    """With --punish, "speed" and "stop" see another advantage than "latent" and "token"."""
+    seen = []
+    surrogate = rl.surrogate
+    monkeypatch.setattr(rl, "surrogate", lambda logp, old, mask, A, *rest: (
+        seen.append(A), surrogate(logp, old, mask, A, *rest))[1])
+    method, _ = colar()
+    torch.manual_seed(0)
+    step(grpo(method, lambda e, words: len(words) == 1, punish=1.0, c="auto"), batch_of(8))
+    speed, latent, stop, token = seen       # the order of log_probs
+    assert torch.equal(speed, stop) and torch.equal(latent, token)
+    assert not torch.equal(speed, latent)
+
+
+# ---- the command ---------------------------------------------------------------------------------
+
+ARGS = ["--steps", "4", "--batch", "3", "--samples", "4", "--updates", "2", "--threads", "1",
+        "--val-n", "4", "--test-n", "4", "--warmup", "1"]
+
+
+@pytest.fixture(scope="module")
+def sft(tmp_path_factory):
+    out = tmp_path_factory.mktemp("sft") / "run"
+    train.main([*NANO, "--method", "colar", "--out", str(out)])
+    return out
+
+
+def main(argv):
+    train.command(rl.parse, rl.run, "rl.py", [str(a) for a in argv])
+
+
+@pytest.mark.parametrize("which", ["", "cot"])
+def test_stopped_and_resumed_equals_uninterrupted(sft, which, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(rl.GRPO, "reward", lambda self, batch, rollout: torch.tensor(
+        [float(s.n_think % 2) for s in rollout.solved]).view(-1, 4))
+    main([sft / which, *ARGS, "--out", tmp_path / "whole"])
+    update = rl.GRPO.update
+
+    def ctrl_c_in_step_2(self, *args):
+        if self.step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return update(self, *args)
+    monkeypatch.setattr(rl.GRPO, "update", ctrl_c_in_step_2)
+    with pytest.raises(SystemExit) as stop:
+        main([sft / which, *ARGS, "--out", tmp_path / "parts"])
+    assert stop.value.code == 130 and train.load(tmp_path / "parts")["step"] == 2
+    assert "rl.py" in capsys.readouterr().out
+    monkeypatch.setattr(rl.GRPO, "update", update)
+    main([sft / which, *ARGS, "--out", tmp_path / "parts", "--resume"])
+    whole, parts = train.load(tmp_path / "whole"), train.load(tmp_path / "parts")
+    for key in ("step", "method", "optimizers", "rng"):
+        assert same(whole[key], parts[key]), key
+    assert not same(train.load(sft / which)["method"], whole["method"])
+
+
+def test_bad_input(sft, tmp_path, capsys):
+    for argv, message in (([sft, "--samples", "1"], "2 or more"), ([sft, "--split", "oood"], "ood"),
+                          ([sft, "--lr", "-1"], "above 0"), ([tmp_path], "no ckpt.pt"),
+                          ([sft, "--step", "3"], "nearest: --steps"), ([sft, "--c", "0"], "'0'"),
+                          ([sft, "--sigma-min", "0"], "above 0")):
+        argv = [*argv, "--out", tmp_path / "none"]
+        assert message in fails(argv, capsys, main), argv
+    assert not (tmp_path / "none").exists()
