@@ -46,11 +46,12 @@ class Solved:
 class Rollout:
     """R sampled solutions, those of a problem next to each other, and what they consist of."""
     solved: list    # [Solved]
+    option: object  # (R,) what was chosen before the thinking: a speed; 0 if there is no choice
     acts: dict      # {name: (R, ...) tensor}: all that the method's log_probs needs
 
     def rows(self, chosen):
         """Those of some rows, chosen: a tensor of indices."""
-        return Rollout([self.solved[i] for i in chosen.tolist()],
+        return Rollout([self.solved[i] for i in chosen.tolist()], self.option[chosen],
                        {name: t[chosen] for name, t in self.acts.items()})
 
 
@@ -107,7 +108,7 @@ class CoT(nn.Module):
         cache = Cache(len(ids), ids.shape[1] + room, ids.device)
         out = generate(self.model, self.model.embed(ids), new, cache, EOS, room,
                        temperature, generator, samples)
-        return Rollout([self.read(row) for row in out.tolist()],
+        return Rollout([self.read(row) for row in out.tolist()], torch.zeros_like(out[:, 0]),
                        {"prompt": ids.repeat_interleave(samples, 0), "written": out})
 
     def log_probs(self, rollout):

@@ -235,7 +235,7 @@ class CoLaR(nn.Module):
         solved = [Solved(self.vocab.decode(until(row, EOS)[0]), n, "")
                   for row, n in zip(answer.tolist(), n_think.tolist())]
         question = question.repeat_interleave(samples, 0)
-        return Rollout(solved, {"question": question, "auto": auto, "c": c, "z": z,
+        return Rollout(solved, c, {"question": question, "auto": auto, "c": c, "z": z,
                                 "n_think": n_think, "stopped": stopped, "answer": answer})
 
     def speed_logits(self, h):

@@ -226,9 +226,9 @@ def pool(paths):
             words = (row["method"], setting(row), *variant(row, config))
             row["name"] = " ".join(w for w in words if w)
             key = (row["name"], config["task"], config.get("split"), row["updates"])
-            if config["seed"] in found.setdefault(key, {}):
+            again = found.setdefault(key, {}).setdefault(config["seed"], row)
+            if (again["accuracy"], again["steps"]) != (row["accuracy"], row["steps"]):
                 raise BadInput(f"{path}: {row['name']} with seed {config['seed']} comes twice")
-            found[key][config["seed"]] = row
     return [mean_row(list(rows.values())) for rows in found.values()]
 
 

@@ -1,31 +1,39 @@
 """Reinforcement learning of the chain: GRPO on a trained run. CoLaR's second stage, 2505.16552.
 
 A question is answered G times; what a group's right answers did is made likelier, what its wrong
-ones did less likely. The latent head's own noise is what the silent chains differ by.
+ones did less likely. The latent head's own noise is what silent chains differ by, and, with
+--c auto, the speed token, which the model then writes itself.
 
     (1) reward      r_i = 1 if the answer is right, else 0
-    (2) advantage   A_i = (r_i - mean r) / std r    over the G of a question; 0 if all are equal
+    (2) advantage   A_i = (r_i - mean r) / std r, over the rollouts of one question at one speed;
+                    0 if all are equal
     (3) ratio       rho_t = exp(log p(a_t) - log p_old(a_t)) for every action a_t of a rollout:
-                    a latent z_t (log p: the mean over dimensions of log N(z_t; mu, sigma)), a
-                    decision to go on or to stop, a word
+                    a latent z_t (log p: the mean over dimensions of log N(z_t; mu, sigma)), the
+                    decision to stop or not, a word, a speed
     (4) objective   J = mean over rollouts of  sum over kinds of action of
                     1/T sum_t min(rho_t A, clip(rho_t, 1 - eps, 1 + eps) A)
 
-The mean over a rollout's T actions in (4) is the length pressure: a latent of a short right chain
-weighs more than one of a long right chain (--no-average: every action of the batch weighs the
-same). (2) is GRPO (2402.03300), the clip PPO's (1707.06347), no KL penalty DAPO's (2503.14476).
+The mean over a rollout's T actions in (4) is the paper's length pressure: a latent of a short right
+chain weighs more than one of a long right chain (--no-average: every action of the batch weighs the
+same). --punish p adds a price: what decides the length (speeds and stops; the words of an explicit
+chain) gets the advantage of r_i / T_i^p over all G rollouts; p = 1 is an option of the paper's code.
+(2) is GRPO (2402.03300), the clip PPO's (1707.06347), no KL penalty DAPO's (2503.14476).
 
 Differs from the paper:
  1. Not to stop after a latent is an action too; there, only stopping has a log-probability, and
     what made a chain long is never made less likely.
- 2. Groups that are all right or all wrong teach nothing and are left out of the update.
+ 2. Rollouts without any advantage are left out of the update, and groups that have one counted.
  3. The answer is sampled from the whole softmax, as it is scored; there, from its top 0.9.
- 4. The log-probabilities before the update are computed again, not taken from decoding.
+ 4. Log-probabilities before the update are computed again, so that the first ratio is exactly 1.
  5. --no-average divides the sum by a measured mean length; there, by 32.
-It works alike on explicit chains of thought (kinds: words of the chain, words after it): the
-control that shows what reinforcement learning alone does.
+ 6. sigma is floored (--sigma-min): a head trained with soft-MSE has none left to explore with, and
+    one trained with NLL starts far lower (README.md).
+ 7. The official reward over length applies to all actions: a long right chain would teach its
+    latents that they were wrong.
+It works alike on explicit chains of thought: the control for what such learning does alone.
 
     python rl.py runs/colar-arithmetic-tiny-s0                  # minutes on 2 CPU cores
+    python rl.py runs/colar-arithmetic-tiny-s0 --c 5            # at a fixed speed, as in the paper
     python rl.py runs/colar-arithmetic-tiny-s0/cot              # the control
 """
 import argparse
@@ -44,19 +52,19 @@ from data.common import MAX_SPEED, BadInput, choice, take
 from train import Parser, Stopped, Training
 
 FLAGS = {
-    "split": ("ood", "split to learn on, harder than what the run masters; '' = its own"),
+    "split": ("long", "split to learn on, harder than what the run masters; '' = its own"),
     "c": ("auto", "compression factor, for methods that have one; auto: the model picks it, too"),
-    "steps": (300, "rollout batches"),
+    "steps": (150, "rollout batches"),
     "batch": (16, "questions per rollout batch"),
-    "samples": (8, "G, rollouts per question"),
+    "samples": (16, "G, rollouts per question"),
     "updates": (4, "optimizer steps per rollout batch, each on its own share of the rollouts"),
     "sigma_min": (0.1, "floor of the latent head's sigma, the noise that explores"),
     "temperature": (1.0, "of the words that are sampled"),
     "eps": (0.2, "clip range of the ratio"),
     "learn": ("", "kinds of action to learn from, as latent,token; '' = all"),
-    "punish": (0.0, "power of the chain length that the reward is divided by (paper's code: 1)"),
+    "punish": (2.0, "power p of the chain length that the reward is divided by; 0 = no price"),
     "average": (True, "average over the actions of a rollout; off: over those of the batch"),
-    "lr": (3e-4, "learning rate"),
+    "lr": (1e-4, "learning rate"),
     "warmup": (10, "rollout batches of linear warm-up"),
     "decay": (0.5, "last share of the rollout batches, in which the rate falls linearly to 0"),
     "clip": (1.0, "largest gradient norm"),
@@ -67,11 +75,17 @@ FLAGS = {
 }
 
 
-def advantages(reward):
-    """Eq. (2): reward (Q, G) -> (Q, G), each group to mean 0, std 1; zeros if all are equal."""
-    spread = reward.std(1, keepdim=True)        # unbiased, as in the paper's code
-    centred = reward - reward.mean(1, keepdim=True)
-    return torch.where(spread > 0, centred / (spread + 1e-8), 0)
+def advantages(reward, option):
+    """Eq. (2): reward (Q, G) -> (Q, G), each group to mean 0, std 1; zeros if all are equal.
+
+    option (Q, G): a group are the rollouts of a question that have the same one.
+    """
+    peers = (option[:, :, None] == option[:, None]).float()                 # (Q, G, G)
+    n = peers.sum(2)
+    centred = reward - (peers @ reward[..., None])[..., 0] / n
+    spread = ((peers @ centred[..., None] ** 2)[..., 0] / (n - 1).clamp(min=1)).sqrt()
+    some = spread > 1e-5 * reward.abs().max()           # more than what rounding leaves
+    return torch.where(some, centred / (spread + 1e-8), 0)              # unbiased, as theirs
 
 
 def surrogate(logp, old, mask, advantage, eps, average):
@@ -108,8 +122,10 @@ class GRPO(Training):
         self.method.train()
         reward = self.reward(batch, rollout).to(device)                         # (Q, G)
         steps = torch.tensor([s.n_think for s in rollout.solved], device=device).view_as(reward)
-        A = torch.stack([advantages(reward),                                    # (Q, G, 2)
-                         advantages(reward / steps.clamp(min=1) ** config["punish"])], -1)
+        priced = reward / steps.clamp(min=1) ** config["punish"]
+        option = rollout.option.view_as(reward)
+        A = torch.stack([advantages(reward, option),                            # (Q, G, 2)
+                         advantages(priced, torch.zeros_like(option))], -1)
         out = {"reward": reward.mean(), "kept": A.flatten(1).any(1).float().mean(),
                "steps": steps.float().mean()}
         A = A.flatten(0, 1)                                                     # (R, 2)
@@ -203,10 +219,10 @@ def run(config, resume):
     elif state and (out / "results.json").exists():
         print(f"{out} is finished")
         return json.loads((out / "results.json").read_text())["rows"]
-    torch.manual_seed(config["seed"])
     training, began = GRPO(method, task, config, dtype), time.time()
     examples = take(task, test, config["test_n"])
     rows = measure(config["method"], training, training.start, examples, config["first_steps"])
+    torch.manual_seed(config["seed"])
     if state:
         training.restore(state)
     train.train(training, task, device, dtype, out, (learn, val))
@@ -220,8 +236,12 @@ def run(config, resume):
 
 
 def measure(name, training, method, examples, updates):
-    """Rows of the final table: greedy at every setting, and sampled as in training (k = 1)."""
-    settings = training.settings + [k for k in method.SWEEP if k not in training.settings]
+    """Rows of the final table: greedy, at every speed if any was learnt, and as in training: k = 1.
+
+    Sampling is seeded: measuring the same run again gives the same rows.
+    """
+    torch.manual_seed(0)
+    settings = training.settings + (method.SWEEP if training.config["c"] == "auto" else [])
     rows = evaluation.sweep(name, method, training.task, examples, settings)
     rows += evaluation.explore(name, method, training.task, examples, training.settings, [1],
                                training.config["temperature"])

@@ -26,12 +26,18 @@ def colar(**changes):
 # ---- the equations -------------------------------------------------------------------------------
 
 def test_advantages_equal_a_loop():
-    reward = torch.tensor([[1., 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1], [0.5, 0, 0, 0]])
-    for got, row in zip(rl.advantages(reward), reward.tolist()):
-        mean = sum(row) / 4
-        sd = math.sqrt(sum((r - mean) ** 2 for r in row) / 3)
-        want = [(r - mean) / sd if sd else 0.0 for r in row]
-        torch.testing.assert_close(got, torch.tensor(want))
+    torch.manual_seed(0)
+    reward = torch.cat([torch.tensor([[1., 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1], [.5, 0, 0, 0]]),
+                        torch.rand(20, 4).round(decimals=1)])
+    option = torch.randint(2, reward.shape)
+    option[:4] = 0
+    for got, row, mine in zip(rl.advantages(reward, option), reward.tolist(), option.tolist()):
+        for i in range(4):
+            group = [r for r, o in zip(row, mine) if o == mine[i]]
+            mean = sum(group) / len(group)
+            sd = math.sqrt(sum((r - mean) ** 2 for r in group) / max(1, len(group) - 1))
+            want = (row[i] - mean) / sd if sd else 0.0
+            assert abs(got[i] - want) < 1e-5
 
 
 @pytest.mark.parametrize("average", [True, False])
