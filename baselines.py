@@ -29,8 +29,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from data.common import END, EOS, PAUSE, THINK, pack
-from model import Cache, generate
+from data.common import END, EOS, PAD, PAUSE, THINK, pack
+from model import Cache, generate, last
 
 QUESTION, OPEN, THOUGHTS, CLOSE, ANSWER = range(5)  # the parts of every sequence, in this order
 
@@ -73,6 +73,17 @@ def next_token_loss(model, h, labels, where):
     return F.cross_entropy(model.head(h[where]).float(), labels[:, 1:][where])
 
 
+def states_before(model, prompt, x):
+    """(R, S, C): the state that predicts each position of x (R, S, C), embeddings which continue
+    prompt (R, P). Rows with the same prompt share its computation, and its gradient."""
+    start, row = prompt.unique(dim=0, return_inverse=True)              # (U, P), (R,)
+    new = (start != PAD).sum(1)
+    cache = Cache(len(start), start.shape[1] + x.shape[1], x.device)
+    h = last(model(model.embed(start), cache, new), new)                # (U, C)
+    cache.select(row)
+    return torch.cat([h[row][:, None], model(x[:, :-1], cache)], 1)
+
+
 class CoT(nn.Module):
     """Supervised chain of thought: cross-entropy on the steps, </think>, the answer and <eos>."""
     ARGS = {}
@@ -113,11 +124,11 @@ class CoT(nn.Module):
 
     def log_probs(self, rollout):
         """Of every word written (R, T): "thought" before </think>, "token" from it on."""
-        ids, part, _ = pack(rollout.acts["prompt"], rollout.acts["written"])
-        h = self.model(self.model.embed(ids[:, :-1]))                       # (R, T, C)
-        ids, wrote = ids[:, 1:], part[:, 1:] == 1
+        prompt, ids = rollout.acts["prompt"], rollout.acts["written"]
+        wrote = ids != PAD
+        h = states_before(self.model, prompt, self.model.embed(ids))        # (R, T, C)
         logp = self.model.head(h).float().log_softmax(-1).gather(2, ids[..., None])[..., 0]
-        thought = wrote & ((wrote & (ids == END)).cumsum(1) == 0) & (self.given == OPEN)
+        thought = wrote & ((ids == END).cumsum(1) == 0) & (self.given == OPEN)
         return {"thought": (logp, thought), "token": (logp, wrote & ~thought)}
 
     def read(self, row):

@@ -40,7 +40,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from baselines import ANSWER, CLOSE, OPEN, QUESTION, THOUGHTS, Rollout, Solved, column, until
+from baselines import (ANSWER, CLOSE, OPEN, QUESTION, THOUGHTS, Rollout, Solved, column,
+                       states_before, until)
 from data.common import (END, EOS, MAX_SPEED, PAD, PAUSE, SPEED, THINK, BadInput, choice, collate,
                          pack)
 from model import Cache, generate, last, sample_token
@@ -270,24 +271,22 @@ class CoLaR(nn.Module):
         question, auto, c, z, n_think, stopped, answer = rollout.acts.values()
         thought = torch.arange(z.shape[1], device=z.device) < n_think[:, None]      # (R, n)
         one = torch.ones_like(c)[:, None]
-        ids, part, _ = pack(torch.cat([question, SPEED + c[:, None]], 1), THINK * one,
-                            PAUSE * thought, END * one, answer)                     # (R, T+1)
-        x = self.model.embed(ids)
+        ids, part, _ = pack(SPEED + c[:, None], THINK * one, PAUSE * thought, END * one, answer)
+        x = self.model.embed(ids)                                                   # (R, T, C)
         x = x.masked_scatter((part == THOUGHTS)[..., None], z[thought] * self.std)
-        h = self.model(x[:, :-1])                                                   # (R, T, C)
-        latent = part[:, 1:] == THOUGHTS
+        h = states_before(self.model, question, x)
+        latent, close = part == THOUGHTS, part == CLOSE
         mu, log_sigma = self.latent_head(h[latent])                                 # (N, C)
         normal = torch.distributions.Normal(mu.float(), log_sigma.float().exp())
         lp = normal.log_prob(z[thought]).mean(-1)                                   # (N,)
+        lp = torch.zeros_like(h[..., 0]).float().masked_scatter(latent, lp)         # (R, T)
         logits = self.model.head(h).float().log_softmax(-1)                         # (R, T, V)
-        token = logits.gather(2, ids[:, 1:, None])[..., 0]
+        token = logits.gather(2, ids[..., None])[..., 0]
+        speed = token - logits[..., SPEED + self.c_train].logsumexp(-1)
         on = torch.log1p(-logits[..., END].exp().clamp(max=1 - 1e-6))
-        stop = torch.where((part[:, 1:] == CLOSE) & stopped[:, None], token, on)
-        speed = (part[:, 1:] == QUESTION) & (part[:, 1:] != F.pad(part, (0, 1))[:, 2:])
-        lp_speed = token - logits[..., SPEED + self.c_train].logsumexp(-1)
-        return {"speed": (lp_speed, speed & auto[:, None]),
-                "latent": (torch.zeros_like(token).masked_scatter(latent, lp), latent),
-                "stop": (stop, part[:, :-1] == THOUGHTS), "token": (token, part[:, 1:] == ANSWER)}
+        stop = torch.where(close & stopped[:, None], token, on)
+        return {"speed": (speed, (part == QUESTION) & auto[:, None]), "latent": (lp, latent),
+                "stop": (stop, F.pad(latent, (1, -1))), "token": (token, part == ANSWER)}
 
     def read(self, rollout):
         """Decoded thoughts: of every row and latent the c words whose embeddings are most like it.

@@ -15,8 +15,8 @@ ones did less likely. The latent head's own noise is what silent chains differ b
 
 The mean over a rollout's T actions in (4) is the paper's length pressure: a latent of a short right
 chain weighs more than one of a long right chain (--no-average: every action of the batch weighs the
-same). --punish p adds a price: what decides the length (speeds and stops; the words of an explicit
-chain) gets the advantage of r_i / T_i^p over all G rollouts; p = 1 is an option of the paper's code.
+same). --punish p adds a price: what decides the length (speeds, stops; words of an explicit chain)
+gets the advantage of r_i / T_i^p over all G rollouts; p = 1 is an option of the paper's code.
 (2) is GRPO (2402.03300), the clip PPO's (1707.06347), no KL penalty DAPO's (2503.14476).
 
 Differs from the paper:
@@ -139,9 +139,10 @@ class GRPO(Training):
 
     def reward(self, batch, rollout):
         """Eq. (1): (Q, G)."""
-        right = [self.task.check(batch.examples[i // self.config["samples"]], s.answer)
+        G = self.config["samples"]
+        right = [bool(self.task.check(batch.examples[i // G], s.answer))
                  for i, s in enumerate(rollout.solved)]
-        return torch.tensor(right, dtype=torch.float).view(-1, self.config["samples"])
+        return torch.tensor(right, dtype=torch.float).view(-1, G)
 
     def climb(self, shares, device, dtype):
         """An optimizer step on each share of the rollouts: [(Rollout, (R, 2))].
