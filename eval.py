@@ -139,12 +139,13 @@ def one_line(rows):
 
 def table(rows):
     """Rows of `sweep` as text."""
-    lines = [f"{'method':<12}{'accuracy (95% interval)':<29}"
+    width = max(12, *(len(f"{r['method']} {setting(r)}") + 1 for r in rows))
+    lines = [f"{'method':<{width}}{'accuracy (95% interval)':<29}"
              f"{'thinking steps':>14}{'ms/problem':>12}"]
     for r in rows:
         name = f"{r['method']} {setting(r)}"
         interval = f"({100 * r['low']:.1f} to {100 * r['high']:.1f}, {r['n']} problems)"
-        lines.append(f"{name:<12}{100 * r['accuracy']:5.1f}% {interval:<25}"
+        lines.append(f"{name:<{width}}{100 * r['accuracy']:5.1f}% {interval:<25}"
                      f"{r['steps']:>12.1f}{r['ms']:>12.2f}")
     return "\n".join(lines)
 
@@ -236,13 +237,14 @@ def variant(row, config):
     """The flags of task, method and backbone in which a row's run differs from the defaults."""
     import rl                                   # here, since these need this file
     from train import FLAGS, METHODS, TASKS
+    config = config | row.get("config", {})
     method, _, learned = row["method"].partition("+")
     flags = TASKS[config["task"]].ARGS | METHODS[method].ARGS
     flags |= {name: FLAGS[name] for name in ("conv", "qk_norm", "optimizer")}
-    if "stage" in config:       # a run of rl.py, whose sigma_min is not that of the first rows
+    if "stage" in config:       # a run of rl.py: its sigma_min is not that of the rows before it
         flags.pop("sigma_min", None)
     if learned:
-        flags |= {name: rl.FLAGS[name] for name in ("average", "punish", "learn", "sigma_min")}
+        flags |= {name: rl.FLAGS[name] for name in rl.SHOWN}
     for name, (default, _) in flags.items():
         default = default[0] if isinstance(default, tuple) else default
         value, flag = config.get(name, default), name.replace("_", "-")

@@ -33,7 +33,7 @@ Differs from the paper:
 It works alike on explicit chains of thought: the control for what such learning does alone.
 
     python rl.py runs/colar-arithmetic-tiny-s0                  # minutes on 2 CPU cores
-    python rl.py runs/colar-arithmetic-tiny-s0 --c 5            # at a fixed speed, as in the paper
+    python rl.py runs/colar-arithmetic-tiny-s0-rl --c auto --punish 2 --steps 60    # then, shorter
     python rl.py runs/colar-arithmetic-tiny-s0/cot              # the control
 """
 import argparse
@@ -53,16 +53,16 @@ from train import Parser, Stopped, Training
 
 FLAGS = {
     "split": ("long", "split to learn on, harder than what the run masters; '' = its own"),
-    "c": ("auto", "compression factor, for methods that have one; auto: the model picks it, too"),
-    "steps": (150, "rollout batches"),
-    "batch": (16, "questions per rollout batch"),
-    "samples": (16, "G, rollouts per question"),
+    "c": ("5", "compression factor, if the method has one; auto: the model learns to pick it"),
+    "steps": (200, "rollout batches"),
+    "batch": (32, "questions per rollout batch"),
+    "samples": (8, "G, rollouts per question"),
     "updates": (4, "optimizer steps per rollout batch, each on its own share of the rollouts"),
     "sigma_min": (0.1, "floor of the latent head's sigma, the noise that explores"),
     "temperature": (1.0, "of the words that are sampled"),
     "eps": (0.2, "clip range of the ratio"),
     "learn": ("", "kinds of action to learn from, as latent,token; '' = all"),
-    "punish": (2.0, "power p of the chain length that the reward is divided by; 0 = no price"),
+    "punish": (0.0, "power p of the chain length that the reward is divided by; 0 = no price"),
     "average": (True, "average over the actions of a rollout; off: over those of the batch"),
     "lr": (1e-4, "learning rate"),
     "warmup": (10, "rollout batches of linear warm-up"),
@@ -73,6 +73,9 @@ FLAGS = {
     "seed": (0, "of rollouts and questions"),
     "threads": (0, "CPU threads; 0 = all cores"),
 }
+
+
+SHOWN = ("average", "punish", "learn", "sigma_min")     # flags that name a row of a table
 
 
 def advantages(reward, option):
@@ -199,7 +202,8 @@ def parse(argv):
     choice(given["c"], ("auto", *map(str, range(1, MAX_SPEED + 1))), "factor")
     if given["samples"] < 2:
         raise BadInput("--samples 1: a group needs 2 or more to compare")
-    return {**parent, **given, "stage": "rl", "first_steps": parent["steps"]}
+    return {**parent, **given, "stage": parent.get("stage", parent["method"]) + "+rl",
+            "parent": {name: parent[name] for name in ("steps", *SHOWN) if name in parent}}
 
 
 def run(config, resume):
@@ -222,21 +226,22 @@ def run(config, resume):
         return json.loads((out / "results.json").read_text())["rows"]
     training, began = GRPO(method, task, config, dtype), time.time()
     examples = take(task, test, config["test_n"])
-    rows = measure(config["method"], training, training.start, examples, config["first_steps"])
+    name = config["stage"]
+    before = measure(name.removesuffix("+rl"), training, training.start, examples, config["parent"])
     torch.manual_seed(config["seed"])
     if state:
         training.restore(state)
     train.train(training, task, device, dtype, out, (learn, val))
-    after = measure(config["method"] + "+rl", training, method, examples, config["steps"])
-    evaluation.write_results(out, rows + after, config, time.time() - began)
+    rows = before + measure(name, training, method, examples, config)
+    evaluation.write_results(out, rows, config, time.time() - began)
     figure(out)
-    print(f"\n{evaluation.table(rows + after)}\n")
+    print(f"\n{evaluation.table(rows)}\n")
     print(evaluation.show(method, task, examples[:3], **training.settings[0]))
     print(f"saved in {out}", flush=True)
-    return rows + after
+    return rows
 
 
-def measure(name, training, method, examples, updates):
+def measure(name, training, method, examples, config):
     """Rows of the final table: greedy, at every speed if any was learnt, and as in training: k = 1.
 
     Sampling is seeded: measuring the same run again gives the same rows.
@@ -246,7 +251,8 @@ def measure(name, training, method, examples, updates):
     rows = evaluation.sweep(name, method, training.task, examples, settings)
     rows += evaluation.explore(name, method, training.task, examples, training.settings, [1],
                                training.config["temperature"])
-    return [{**row, "updates": updates} for row in rows]
+    own = {"updates": config["steps"], "config": {k: config[k] for k in SHOWN if k in config}}
+    return [row | own for row in rows]
 
 
 def figure(out, window=10):
