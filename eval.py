@@ -16,6 +16,7 @@ ms         wall time per problem when solved in batches of BATCH
 import argparse
 import json
 import math
+import shlex
 import subprocess
 import sys
 import time
@@ -139,14 +140,15 @@ def one_line(rows):
 
 def table(rows):
     """Rows of `sweep` as text."""
-    width = max(12, *(len(f"{r['method']} {setting(r)}") + 1 for r in rows))
+    names = [f"{r.get('run', r['method'])} {setting(r)}" for r in rows]
+    width, read = max(12, *(len(name) + 1 for name in names)), any("decoded" in r for r in rows)
     lines = [f"{'method':<{width}}{'accuracy (95% interval)':<29}"
-             f"{'thinking steps':>14}{'ms/problem':>12}"]
-    for r in rows:
-        name = f"{r['method']} {setting(r)}"
+             f"{'thinking steps':>14}{'ms/problem':>12}" + f"{'latents read':>14}" * read]
+    for name, r in zip(names, rows):
         interval = f"({100 * r['low']:.1f} to {100 * r['high']:.1f}, {r['n']} problems)"
         lines.append(f"{name:<{width}}{100 * r['accuracy']:5.1f}% {interval:<25}"
-                     f"{r['steps']:>12.1f}{r['ms']:>12.2f}")
+                     f"{r['steps']:>12.1f}{r['ms']:>12.2f}"
+                     + (f"{100 * r['decoded']:>13.1f}%" if "decoded" in r else ""))
     return "\n".join(lines)
 
 
@@ -156,7 +158,8 @@ def plot(rows, path):
     axes = (figure := Figure(figsize=(6, 4), layout="constrained")).subplots()
     lines = {}      # a method, and its number of updates where rows are pooled: its rows
     for r in rows:
-        name = r["method"] + (f", {r['updates']} updates" if "updates" in r else "")
+        name = r.get("line", r.get("run", r["method"]))
+        name += f", {r['updates']} updates" if "updates" in r else ""
         lines.setdefault(name, []).append(r)
     for name, mine in lines.items():
         mine.sort(key=lambda r: r["steps"])
@@ -216,21 +219,27 @@ def pool(paths):
     """
     found = {}      # what makes rows the same: {seed: row}
     for path in paths:
-        try:
-            record = json.loads(Path(path).read_text())
-            rows, config = record["rows"], record["config"]
-        except (OSError, ValueError, KeyError, TypeError):
-            raise BadInput(f"{path}: not a results.json") from None
-        for row in rows:
+        for row, config in read_rows(path):
             own = row["method"] == config["method"]
             row.setdefault("updates", config["steps" if own else "first_steps"])
-            words = (row["method"], setting(row), *variant(row, config))
-            row["name"] = " ".join(w for w in words if w)
+            flags = list(variant(row, config))
+            row["line"] = " ".join([row["method"], *flags])
+            row["name"] = " ".join(w for w in (row["method"], setting(row), *flags) if w)
             key = (row["name"], config["task"], config.get("split"), row["updates"])
             again = found.setdefault(key, {}).setdefault(config["seed"], row)
             if (again["accuracy"], again["steps"]) != (row["accuracy"], row["steps"]):
                 raise BadInput(f"{path}: {row['name']} with seed {config['seed']} comes twice")
     return [mean_row(list(rows.values())) for rows in found.values()]
+
+
+def read_rows(path):
+    """(row, config) of every row of a results.json, or of a file that --json wrote."""
+    try:
+        records = json.loads(Path(path).read_text())
+        records = records if isinstance(records, list) else [records]
+        return [(row, r["config"]) for r in records for row in r["rows"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise BadInput(f"{path}: not a results.json") from None
 
 
 def variant(row, config):
@@ -257,28 +266,38 @@ def mean_row(rows):
     if len(rows) > len(STUDENT) + 1:
         raise BadInput(f"{len(rows)} seeds of {rows[0]['method']}: at most {len(STUDENT) + 1}")
     accuracy, half = over_seeds([r["accuracy"] for r in rows])
-    steps, ms = (sum(r[k] for r in rows) / len(rows) for k in ("steps", "ms"))
+    means = {k: sum(r[k] for r in rows) / len(rows) for k in ("steps", "ms", "decoded")
+             if k in rows[0]}
     return {**rows[0], "accuracy": accuracy, "low": accuracy - half, "high": accuracy + half,
-            "steps": steps, "ms": ms, "seeds": len(rows)}
+            **means, "seeds": len(rows)}
 
 
 def summary(paths):
     """results.json files -> a Markdown table, one line per method and setting."""
+    rows = pool(paths)
+    read = any("decoded" in r for r in rows)
     lines = ["| method | updates | accuracy, % | thinking steps | ms per problem "
-             "| seeds x problems |", "|---|---|---|---|---|---|"]
-    for r in pool(paths):
+             "| seeds x problems |" + " latents read, % |" * read, "|---|---|---|---|---|---|"]
+    lines[1] += "---|" * read
+    for r in rows:
         interval = "" if r["seeds"] == 1 else f" ± {100 * (r['high'] - r['accuracy']):.1f}"
         lines.append(f"| {r['name']} | {r['updates']} | {100 * r['accuracy']:.1f}{interval} "
                      f"| {r['steps']:.1f} | {r['ms']:.2f} | {r['seeds']} x {r['n']} |")
+        if read:
+            lines[-1] += f" {100 * r['decoded']:.1f} |" if "decoded" in r else " |"
     return "\n".join(lines)
 
 
+def record(rows, config, seconds):
+    """Rows with all that is needed to repeat them."""
+    return {"rows": rows, "config": config, "seed": config["seed"],
+            "minutes": round(seconds / 60, 2), "git": git_hash(), "torch": torch.__version__}
+
+
 def write_results(out, rows, config, seconds):
-    """results.json and curves.png of a run folder, with all that is needed to repeat them."""
-    record = {"rows": rows, "config": config, "seed": config["seed"],
-              "minutes": round(seconds / 60, 2), "git": git_hash(), "torch": torch.__version__}
+    """results.json and curves.png of a run folder."""
     part = out / "results.part"
-    part.write_text(json.dumps(record, indent=1))
+    part.write_text(json.dumps(record(rows, config, seconds), indent=1))
     part.replace(out / "results.json")      # whole or not at all
     plot(rows, out / "curves.png")
 
@@ -325,7 +344,7 @@ def parse(argv, parser_class):
     parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"))
     args = parser.parse_args(argv)
     if args.n < 1 or args.show < 0 or args.sigma_min < 0 or min(args.k, default=1) < 1:
-        raise BadInput("--n and --k must be at least 1, --show and --sigma-min at least 0")
+        raise BadInput("--n must be at least 1, and --k; --show and --sigma-min at least 0")
     for path in filter(None, (args.json, args.plot)):     # before the work, not after it
         if not Path(path).absolute().parent.is_dir():
             raise BadInput(f"{path}: no such folder")
@@ -354,38 +373,43 @@ def settings(method, args):
     return method.SWEEP
 
 
-def measure(args):
-    """Rows of every run folder in args.runs."""
+def measure(run, args):
+    """The record of one run folder; prints what --show asks for."""
     from train import load_run, pick_device     # here, since train.py needs this file
-    rows = []
-    for run in args.runs:
-        given = {"sigma_min": args.sigma_min} if args.sigma_min else {}
-        task, method, _ = load_run(run, pick_device(args.device), **given)
-        examples, name, tried = problems(task, args), Path(run).name, settings(method, args)
-        if args.k:
-            found = explore(name, method, task, examples, tried, args.k)
-        else:
-            found = sweep(name, method, task, examples, tried)
-        rows += found
-        for knobs in tried if args.decode and "c" in tried[0] else []:
-            share = decoded(method, examples, knobs["c"])
-            print(f"{name} c={knobs['c']}: {100 * share:.1f}% of latents read as their true group")
-        if args.show:
-            print(show(method, task, examples[:args.show], **tried[-1]))
-    return rows
+    began = time.time()
+    given = {"sigma_min": args.sigma_min} if args.sigma_min else {}
+    task, method, state = load_run(run, pick_device(args.device), **given)
+    config = state["config"] | given | {"command": args.command}
+    if args.split != "test":
+        config["split"] = args.split
+    examples, name, tried = problems(task, args), Path(run).name, settings(method, args)
+    if args.k:
+        rows = explore(name, method, task, examples, tried, args.k)
+    else:
+        rows = sweep(name, method, task, examples, tried)
+    if args.decode and "c" in tried[0]:
+        for row, knobs in zip(rows, tried):
+            row["decoded"] = decoded(method, examples, knobs["c"])
+    if args.show:
+        print(show(method, task, examples[:args.show], **tried[-1]))
+    stage = {"method": config.get("stage", config["method"]), "updates": config["steps"]}
+    return record([{**row, "run": name, **stage} for row in rows], config, time.time() - began)
 
 
 def main(argv=None):
     from train import Parser
+    argv = sys.argv[1:] if argv is None else argv
     try:
-        args = parse(sys.argv[1:] if argv is None else argv, Parser)
-        rows = pool(args.runs) if args.summary else measure(args)
+        args = parse(argv, Parser)
+        args.command = "python eval.py " + shlex.join(argv)
+        found = [] if args.summary else [measure(run, args) for run in args.runs]
+        rows = pool(args.runs) if args.summary else [row for r in found for row in r["rows"]]
         print(summary(args.runs) if args.summary else table(rows))
     except BadInput as error:
         print(f"eval.py: {error}", file=sys.stderr)
         sys.exit(2)
     if args.json:
-        Path(args.json).write_text(json.dumps(rows, indent=1))
+        Path(args.json).write_text(json.dumps(found or rows, indent=1))
     if args.plot:
         plot(rows, args.plot)
 

@@ -54,17 +54,17 @@ from train import Parser, Stopped, Training
 FLAGS = {
     "split": ("long", "split to learn on, harder than what the run masters; '' = its own"),
     "c": ("5", "compression factor, if the method has one; auto: the model learns to pick it"),
-    "steps": (200, "rollout batches"),
-    "batch": (32, "questions per rollout batch"),
+    "steps": (150, "rollout batches"),
+    "batch": (64, "questions per rollout batch"),
     "samples": (8, "G, rollouts per question"),
-    "updates": (4, "optimizer steps per rollout batch, each on its own share of the rollouts"),
+    "minibatch": (128, "rollouts per optimizer step, of those that teach something"),
     "sigma_min": (0.1, "floor of the latent head's sigma, the noise that explores"),
     "temperature": (1.0, "of the words that are sampled"),
     "eps": (0.2, "clip range of the ratio"),
     "learn": ("", "kinds of action to learn from, as latent,token; '' = all"),
     "punish": (0.0, "power p of the chain length that the reward is divided by; 0 = no price"),
     "average": (True, "average over the actions of a rollout; off: over those of the batch"),
-    "lr": (1e-4, "learning rate"),
+    "lr": (2e-4, "learning rate"),
     "warmup": (10, "rollout batches of linear warm-up"),
     "decay": (0.5, "last share of the rollout batches, in which the rate falls linearly to 0"),
     "clip": (1.0, "largest gradient norm"),
@@ -135,7 +135,8 @@ class GRPO(Training):
         rows = A.any(1).nonzero()[:, 0]         # of the groups that teach something
         rows = rows[torch.randperm(len(rows), device=device)]
         if len(rows):
-            shares = [(rollout.rows(i), A[i]) for i in rows.chunk(config["updates"])]
+            shares = -(-len(rows) // config["minibatch"])
+            shares = [(rollout.rows(i), A[i]) for i in rows.chunk(shares)]
             out |= self.climb(shares, device, dtype)
         self.step += 1
         return out

@@ -292,9 +292,13 @@ def test_eval_command(colar_run, tmp_path, capsys):
     evaluation.main([str(colar_run / "cot"), str(colar_run), "--c", "2,4", "--n", "6",
                      "--show", "1", "--json", str(tmp_path / "rows.json"),
                      "--plot", str(tmp_path / "p.png")])
-    rows = json.loads((tmp_path / "rows.json").read_text())
-    assert [(r["method"], r["knobs"], r["n"]) for r in rows] == [
-        ("cot", {}, 6), ("run", {"c": 2}, 6), ("run", {"c": 4}, 6)]
+    records = json.loads((tmp_path / "rows.json").read_text())
+    assert [(r["run"], r["method"], r["knobs"], r["n"]) for found in records
+            for r in found["rows"]] == [("cot", "cot", {}, 6), ("run", "colar", {"c": 2}, 6),
+                                        ("run", "colar", {"c": 4}, 6)]
+    assert records[1]["config"]["command"].startswith("python eval.py") and records[1]["git"]
+    assert [r["name"] for r in evaluation.pool([tmp_path / "rows.json"])] == [
+        "cot", "colar c=2", "colar c=4"]
     assert (tmp_path / "p.png").exists() and "thoughts" in capsys.readouterr().out
     evaluation.main([str(colar_run), "--c", "3", "--data", str(tmp_path / "d.json")])
     assert "5 problems" in capsys.readouterr().out
@@ -311,14 +315,14 @@ def test_eval_command(colar_run, tmp_path, capsys):
 def test_eval_explores_and_decodes(colar_run, tmp_path, capsys):
     evaluation.main([str(colar_run), str(colar_run / "cot"), "--c", "2,auto,7", "--n", "5", "--k",
                      "1,3", "--sigma-min", "0.2", "--json", str(tmp_path / "k.json")])
-    rows = json.loads((tmp_path / "k.json").read_text())
+    rows = [r for found in json.loads((tmp_path / "k.json").read_text()) for r in found["rows"]]
     assert [r["knobs"] for r in rows] == [{"c": c, "k": k} for c in (2, "auto", 7)
                                           for k in (1, 3)] + [{"k": 1}, {"k": 3}]
     for one, three in zip(rows[::2], rows[1::2]):
         assert one["accuracy"] <= three["accuracy"] and one["steps"] == three["steps"]
     evaluation.main([str(colar_run), "--c", "3", "--n", "5", "--decode", "--show", "1"])
     text = capsys.readouterr().out
-    assert "c=3: " in text and "true chain  [" in text
+    assert "latents read" in text and "true chain  [" in text
 
 
 def test_pass_at_k_equals_counting():
