@@ -16,7 +16,7 @@ A method is an nn.Module with (METHODS in train.py holds them all)
 and, to be trained by rl.py,
     rollout(batch, samples, temperature, generator, **knobs) -> Rollout of samples per problem
     log_probs(rollout) -> {kind of action: (log-probability (R, T), mask (R, T))}
-    ACTIONS, PACE       the kinds, and those that decide how long a chain gets
+    ACTIONS             {kind: which reward it answers for: RIGHT, LENGTH or OPTION}
 It knows the backbone's interface (embed, forward with a cache, head), never which backbone it is.
 
     python train.py --method cot
@@ -33,6 +33,7 @@ from data.common import END, EOS, PAD, PAUSE, THINK, pack
 from model import Cache, generate, last
 
 QUESTION, OPEN, THOUGHTS, CLOSE, ANSWER = range(5)  # the parts of every sequence, in this order
+RIGHT, LENGTH, OPTION = range(3)    # what an action decides: the answer, also the length, a speed
 
 
 @dataclass
@@ -46,13 +47,14 @@ class Solved:
 class Rollout:
     """R sampled solutions, those of a problem next to each other, and what they consist of."""
     solved: list    # [Solved]
-    option: object  # (R,) what was chosen before the thinking: a speed; 0 if there is no choice
+    option: torch.Tensor    # (R,) what was chosen before the thinking, a speed; 0 if nothing is
     acts: dict      # {name: (R, ...) tensor}: all that the method's log_probs needs
+    info: dict      # {name: scalar} for the log
 
     def rows(self, chosen):
         """Those of some rows, chosen: a tensor of indices."""
         return Rollout([self.solved[i] for i in chosen.tolist()], self.option[chosen],
-                       {name: t[chosen] for name, t in self.acts.items()})
+                       {name: t[chosen] for name, t in self.acts.items()}, self.info)
 
 
 def column(batch, token):
@@ -89,7 +91,7 @@ class CoT(nn.Module):
     ARGS = {}
     PARENT = None
     SWEEP = [{}]
-    ACTIONS, PACE = ("thought", "token"), ("thought",)
+    ACTIONS = {"thought": LENGTH, "token": RIGHT}
     given = OPEN        # the prompt ends with this part; all that follows is trained and generated
 
     def __init__(self, backbone, vocab, args):
@@ -120,15 +122,16 @@ class CoT(nn.Module):
         out = generate(self.model, self.model.embed(ids), new, cache, EOS, room,
                        temperature, generator, samples)
         return Rollout([self.read(row) for row in out.tolist()], torch.zeros_like(out[:, 0]),
-                       {"prompt": ids.repeat_interleave(samples, 0), "written": out})
+                       {"prompt": ids.repeat_interleave(samples, 0), "written": out}, {})
 
     def log_probs(self, rollout):
-        """Of every word written (R, T): "thought" before </think>, "token" from it on."""
+        """Of every word written (R, T): "thought" up to </think>, "token" after it."""
         prompt, ids = rollout.acts["prompt"], rollout.acts["written"]
         wrote = ids != PAD
         h = states_before(self.model, prompt, self.model.embed(ids))        # (R, T, C)
         logp = self.model.head(h).float().log_softmax(-1).gather(2, ids[..., None])[..., 0]
-        thought = wrote & ((ids == END).cumsum(1) == 0) & (self.given == OPEN)
+        closed = (ids == END).cumsum(1) - (ids == END).long()               # before this word
+        thought = wrote & (closed == 0) & (self.given == OPEN)
         return {"thought": (logp, thought), "token": (logp, wrote & ~thought)}
 
     def read(self, row):

@@ -40,8 +40,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from baselines import (ANSWER, CLOSE, OPEN, QUESTION, THOUGHTS, Rollout, Solved, column,
-                       states_before, until)
+from baselines import (ANSWER, CLOSE, LENGTH, OPEN, OPTION, QUESTION, RIGHT, THOUGHTS, Rollout,
+                       Solved, column, states_before, until)
 from data.common import (END, EOS, MAX_SPEED, PAD, PAUSE, SPEED, THINK, BadInput, choice, collate,
                          pack)
 from model import Cache, generate, last, sample_token
@@ -124,7 +124,7 @@ class CoLaR(nn.Module):
                  "or on a line, where a factor never trained on has neighbours"),
     }
     PARENT = "cot"
-    ACTIONS, PACE = ("speed", "latent", "stop", "token"), ("speed", "stop")
+    ACTIONS = {"speed": OPTION, "latent": RIGHT, "stop": LENGTH, "token": RIGHT}
 
     def __init__(self, backbone, vocab, args):
         super().__init__()
@@ -229,7 +229,7 @@ class CoLaR(nn.Module):
             c = torch.full_like(cache.length, c)
         start = torch.stack([SPEED + c, torch.full_like(c, THINK)], 1)              # (R, 2)
         h = self.model(self.model.embed(start), cache)[:, -1]
-        z, n_think, stopped = self.think(h, cache, cap, temperature, generator)
+        z, n_think, stopped, sigma = self.think(h, cache, cap, temperature, generator)
         end = self.model.embed(torch.full_like(c, END))[:, None]                    # (R, 1, C)
         answer = generate(self.model, end, torch.ones_like(c), cache, EOS,
                           self.args.max_answer, temperature, generator)
@@ -237,7 +237,8 @@ class CoLaR(nn.Module):
                   for row, n in zip(answer.tolist(), n_think.tolist())]
         question = question.repeat_interleave(samples, 0)
         return Rollout(solved, c, {"question": question, "auto": auto, "c": c, "z": z,
-                                "n_think": n_think, "stopped": stopped, "answer": answer})
+                                "n_think": n_think, "stopped": stopped, "answer": answer},
+                       {"sigma": sigma})
 
     def speed_logits(self, h):
         """h (R, C) at a question's end -> (R, n) over the n speeds of c_train, for c = "auto"."""
@@ -246,29 +247,31 @@ class CoLaR(nn.Module):
     def think(self, h, cache, cap, temperature, generator):
         """Writes latents until the LM head says </think>, at most cap.
 
-        Returns z (R, n, C) in units of s, n_think (R,), and whether it did say so (R,). A row that
-        is done stays in the batch, but its cache no longer grows: its later latents go to the slot
-        after its end, which </think> overwrites.
+        Returns z (R, n, C) in units of s, n_think (R,), whether it did say so (R,), and the mean
+        sigma. A row that is done stays in the batch, but its cache no longer grows: its later
+        latents go to the slot after its end, which </think> overwrites.
         """
         done = torch.zeros(len(h), dtype=torch.bool, device=h.device)
-        n_think, latents = torch.zeros_like(done, dtype=torch.long), []
+        n_think, latents, sigmas = torch.zeros_like(done, dtype=torch.long), [], []
         while len(latents) < cap and not done.all():
             z, log_sigma = self.latent_head(h)                                      # (R, C)
             if temperature and log_sigma is not None:
                 noise = torch.randn(z.shape, generator=generator, device=z.device)
                 z = z + temperature * log_sigma.exp() * noise
+                sigmas.append(log_sigma[~done].exp().mean())
             latents.append(z)
             n_think += ~done
             h = self.model((z * self.std)[:, None], cache, (~done).long())[:, 0]
             done = done | (sample_token(self.model.head(h), temperature, generator) == END)
-        return torch.stack(latents, 1), n_think, done
+        return torch.stack(latents, 1), n_think, done, sum(sigmas) / max(1, len(sigmas))
 
     def log_probs(self, rollout):
         """Of a rollout's actions, all (R, T): "speed", of the speed token, where c is "auto";
         "latent", the mean over dimensions of log N(z; mu, sigma); "stop", of saying </think> after
         a latent or of not saying it; "token", of the answer.
         """
-        question, auto, c, z, n_think, stopped, answer = rollout.acts.values()
+        question, auto, c, z, n_think, stopped, answer = (rollout.acts[name] for name in (
+            "question", "auto", "c", "z", "n_think", "stopped", "answer"))
         thought = torch.arange(z.shape[1], device=z.device) < n_think[:, None]      # (R, n)
         one = torch.ones_like(c)[:, None]
         ids, part, _ = pack(SPEED + c[:, None], THINK * one, PAUSE * thought, END * one, answer)

@@ -87,7 +87,7 @@ def pass_at(k, right, n):
     return 1 - math.comb(n - right, k) / math.comb(n, k)
 
 
-def explore(name, method, task, examples, settings, ks, temperature=1.0):
+def explore(name, method, task, examples, settings, ks):
     """Rows of pass@k: the share of problems of which at least one of k samples is right.
 
     Of max(ks) rollouts per problem; the interval is that of a mean over problems.
@@ -98,7 +98,7 @@ def explore(name, method, task, examples, settings, ks, temperature=1.0):
         for i in range(0, len(examples), BATCH):
             some = examples[i:i + BATCH]
             batch = collate(some, method.vocab).to(next(method.parameters()).device)
-            solved = method.rollout(batch, n, temperature, **knobs).solved
+            solved = method.rollout(batch, n, **knobs).solved
             steps += sum(s.n_think for s in solved)
             right += [sum(task.check(e, s.answer) for s in solved[j * n:j * n + n])
                       for j, e in enumerate(some)]
@@ -107,14 +107,18 @@ def explore(name, method, task, examples, settings, ks, temperature=1.0):
             each = [pass_at(k, r, n) for r in right]
             mean = sum(each) / len(each)
             half = 1.96 * math.sqrt(sum((p - mean) ** 2 for p in each)) / len(each)
+            low, high = max(0, mean - half), min(1, mean + half)
             rows.append({"method": name, "knobs": {**knobs, "k": k}, "n": len(each),
-                         "accuracy": mean, "low": mean - half, "high": mean + half,
+                         "accuracy": mean, "low": low, "high": high,
                          "steps": steps / len(each) / n, "ms": ms * k / n})
     return rows
 
 
 def decoded(method, examples, c):
-    """Share of latents whose nearest words are exactly those of the true chain's group."""
+    """Share of latents whose nearest words are the different words of the true chain's group.
+
+    Of the latents at whose place there is a group; both chains are as long as a rule.
+    """
     hits = total = 0
     for i in range(0, len(examples), BATCH):
         some = examples[i:i + BATCH]
@@ -122,9 +126,9 @@ def decoded(method, examples, c):
         thoughts = method.read(method.rollout(batch, 1, temperature=0.0, c=c))
         for e, latents in zip(some, thoughts):
             for words, group in zip(latents, method.groups_of(e, c)):
-                hits += sorted(words[:len(group)]) == sorted(group)
+                hits += set(words[:len(set(group))]) == set(group)
                 total += 1
-    return hits / total
+    return hits / max(1, total)
 
 
 def setting(row):
@@ -158,7 +162,7 @@ def plot(rows, path):
     axes = (figure := Figure(figsize=(6, 4), layout="constrained")).subplots()
     lines = {}      # a method, and its number of updates where rows are pooled: its rows
     for r in rows:
-        name = r.get("line", r.get("run", r["method"]))
+        name = r.get("line", r.get("run", r["method"])) + ", sampled" * ("k" in r["knobs"])
         name += f", {r['updates']} updates" if "updates" in r else ""
         lines.setdefault(name, []).append(r)
     for name, mine in lines.items():
@@ -225,7 +229,7 @@ def pool(paths):
             flags = list(variant(row, config))
             row["line"] = " ".join([row["method"], *flags])
             row["name"] = " ".join(w for w in (row["method"], setting(row), *flags) if w)
-            key = (row["name"], config["task"], config.get("split"), row["updates"])
+            key = (row["name"], config["task"], config.get("split") or "test", row["updates"])
             again = found.setdefault(key, {}).setdefault(config["seed"], row)
             if (again["accuracy"], again["steps"]) != (row["accuracy"], row["steps"]):
                 raise BadInput(f"{path}: {row['name']} with seed {config['seed']} comes twice")
@@ -250,7 +254,7 @@ def variant(row, config):
     method, _, learned = row["method"].partition("+")
     flags = TASKS[config["task"]].ARGS | METHODS[method].ARGS
     flags |= {name: FLAGS[name] for name in ("conv", "qk_norm", "optimizer")}
-    if "stage" in config:       # a run of rl.py: its sigma_min is not that of the rows before it
+    if "stage" in config and "k" not in row["knobs"]:       # greedy rows have no noise
         flags.pop("sigma_min", None)
     if learned:
         flags |= {name: rl.FLAGS[name] for name in rl.SHOWN}
@@ -379,17 +383,15 @@ def measure(run, args):
     began = time.time()
     given = {"sigma_min": args.sigma_min} if args.sigma_min else {}
     task, method, state = load_run(run, pick_device(args.device), **given)
-    config = state["config"] | given | {"command": args.command}
-    if args.split != "test":
-        config["split"] = args.split
+    config = state["config"] | given | {"command": args.command, "split": args.split}
     examples, name, tried = problems(task, args), Path(run).name, settings(method, args)
     if args.k:
         rows = explore(name, method, task, examples, tried, args.k)
     else:
         rows = sweep(name, method, task, examples, tried)
-    if args.decode and "c" in tried[0]:
-        for row, knobs in zip(rows, tried):
-            row["decoded"] = decoded(method, examples, knobs["c"])
+    for row in rows if args.decode else []:
+        if isinstance(row["knobs"].get("c"), int):
+            row["decoded"] = decoded(method, examples, row["knobs"]["c"])
     if args.show:
         print(show(method, task, examples[:args.show], **tried[-1]))
     stage = {"method": config.get("stage", config["method"]), "updates": config["steps"]}

@@ -225,7 +225,9 @@ def generate(model, x, new, cache, stop, max_new, temperature=0.0, generator=Non
     rows = torch.arange(len(h), device=x.device)                # the rows still in the batch
     done = torch.zeros(len(h), dtype=torch.bool, device=x.device)
     for t in range(max_new):
-        token = sample_token(model.head(h), temperature, generator).masked_fill(done, 0)
+        logits = model.head(h)                                  # (R, V)
+        logits[:, 0] = -torch.inf       # 0 is what follows `stop`: it cannot be written
+        token = sample_token(logits, temperature, generator).masked_fill(done, 0)
         out[rows, t] = token
         done = done | (token == stop)
         finished = int(done.sum())

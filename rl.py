@@ -6,7 +6,7 @@ ones did less likely. The latent head's own noise is what silent chains differ b
 
     (1) reward      r_i = 1 if the answer is right, else 0
     (2) advantage   A_i = (r_i - mean r) / std r, over the rollouts of one question at one speed;
-                    0 if all are equal
+                    0 if all are equal. For a speed: over all G of the question
     (3) ratio       rho_t = exp(log p(a_t) - log p_old(a_t)) for every action a_t of a rollout:
                     a latent z_t (log p: the mean over dimensions of log N(z_t; mu, sigma)), the
                     decision to stop or not, a word, a speed
@@ -15,32 +15,31 @@ ones did less likely. The latent head's own noise is what silent chains differ b
 
 The mean over a rollout's T actions in (4) is the paper's length pressure: a latent of a short right
 chain weighs more than one of a long right chain (--no-average: every action of the batch weighs the
-same). --punish p adds a price: what decides the length (speeds, stops; words of an explicit chain)
-gets the advantage of r_i / T_i^p over all G rollouts; p = 1 is an option of the paper's code.
-(2) is GRPO (2402.03300), the clip PPO's (1707.06347), no KL penalty DAPO's (2503.14476).
+same). --punish p adds a price: what decides the length (a speed, to stop; the words of an explicit
+chain) gets the advantage of r_i / n_i^p, n_i the thinking steps. The paper's code has p = 1 as an
+option. (2) is GRPO (2402.03300), the clip PPO's (1707.06347), no KL penalty DAPO's (2503.14476).
 
 Differs from the paper:
  1. Not to stop after a latent is an action too; there, only stopping has a log-probability, and
     what made a chain long is never made less likely.
- 2. Rollouts without any advantage are left out of the update, and groups that have one counted.
+ 2. Rollouts without any advantage are left out of the update, and those that have one counted.
  3. The answer is sampled from the whole softmax, as it is scored; there, from its top 0.9.
  4. Log-probabilities before the update are computed again, so that the first ratio is exactly 1.
  5. --no-average divides the sum by a measured mean length; there, by 32.
- 6. sigma is floored (--sigma-min): a head trained with soft-MSE has none left to explore with, and
-    one trained with NLL starts far lower (README.md).
- 7. The official reward over length applies to all actions: a long right chain would teach its
-    latents that they were wrong.
+ 6. sigma has a floor (--sigma-min), as soft-MSE leaves none to explore with; there, the NLL head's.
+ 7. Their reward over length counts for all actions: a long right chain would teach its latents that
+    they were wrong.
+ 8. Longer problems than the run was trained on most (--split), 64 questions per batch instead of 8,
+    a learning rate of 2e-4 for a small model instead of 1e-6 for LoRA.
 It works alike on explicit chains of thought: the control for what such learning does alone.
 
     python rl.py runs/colar-arithmetic-tiny-s0                  # minutes on 2 CPU cores
-    python rl.py runs/colar-arithmetic-tiny-s0-rl --c auto --punish 2 --steps 60    # then, shorter
+    python rl.py runs/colar-arithmetic-tiny-s0-rl --c auto --punish 2 --steps 50    # then, shorter
     python rl.py runs/colar-arithmetic-tiny-s0/cot              # the control
 """
 import argparse
 import copy
 import json
-import shlex
-import sys
 import time
 from pathlib import Path
 
@@ -49,17 +48,16 @@ import torch
 import eval as evaluation
 import train
 from data.common import MAX_SPEED, BadInput, choice, take
-from train import Parser, Stopped, Training
+from train import Parser, Training
 
 FLAGS = {
-    "split": ("long", "split to learn on, harder than what the run masters; '' = its own"),
+    "split": ("auto", "split to learn on; auto: long, if the task has one, else that of the run"),
     "c": ("5", "compression factor, if the method has one; auto: the model learns to pick it"),
     "steps": (150, "rollout batches"),
     "batch": (64, "questions per rollout batch"),
     "samples": (8, "G, rollouts per question"),
     "minibatch": (128, "rollouts per optimizer step, of those that teach something"),
     "sigma_min": (0.1, "floor of the latent head's sigma, the noise that explores"),
-    "temperature": (1.0, "of the words that are sampled"),
     "eps": (0.2, "clip range of the ratio"),
     "learn": ("", "kinds of action to learn from, as latent,token; '' = all"),
     "punish": (0.0, "power p of the chain length that the reward is divided by; 0 = no price"),
@@ -70,12 +68,11 @@ FLAGS = {
     "clip": (1.0, "largest gradient norm"),
     "val_n": (100, "validation problems, solved five times in a run"),
     "test_n": (500, "test problems for the final table"),
-    "seed": (0, "of rollouts and questions"),
-    "threads": (0, "CPU threads; 0 = all cores"),
+    "seed": (0, "of rollouts and questions; unless given, that of the run"),
+    **{name: train.FLAGS[name] for name in ("device", "dtype", "threads")},
 }
-
-
-SHOWN = ("average", "punish", "learn", "sigma_min")     # flags that name a row of a table
+SHOWN = [name for name in FLAGS if name not in (        # what names a row of a table
+    "split", "steps", "val_n", "test_n", "seed", "device", "dtype", "threads")]
 
 
 def advantages(reward, option):
@@ -113,31 +110,30 @@ class GRPO(Training):
         self.task = task
         self.settings = [knobs(method, config)]
         self.start = copy.deepcopy(method).requires_grad_(False)    # what KL is measured to
-        learn = config["learn"].split(",") if config["learn"] else method.ACTIONS
-        self.learn = [choice(kind, method.ACTIONS, "kind of action") for kind in learn]
+        self.learn = config["learn"].split(",") if config["learn"] else list(method.ACTIONS)
+        for kind in self.learn:
+            choice(kind, method.ACTIONS, "kind of action")
 
     def update(self, data, device, dtype):
         """One rollout batch and its optimizer steps. Returns averages of what happened."""
         config, batch = self.config, next(data).to(device)
         self.method.eval()
-        rollout = self.method.rollout(batch, config["samples"], config["temperature"],
-                                      **self.settings[0])
+        rollout = self.method.rollout(batch, config["samples"], **self.settings[0])
         self.method.train()
         reward = self.reward(batch, rollout).to(device)                         # (Q, G)
         steps = torch.tensor([s.n_think for s in rollout.solved], device=device).view_as(reward)
         priced = reward / steps.clamp(min=1) ** config["punish"]
         option = rollout.option.view_as(reward)
-        A = torch.stack([advantages(reward, option),                            # (Q, G, 2)
-                         advantages(priced, torch.zeros_like(option))], -1)
+        A = torch.stack([advantages(reward, option), advantages(priced, option),
+                         advantages(priced, torch.zeros_like(option))], -1)     # (Q, G, 3)
         out = {"reward": reward.mean(), "kept": A.flatten(1).any(1).float().mean(),
-               "steps": steps.float().mean()}
-        A = A.flatten(0, 1)                                                     # (R, 2)
-        rows = A.any(1).nonzero()[:, 0]         # of the groups that teach something
+               "steps": steps.float().mean(), **rollout.info}
+        A = A.flatten(0, 1)                                                     # (R, 3)
+        rows = A.any(1).nonzero()[:, 0]         # those that teach something
         rows = rows[torch.randperm(len(rows), device=device)]
         if len(rows):
-            shares = -(-len(rows) // config["minibatch"])
-            shares = [(rollout.rows(i), A[i]) for i in rows.chunk(shares)]
-            out |= self.climb(shares, device, dtype)
+            n = -(-len(rows) // config["minibatch"])
+            out |= self.climb([(rollout.rows(i), A[i]) for i in rows.chunk(n)], device, dtype)
         self.step += 1
         return out
 
@@ -149,19 +145,16 @@ class GRPO(Training):
         return torch.tensor(right, dtype=torch.float).view(-1, G)
 
     def climb(self, shares, device, dtype):
-        """An optimizer step on each share of the rollouts: [(Rollout, (R, 2))].
-
-        Of the two advantages the second, with the length in it, is for what decides the length.
-        """
+        """An optimizer step on each share of the rollouts: [(Rollout, its advantages (R, 3))]."""
         cast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
         with torch.no_grad(), cast:
             old = [self.method.log_probs(rollout) for rollout, _ in shares]
             kl = distance(old[0], self.start.log_probs(shares[0][0]))
-        parts, pace = [], self.method.PACE
+        parts, decides = [], self.method.ACTIONS
         for (rollout, A), before in zip(shares, old):
             with cast:
                 now = self.method.log_probs(rollout)
-                found = [surrogate(logp, before[kind][0], mask, A[:, int(kind in pace)],
+                found = [surrogate(logp, before[kind][0], mask, A[:, decides[kind]],
                                    self.config["eps"], self.config["average"])
                          for kind, (logp, mask) in now.items() if kind in self.learn]
             self.backward(sum(loss for loss, _ in found))
@@ -172,7 +165,10 @@ class GRPO(Training):
 
 
 def distance(now, start):
-    """KL to the start in nats per action: the mean of x - 1 - log x, x = p_start / p (k3)."""
+    """KL to the start per action: the mean of x - 1 - log x, x = p_start / p (the k3 estimate).
+
+    For a latent p is, as in (3), the geometric mean over its dimensions.
+    """
     log_x = torch.cat([(start[kind][0] - logp)[mask] for kind, (logp, mask) in now.items()])
     return (log_x.exp() - 1 - log_x).mean()
 
@@ -182,10 +178,14 @@ def knobs(method, config):
     return {"c": evaluation.factor(config["c"])} if "c" in method.SWEEP[0] else {}
 
 
-def splits(config):
+def splits(name, task):
     """Names of the parts of the split to learn on: for training, validation and the final test."""
-    name = config["split"]
-    return (f"{name}-train", f"{name}-val", name) if name else ("train", "val", "test")
+    if name == "auto":
+        name = "long" if "long" in task.splits else "test"
+    parts = ("train", "val", "test") if name == "test" else (f"{name}-train", f"{name}-val", name)
+    for part in parts:
+        choice(part, task.splits, "split")
+    return parts
 
 
 def parse(argv):
@@ -196,15 +196,18 @@ def parse(argv):
     parser.add_argument("--out", metavar="DIR", help="run folder [RUN-rl]")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_flags(FLAGS)
+    parser.set_defaults(seed=None)
     given = vars(parser.parse_args(argv))
     parent = train.load(given["init"])["config"]
+    given["seed"] = parent["seed"] if given["seed"] is None else given["seed"]
     given["out"] = given["out"] or f"{given['init'].rstrip('/')}-rl"
     train.check_numbers(given)
     choice(given["c"], ("auto", *map(str, range(1, MAX_SPEED + 1))), "factor")
     if given["samples"] < 2:
         raise BadInput("--samples 1: a group needs 2 or more to compare")
-    return {**parent, **given, "stage": parent.get("stage", parent["method"]) + "+rl",
-            "parent": {name: parent[name] for name in ("steps", *SHOWN) if name in parent}}
+    given["split"] = splits(given["split"], train.make_task(parent))[2]
+    return {**parent, **given, "accum": 1, "stage": parent.get("stage", parent["method"]) + "+rl",
+            "parent": {name: parent[name] for name in ("steps", "seed", *SHOWN) if name in parent}}
 
 
 def run(config, resume):
@@ -212,20 +215,18 @@ def run(config, resume):
     out = Path(config["out"])
     state = train.reopen(config, resume)
     device, dtype = train.setup(config, state)
-    task, method, _ = train.load_run(config["init"], device)
-    learn, val, test = splits(config)
-    choice(test, task.splits, "split")
-    if not hasattr(method, "log_probs") or config.get("head") == "deterministic":
-        raise BadInput(f"{config['init']}: {config['method']} with these flags has nothing to vary")
-    parent = method.state_dict()
-    method = train.build(config)[1].to(device)
-    method.load_state_dict(parent)
+    task, method, parent = train.load_run(config["init"], device, sigma_min=config["sigma_min"])
+    learn, val, test = splits(config["split"], task)
+    if parent["step"] < parent["config"]["steps"]:
+        raise BadInput(f"{config['init']}: not finished; continue it with --resume first")
+    if config.get("head") == "deterministic":
+        raise BadInput(f"{config['init']}: a deterministic head has no log-probability")
+    training, began = GRPO(method, task, config, dtype), time.time()
     if not (out / "config.json").exists():
         train.create(config)
     elif state and (out / "results.json").exists():
         print(f"{out} is finished")
         return json.loads((out / "results.json").read_text())["rows"]
-    training, began = GRPO(method, task, config, dtype), time.time()
     examples = take(task, test, config["test_n"])
     name = config["stage"]
     before = measure(name.removesuffix("+rl"), training, training.start, examples, config["parent"])
@@ -234,8 +235,8 @@ def run(config, resume):
         training.restore(state)
     train.train(training, task, device, dtype, out, (learn, val))
     rows = before + measure(name, training, method, examples, config)
-    evaluation.write_results(out, rows, config, time.time() - began)
     figure(out)
+    evaluation.write_results(out, rows, config, time.time() - began)
     print(f"\n{evaluation.table(rows)}\n")
     print(evaluation.show(method, task, examples[:3], **training.settings[0]))
     print(f"saved in {out}", flush=True)
@@ -250,17 +251,18 @@ def measure(name, training, method, examples, config):
     torch.manual_seed(0)
     settings = training.settings + (method.SWEEP if training.config["c"] == "auto" else [])
     rows = evaluation.sweep(name, method, training.task, examples, settings)
-    rows += evaluation.explore(name, method, training.task, examples, training.settings, [1],
-                               training.config["temperature"])
-    own = {"updates": config["steps"], "config": {k: config[k] for k in SHOWN if k in config}}
-    return [row | own for row in rows]
+    rows += evaluation.explore(name, method, training.task, examples, training.settings, [1])
+    shown = {k: config[k] for k in SHOWN if k in config}
+    if hasattr(method.args, "sigma_min"):
+        shown["sigma_min"] = method.args.sigma_min      # the noise that k = 1 was measured with
+    return [{**row, "updates": config["steps"], "config": shown} for row in rows]
 
 
 def figure(out, window=10):
     """reward.png: reward and thinking steps of the rollouts, a moving average over batches."""
     from matplotlib.figure import Figure
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    rows = [row for row in rows if "reward" in row]
+    rows = list({row["step"]: row for row in rows if "reward" in row}.values())     # the last ones
     drawing = Figure(figsize=(8, 3), layout="constrained")
     for axes, key, label in zip(drawing.subplots(1, 2), ("reward", "steps"),
                                 ("mean reward of the rollouts", "thinking steps per rollout")):

@@ -21,6 +21,9 @@ Drawn after GSM8K's own statistics (7,473 training problems; ours: 8,000 of each
 
 Small whole numbers leave less room for products, hence fewer of them than in GSM8K.
 
+Harder splits, each with its own -train and -val: "long" (5 to 7 steps, the tail of the above) and
+"ood" (8 to 10, more than is ever trained on).
+
 What differs from GSM8K: one template per operator instead of free English; no unit constants,
 decimals or percentages; names instead of things; every problem has at least one step.
 

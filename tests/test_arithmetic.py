@@ -1,7 +1,7 @@
 """The arithmetic task: its chains compute, its splits are disjoint, its statistics are GSM8K's."""
 import pytest
 
-from data.arithmetic import OOD_STEPS, SHARES, STEPS, Arithmetic, statistics
+from data.arithmetic import HARDER, SHARES, STEPS, Arithmetic, statistics
 from data.common import BadInput
 
 LEVELS = ["tiny", "full"]
@@ -90,9 +90,11 @@ def test_splits_share_no_chain_and_sample_is_pure():
     assert Arithmetic().sample("val", 7) == task.sample("val", 7) != task.sample("val", 8)
 
 
-def test_ood_has_longer_chains():
-    lengths = {Arithmetic().sample("ood", i).difficulty for i in range(50)}
-    assert lengths == set(OOD_STEPS) and min(OOD_STEPS) > max(STEPS)
+@pytest.mark.parametrize("split", HARDER)
+def test_harder_splits_have_longer_chains(split):
+    for part in ("-train", "-val", ""):
+        lengths = {Arithmetic().sample(split + part, i).difficulty for i in range(50)}
+        assert lengths == set(HARDER[split]) and min(lengths) >= 5
 
 
 def test_parse_round_trip_and_unknown_level():

@@ -156,7 +156,8 @@ def naive_solve(method, e, c):
             break
     x, answer = torch.cat([x, E[END][None]]), []
     while len(answer) < method.args.max_answer and EOS not in answer:
-        answer.append(int(method.model.head(method.model(x[None])[0, -1]).argmax()))
+        logits = method.model.head(method.model(x[None])[0, -1])
+        answer.append(int(logits[1:].argmax()) + 1)             # never 0, the padding
         x = torch.cat([x, E[answer[-1]][None]])
     return VOCAB.decode(answer[:answer.index(EOS)] if EOS in answer else answer), n
 
@@ -194,7 +195,7 @@ def test_latents_are_read_by_their_nearest_words(monkeypatch):
         for row, t in zip(z, ids):
             row[:len(t)] = method.model.embed.weight[torch.tensor(t)] / method.std
         acts = {"c": torch.ones(6, dtype=torch.long), "z": z.detach(), "n_think": n}
-        monkeypatch.setattr(method, "rollout", lambda *a, **k: Rollout([], acts))
+        monkeypatch.setattr(method, "rollout", lambda *a, **k: Rollout([], None, acts, {}))
         return decoded(method, examples, 1)
     assert thinks(range(6)) == 1 and thinks([1, 2, 3, 4, 5, 0]) < 0.8
 

@@ -130,7 +130,8 @@ def greedy_without_cache(model, ids, stop, max_new):
     ids = list(ids)
     new = []
     while len(new) < max_new and stop not in new:
-        new.append(int(model.head(model(model.embed(torch.tensor([ids + new]))))[0, -1].argmax()))
+        logits = model.head(model(model.embed(torch.tensor([ids + new]))))[0, -1]
+        new.append(int(logits[1:].argmax()) + 1)        # never 0, the padding
     return new
 
 

@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import eval as evaluation
 import rl
 import train
+from baselines import LENGTH, OPTION, RIGHT
 from data.common import END, EOS, PAD, SPEED, THINK
 from tests.test_colar import TASK, VOCAB, batch_of, make
 from tests.test_train import NANO, fails, same
@@ -142,21 +144,23 @@ def test_log_probs_of_cot_equal_a_loop():
         cut = written.index(END) if END in written else len(written)
         lengths.add(cut)
         real = torch.tensor(written) != PAD
-        for kind, mine in (("thought", slice(0, cut)), ("token", slice(cut, None))):
+        for kind, mine in (("thought", slice(0, cut + 1)), ("token", slice(cut + 1, None))):
             lp, mask = scored[kind]
             want = each[mine][real[mine]]
             torch.testing.assert_close(lp[r][mask[r]], want, atol=1e-4, rtol=1e-4)
     assert len(lengths) > 3
 
 
-def test_rollouts_of_a_problem_lie_together_and_differ():
-    method, _ = colar()
+@pytest.mark.parametrize("kind", [0, 1])
+def test_every_rollout_answers_its_own_question(kind):
+    """Without noise the G rollouts of a question are one and the same; with it all differ."""
+    method = colar()[kind]
+    one, many = (method.rollout(batch_of(4), n, temperature=0.0) for n in (1, 3))
+    for name, t in one.acts.items():
+        torch.testing.assert_close(many.acts[name], t.repeat_interleave(3, 0), atol=1e-4, rtol=1e-4)
     torch.manual_seed(0)
-    batch = batch_of(3)
-    rollout = method.rollout(batch, 5, c=2)
-    assert torch.equal(rollout.acts["question"], batch.question.repeat_interleave(5, 0))
-    assert len({tuple(z[0].tolist()) for z in rollout.acts["z"]}) == 15
-    assert len(rollout.solved) == 15
+    chains = method.rollout(batch_of(4), 3).acts["z" if kind == 0 else "written"]
+    assert len({tuple(row.flatten().tolist()) for row in chains}) == 12
 
 
 def test_no_gradient_into_the_sampled_latents():
@@ -181,7 +185,7 @@ def test_no_gradient_into_the_sampled_latents():
 
 # ---- the update ----------------------------------------------------------------------------------
 
-CONFIG = {"samples": 8, "batch": 4, "minibatch": 1000, "temperature": 1.0, "eps": 0.2, "average": True,
+CONFIG = {"samples": 8, "batch": 4, "minibatch": 1000, "eps": 0.2, "average": True,
           "punish": 0.0, "c": "2", "learn": "", "lr": 3e-3, "weight_decay": 0.0,
           "optimizer": "adamw", "steps": 1000, "warmup": 1, "decay": 0.1, "clip": 1.0}
 
@@ -244,25 +248,28 @@ def test_groups_that_agree_are_counted_and_change_nothing():
     assert same(before, dict(method.state_dict()))
 
 
-def test_punishing_length_ranks_right_answers():
-    """All right: nothing to learn, unless shorter is better."""
-    method, _ = colar()
-    torch.manual_seed(0)
-    assert step(grpo(method, lambda e, words: True, punish=1.0), batch_of(4))["kept"] == 1
-
-
 def test_length_is_priced_into_what_decides_it_alone(monkeypatch):
-    """With --punish, "speed" and "stop" see another advantage than "latent" and "token"."""
-    seen = []
-    surrogate = rl.surrogate
-    monkeypatch.setattr(rl, "surrogate", lambda logp, old, mask, A, *rest: (
-        seen.append(A), surrogate(logp, old, mask, A, *rest))[1])
+    """All are right. Then only length can be learned from: in "stop" at one speed, in "speed"
+    over all; the shorter chain has the larger advantage. "latent" and "token" learn nothing."""
+    seen = {}
     method, _ = colar()
+    training = grpo(method, lambda e, words: True, punish=1.0, c="auto")
+    monkeypatch.setattr(training, "climb", lambda shares, *rest: seen.update(share=shares[0]) or {})
     torch.manual_seed(0)
-    step(grpo(method, lambda e, words: len(words) == 1, punish=1.0, c="auto"), batch_of(8))
-    speed, latent, stop, token = seen       # the order of log_probs
-    assert torch.equal(speed, stop) and torch.equal(latent, token)
-    assert not torch.equal(speed, latent)
+    step(training, batch_of(8))
+    rollout, A = seen["share"]
+    assert method.ACTIONS == {"speed": OPTION, "latent": RIGHT, "stop": LENGTH, "token": RIGHT}
+    assert not A[:, RIGHT].any()
+    n, question = rollout.acts["n_think"], [tuple(q) for q in rollout.acts["question"].tolist()]
+    pairs = 0
+    for i in range(len(n)):
+        for j in range(len(n)):
+            if question[i] == question[j] and n[i] < n[j]:
+                assert A[i, OPTION] > A[j, OPTION]
+                if rollout.option[i] == rollout.option[j]:
+                    assert A[i, LENGTH] > A[j, LENGTH]
+                    pairs += 1
+    assert pairs > 10
 
 
 # ---- the command ---------------------------------------------------------------------------------
@@ -274,7 +281,7 @@ ARGS = ["--steps", "4", "--batch", "3", "--samples", "4", "--minibatch", "6", "-
 @pytest.fixture(scope="module")
 def sft(tmp_path_factory):
     out = tmp_path_factory.mktemp("sft") / "run"
-    train.main([*NANO, "--method", "colar", "--out", str(out)])
+    train.main([*NANO, "--method", "colar", "--accum", "2", "--out", str(out)])
     return out
 
 
@@ -306,11 +313,25 @@ def test_stopped_and_resumed_equals_uninterrupted(sft, which, tmp_path, monkeypa
     assert not same(train.load(sft / which)["method"], whole["method"])
 
 
+def test_stages_build_on_each_other_and_are_told_apart(sft, tmp_path):
+    main([sft, *ARGS, "--c", "auto", "--punish", "1", "--no-average", "--out", tmp_path / "a"])
+    main([tmp_path / "a", *ARGS, "--c", "3", "--learn", "latent", "--out", tmp_path / "b"])
+    names = [r["name"] for r in evaluation.pool([tmp_path / "b/results.json"])]
+    how = "--c auto --batch 3 --samples 4 --minibatch 6 --punish 1.0 --no-average --warmup 1"
+    assert names[:2] == [f"colar+rl c=3 {how}", f"colar+rl c=3 k=1 {how}"]
+    assert names[2] == "colar+rl+rl c=3 --c 3 --batch 3 --samples 4 --minibatch 6 --learn latent " \
+                       "--warmup 1"
+    state = train.load(tmp_path / "b")["config"]
+    assert state["seed"] == 0 and state["split"] == "long" and state["accum"] == 1
+
+
 def test_bad_input(sft, tmp_path, capsys):
     for argv, message in (([sft, "--samples", "1"], "2 or more"), ([sft, "--split", "oood"], "ood"),
                           ([sft, "--lr", "-1"], "above 0"), ([tmp_path], "no ckpt.pt"),
                           ([sft, "--step", "3"], "nearest: --steps"), ([sft, "--c", "0"], "'0'"),
-                          ([sft, "--sigma-min", "0"], "above 0")):
+                          ([sft, "--sigma-min", "0"], "above 0"),
+                          ([sft, "--learn", "latnt"], "nearest: latent"),
+                          ([sft, "--split", "long-train"], "unknown split")):
         argv = [*argv, "--out", tmp_path / "none"]
         assert message in fails(argv, capsys, main), argv
     assert not (tmp_path / "none").exists()
