@@ -15,7 +15,8 @@ A method is an nn.Module with (METHODS in train.py holds them all)
     start_from(parent): takes over a trained PARENT; only where there is one
 and, to be trained by rl.py,
     rollout(batch, samples, temperature, generator, **knobs) -> Rollout of samples per problem
-    log_probs(rollout) -> {kind of action: (log-probability (R, T), mask (R, T))}
+    log_probs(rollout) -> {kind of action: (log-probability (R, T), mask (R, T))}, and third, where
+                        the actions are Gaussian, their distribution, a torch Normal of (N, C)
     ACTIONS             {kind: which reward it answers for: RIGHT, LENGTH or OPTION}
 It knows the backbone's interface (embed, forward with a cache, head), never which backbone it is.
 

@@ -288,7 +288,8 @@ class CoLaR(nn.Module):
         speed = token - logits[..., SPEED + self.c_train].logsumexp(-1)
         on = torch.log1p(-logits[..., END].exp().clamp(max=1 - 1e-6))
         stop = torch.where(close & stopped[:, None], token, on)
-        return {"speed": (speed, (part == QUESTION) & auto[:, None]), "latent": (lp, latent),
+        return {"speed": (speed, (part == QUESTION) & auto[:, None]),
+                "latent": (lp, latent, normal),
                 "stop": (stop, F.pad(latent, (1, -1))), "token": (token, part == ANSWER)}
 
     def read(self, rollout):

@@ -80,7 +80,7 @@ FLAGS = {   # name: (default, help). None: --size decides; a tuple: the choices,
     "threads": (0, "CPU threads; 0 = all cores"),
     "data": ("", "train on this JSON file of {question, steps, answer}"),
 }
-MAY_BE_0 = ("conv", "threads", "seed", "weight_decay", "punish")
+MAY_BE_0 = ("conv", "threads", "seed", "weight_decay", "punish", "beta")
 FORMAT = "nanolatent 1"     # written into every checkpoint
 VALIDATIONS = 5     # times in a run that validation problems are solved
 SAVE_SECONDS = 60   # between checkpoints

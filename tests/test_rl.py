@@ -92,6 +92,25 @@ def test_distance_is_zero_at_the_start_and_close_to_the_true_kl():
     assert abs(got / want - 1) < 0.05
 
 
+def test_distance_of_latents_is_the_kl_of_gaussians():
+    mu, mu0, log_sigma = torch.randn(3, 7, 5)
+    now, start = (torch.distributions.Normal(m, log_sigma.exp()) for m in (mu, mu0))
+    want = ((mu - mu0).pow(2) / (2 * (2 * log_sigma).exp())).mean()
+    torch.testing.assert_close(rl.distance({"z": (None, None, now)}, {"z": (None, None, start)}),
+                               want)
+
+
+def test_beta_pulls_the_policy_back():
+    """Away from the start and with nothing to win, the penalty alone shrinks the KL."""
+    torch.manual_seed(0)
+    method, _ = colar()
+    training = grpo(method, lambda e, words: True, punish=1.0, beta=1.0, learn="token", lr=1e-3)
+    for p in method.latent_head.parameters():
+        p.data += 0.05 * torch.randn_like(p)
+    seen = [float(step(training, batch_of(4))["kl"]) for _ in range(15)]
+    assert seen[-1] < 0.5 * seen[0]
+
+
 # ---- log-probabilities ---------------------------------------------------------------------------
 
 @pytest.mark.parametrize("c", [3, "auto"])
@@ -124,7 +143,7 @@ def test_log_probs_of_colar_equal_a_loop(c):
         speeds = logp[at - 2, SPEED + torch.tensor([2, 3, 5])].log_softmax(-1)
         want["speed"] = speeds[[2, 3, 5].index(speed)][None][:int(c == "auto")]
         assert want.keys() == scored.keys()
-        for kind, (lp, mask) in scored.items():
+        for kind, (lp, mask, *_) in scored.items():
             torch.testing.assert_close(lp[r][mask[r]], want[kind], atol=1e-4, rtol=1e-4)
 
 
@@ -175,7 +194,7 @@ def test_no_gradient_into_the_sampled_latents():
         seen["mu"].retain_grad()
         return seen["mu"], seen["log_sigma"]
     method.latent_head.forward = watch
-    lp, mask = method.log_probs(rollout)["latent"]
+    lp, mask, _ = method.log_probs(rollout)["latent"]
     lp[mask].sum().backward()
     n = rollout.acts["n_think"]
     z = torch.cat([z[:k] for z, k in zip(rollout.acts["z"], n.tolist())])
@@ -185,7 +204,7 @@ def test_no_gradient_into_the_sampled_latents():
 
 # ---- the update ----------------------------------------------------------------------------------
 
-CONFIG = {"samples": 8, "batch": 4, "minibatch": 1000, "eps": 0.2, "average": True,
+CONFIG = {"samples": 8, "batch": 4, "minibatch": 1000, "beta": 0.0, "eps": 0.2, "average": True,
           "punish": 0.0, "c": "2", "learn": "", "lr": 3e-3, "weight_decay": 0.0,
           "optimizer": "adamw", "steps": 1000, "warmup": 1, "decay": 0.1, "clip": 1.0}
 
