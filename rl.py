@@ -37,7 +37,7 @@ Differs from the paper:
 It works alike on explicit chains of thought: the control for what such learning does alone.
 
     python rl.py runs/colar-arithmetic-tiny-s0                  # minutes on 2 CPU cores
-    python rl.py runs/colar-arithmetic-tiny-s0-rl --c auto --punish 2 --steps 50    # then, shorter
+    python rl.py runs/colar-arithmetic-tiny-s0-rl --c auto --punish 2 --steps 30    # then, shorter
     python rl.py runs/colar-arithmetic-tiny-s0/cot              # the control
 """
 import argparse

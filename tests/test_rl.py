@@ -11,8 +11,9 @@ import eval as evaluation
 import rl
 import train
 from baselines import LENGTH, OPTION, RIGHT
-from data.common import END, EOS, PAD, SPEED, THINK
+from data.common import END, EOS, PAD, SPEED, THINK, collate
 from tests.test_colar import TASK, VOCAB, batch_of, make
+from tests.test_methods import small
 from tests.test_train import NANO, fails, same
 
 
@@ -168,6 +169,26 @@ def test_log_probs_of_cot_equal_a_loop():
             want = each[mine][real[mine]]
             torch.testing.assert_close(lp[r][mask[r]], want, atol=1e-4, rtol=1e-4)
     assert len(lengths) > 3
+
+
+@pytest.mark.parametrize("name", train.METHODS)
+def test_every_method_can_be_reinforced(name):
+    """A new entry of METHODS that can be rolled out is scored for all it wrote, and updated."""
+    _, task, method = small(name, "arithmetic")
+    method.args.max_think = 20
+    torch.manual_seed(0)
+    batch = collate([task.sample("train", i) for i in range(4)], method.vocab)
+    rollout = method.rollout(batch, 3)
+    scored = method.log_probs(rollout)
+    assert scored.keys() == method.ACTIONS.keys()
+    for logp, mask, *_ in scored.values():
+        assert logp.shape == mask.shape and logp[mask].isfinite().all()
+    words = sum(len(s.answer) for s in rollout.solved)
+    assert scored["token"][1].sum() >= words            # and an <eos> where there is one
+    training = grpo(method, lambda e, words: len(words) % 2, punish=0.5)
+    before = [p.clone() for p in method.parameters()]
+    assert "kl" in training.update(iter([batch] * 2), torch.device("cpu"), torch.float32)
+    assert any(not torch.equal(a, b) for a, b in zip(before, method.parameters()))
 
 
 @pytest.mark.parametrize("kind", [0, 1])
