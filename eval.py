@@ -225,7 +225,8 @@ def pool(paths):
     for path in paths:
         for row, config in read_rows(path):
             own = row["method"] == config["method"]
-            row.setdefault("updates", config["steps" if own else "first_steps"])
+            if "updates" not in row:
+                row["updates"] = config["steps" if own else "first_steps"]
             flags = list(variant(row, config))
             row["line"] = " ".join([row["method"], *flags])
             row["name"] = " ".join(w for w in (row["method"], setting(row), *flags) if w)
@@ -237,10 +238,18 @@ def pool(paths):
 
 
 def read_rows(path):
-    """(row, config) of every row of a results.json, or of a file that --json wrote."""
+    """(row, config) of every row of a results.json, or of a file that --json wrote.
+
+    A row after reinforcement gets its "gain": accuracy minus that of the same setting before it.
+    """
     try:
         records = json.loads(Path(path).read_text())
         records = records if isinstance(records, list) else [records]
+        for rows in (r["rows"] for r in records):
+            before = {(row["method"] + "+rl", setting(row)): row["accuracy"] for row in rows}
+            for row in rows:
+                if (row["method"], setting(row)) in before:
+                    row["gain"] = row["accuracy"] - before[row["method"], setting(row)]
         return [(row, r["config"]) for r in records for row in r["rows"]]
     except (OSError, ValueError, KeyError, TypeError):
         raise BadInput(f"{path}: not a results.json") from None
@@ -272,6 +281,8 @@ def mean_row(rows):
     accuracy, half = over_seeds([r["accuracy"] for r in rows])
     means = {k: sum(r[k] for r in rows) / len(rows) for k in ("steps", "ms", "decoded")
              if k in rows[0]}
+    if "gain" in rows[0]:
+        means["gain"], means["gain_half"] = over_seeds([r["gain"] for r in rows])
     return {**rows[0], "accuracy": accuracy, "low": accuracy - half, "high": accuracy + half,
             **means, "seeds": len(rows)}
 
@@ -279,17 +290,24 @@ def mean_row(rows):
 def summary(paths):
     """results.json files -> a Markdown table, one line per method and setting."""
     rows = pool(paths)
-    read = any("decoded" in r for r in rows)
-    lines = ["| method | updates | accuracy, % | thinking steps | ms per problem "
-             "| seeds x problems |" + " latents read, % |" * read, "|---|---|---|---|---|---|"]
-    lines[1] += "---|" * read
+    extra = {key: title for key, title in (("decoded", "latents read, %"), ("gain", "gain, points"))
+             if any(key in r for r in rows)}
+    titles = ["method", "updates", "accuracy, %", "thinking steps", "ms per problem",
+              "seeds x problems", *extra.values()]
+    lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     for r in rows:
-        interval = "" if r["seeds"] == 1 else f" ± {100 * (r['high'] - r['accuracy']):.1f}"
-        lines.append(f"| {r['name']} | {r['updates']} | {100 * r['accuracy']:.1f}{interval} "
-                     f"| {r['steps']:.1f} | {r['ms']:.2f} | {r['seeds']} x {r['n']} |")
-        if read:
-            lines[-1] += f" {100 * r['decoded']:.1f} |" if "decoded" in r else " |"
+        cells = [r["name"], r["updates"], percent(r["accuracy"], r["high"] - r["accuracy"], r),
+                 f"{r['steps']:.1f}", f"{r['ms']:.2f}", f"{r['seeds']} x {r['n']}"]
+        cells += [percent(r[key], r.get(key + "_half", math.nan), r) if key in r else ""
+                  for key in extra]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
+
+
+def percent(mean, half, row):
+    """As text, with the half-width of its interval if that is known and over several seeds."""
+    known = row["seeds"] > 1 and not math.isnan(half)
+    return f"{100 * mean:.1f}" + (f" ± {100 * half:.1f}" if known else "")
 
 
 def record(rows, config, seconds):

@@ -30,6 +30,21 @@ def test_every_results_file_is_in_a_table_and_names_its_command():
             assert record["git"]
 
 
+def test_gain_is_paired_by_seed(tmp_path):
+    """Rises of 10 and 20 points from very different starts: 15 +- t * 5, whatever the starts."""
+    paths = []
+    for seed, (before, after) in enumerate([(0.2, 0.3), (0.7, 0.9)]):
+        rows = [{"method": m, "knobs": {"c": 5}, "accuracy": a, "steps": 5, "ms": 1, "n": 10,
+                 "updates": 1} for m, a in (("colar", before), ("colar+rl", after))]
+        config = {"method": "colar", "task": "arithmetic", "seed": seed, "stage": "colar+rl"}
+        paths.append(tmp_path / str(seed))
+        paths[-1].write_text(json.dumps({"rows": rows, "config": config}))
+    first, second = pool(paths)
+    assert "gain" not in first and abs(second["gain"] - 0.15) < 1e-9
+    assert abs(second["gain_half"] - STUDENT[0] * 0.05) < 1e-9      # sd 0.05 sqrt 2, over sqrt 2
+    assert summary(paths).splitlines()[-1].endswith(f"| 15.0 ± {STUDENT[0] * 5:.1f} |")
+
+
 def test_speed_is_what_bench_wrote():
     assert bench.report(json.loads((ROOT / "results/bench.json").read_text())) in README
 
