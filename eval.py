@@ -4,7 +4,7 @@
     python eval.py RUN RUN --c 1,2,4 --n 2000 --split ood   # several runs, chosen factors
     python eval.py RUN --data problems.json --show 3        # a file of {question, steps, answer}
     python eval.py RUN --json out.json --plot out.png
-    python eval.py RUN --c 1,2,3,4,5,6,7,8,9 --plot dial.png    # the speed dial, past training too
+    python eval.py RUN --c 1,2,3,4,5,6,7 --plot dial.png --over c   # the dial, past training too
     python eval.py RUN RUN --k 1,4,16 --sigma-min 0.1           # does noise find right answers?
     python eval.py RUN --decode                             # what the latents hold
     python eval.py --summary results/default/*.json         # seeds side by side, as Markdown
@@ -160,12 +160,7 @@ def plot(rows, path):
     """Accuracy against thinking steps, one line per method: the papers' main figure."""
     from matplotlib.figure import Figure    # slow to import; no pyplot, so no screen is needed
     axes = (figure := Figure(figsize=(6, 4), layout="constrained")).subplots()
-    lines = {}      # a method, and its number of updates where rows are pooled: its rows
-    for r in rows:
-        name = r.get("line", r.get("run", r["method"])) + ", sampled" * ("k" in r["knobs"])
-        name += f", {r['updates']} updates" if "updates" in r else ""
-        lines.setdefault(name, []).append(r)
-    for name, mine in lines.items():
+    for name, mine in curves(rows).items():
         mine.sort(key=lambda r: r["steps"])
         x, y = [r["steps"] for r in mine], [100 * r["accuracy"] for r in mine]
         error = [[v - 100 * r["low"] for r, v in zip(mine, y)],
@@ -180,6 +175,37 @@ def plot(rows, path):
     axes.margins(x=0.08)
     axes.grid(alpha=0.3)
     axes.legend()
+    figure.savefig(path, dpi=150)
+
+
+def curves(rows):
+    """{name: rows} of a figure: a method, its flags, and its updates where rows are pooled."""
+    lines = {}
+    for r in rows:
+        name = r.get("line", r.get("run", r["method"])) + ", sampled" * ("k" in r["knobs"])
+        name += f", {r['updates']} updates" if "updates" in r else ""
+        lines.setdefault(name, []).append(r)
+    return lines
+
+
+def plot_over(rows, knob, path):
+    """Accuracy, steps and time, each over the values of a knob: the speed dial."""
+    from matplotlib.figure import Figure
+    panels = (figure := Figure(figsize=(10, 3.2), layout="constrained")).subplots(1, 3)
+    rows = [r for r in rows if isinstance(r["knobs"].get(knob), int)]
+    for name, mine in curves(rows).items():
+        mine.sort(key=lambda r: r["knobs"][knob])
+        x, y = [r["knobs"][knob] for r in mine], [100 * r["accuracy"] for r in mine]
+        half = [100 * (r["high"] - r["low"]) / 2 for r in mine]
+        panels[0].errorbar(x, y, half, marker="o", capsize=3, label=name)
+        for axes, key in zip(panels[1:], ("steps", "ms")):
+            axes.plot(x, [r[key] for r in mine], marker="o")
+    for axes, label in zip(panels, ("accuracy, % (95% interval)", "thinking steps", "ms/problem")):
+        axes.set(xlabel=knob, ylabel=label)
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+    panels[0].set_ylim(0, 103)
+    figure.legend(loc="outside lower center", fontsize=8)
     figure.savefig(path, dpi=150)
 
 
@@ -240,16 +266,19 @@ def pool(paths):
 def read_rows(path):
     """(row, config) of every row of a results.json, or of a file that --json wrote.
 
-    A row after reinforcement gets its "gain": accuracy minus that of the same setting before it.
+    Some get a "gain" in accuracy: after reinforcement over before it, of k samples over one.
     """
     try:
         records = json.loads(Path(path).read_text())
         records = records if isinstance(records, list) else [records]
         for rows in (r["rows"] for r in records):
-            before = {(row["method"] + "+rl", setting(row)): row["accuracy"] for row in rows}
+            before = {(row["method"] + "+rl", row["knobs"].get("c"), row["knobs"].get("k")):
+                      row["accuracy"] for row in rows}
             for row in rows:
-                if (row["method"], setting(row)) in before:
-                    row["gain"] = row["accuracy"] - before[row["method"], setting(row)]
+                c, k = row["knobs"].get("c"), row["knobs"].get("k")
+                base = (row["method"], c, k) if k in (None, 1) else (row["method"] + "+rl", c, 1)
+                if base in before:
+                    row["gain"] = row["accuracy"] - before[base]
         return [(row, r["config"]) for r in records for row in r["rows"]]
     except (OSError, ValueError, KeyError, TypeError):
         raise BadInput(f"{path}: not a results.json") from None
@@ -363,6 +392,7 @@ def parse(argv, parser_class):
     parser.add_argument("--decode", action="store_true", help="how many latents can be read")
     parser.add_argument("--json", default="", help="write the rows to this file")
     parser.add_argument("--plot", default="", help="write the figure to this .png, .pdf or .svg")
+    parser.add_argument("--over", default="", choices=("", "c", "k"), help="x-axis of that figure: c, k [thinking steps]")
     parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"))
     args = parser.parse_args(argv)
     if args.n < 1 or args.show < 0 or args.sigma_min < 0 or min(args.k, default=1) < 1:
@@ -430,7 +460,9 @@ def main(argv=None):
         sys.exit(2)
     if args.json:
         Path(args.json).write_text(json.dumps(found or rows, indent=1))
-    if args.plot:
+    if args.plot and args.over:
+        plot_over(rows, args.over, args.plot)
+    elif args.plot:
         plot(rows, args.plot)
 
 

@@ -43,6 +43,11 @@ def test_gain_is_paired_by_seed(tmp_path):
     assert "gain" not in first and abs(second["gain"] - 0.15) < 1e-9
     assert abs(second["gain_half"] - STUDENT[0] * 0.05) < 1e-9      # sd 0.05 sqrt 2, over sqrt 2
     assert summary(paths).splitlines()[-1].endswith(f"| 15.0 ± {STUDENT[0] * 5:.1f} |")
+    rows = [{"method": "colar", "knobs": {"k": k}, "accuracy": a, "steps": 5, "ms": 1, "n": 10,
+             "updates": 1} for k, a in ((1, 0.5), (4, 0.8))]
+    paths[0].write_text(json.dumps([{"rows": rows, "config": config}]))
+    one, four = pool(paths[:1])
+    assert "gain" not in one and abs(four["gain"] - 0.3) < 1e-9     # of four samples over one
 
 
 def test_speed_is_what_bench_wrote():

@@ -320,7 +320,9 @@ def test_eval_explores_and_decodes(colar_run, tmp_path, capsys):
     rows = [r for found in json.loads((tmp_path / "k.json").read_text()) for r in found["rows"]]
     assert [r["knobs"] for r in rows] == [{"c": c, "k": k} for c in (2, "auto", 7)
                                           for k in (1, 3)] + [{"k": 1}, {"k": 3}]
-    evaluation.main([str(colar_run), "--c", "3", "--n", "5", "--decode", "--show", "1"])
+    evaluation.main([str(colar_run), "--c", "3", "--n", "5", "--decode", "--show", "1",
+                     "--plot", str(tmp_path / "dial.png"), "--over", "c"])
+    assert (tmp_path / "dial.png").stat().st_size > 5000
     text = capsys.readouterr().out
     assert "latents read" in text and "true chain  [" in text
 
