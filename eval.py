@@ -179,10 +179,13 @@ def plot(rows, path):
 
 
 def curves(rows):
-    """{name: rows} of a figure: a method, its flags, and its updates where rows are pooled."""
+    """{name: rows} of a figure: a method, its flags, and its updates where rows are pooled.
+
+    Greedy rows; sampled ones only where there are no others.
+    """
     lines = {}
-    for r in rows:
-        name = r.get("line", r.get("run", r["method"])) + ", sampled" * ("k" in r["knobs"])
+    for r in [r for r in rows if "k" not in r["knobs"]] or rows:
+        name = r.get("line", r.get("run", r["method"]))
         name += f", {r['updates']} updates" if "updates" in r else ""
         lines.setdefault(name, []).append(r)
     return lines
@@ -392,7 +395,8 @@ def parse(argv, parser_class):
     parser.add_argument("--decode", action="store_true", help="how many latents can be read")
     parser.add_argument("--json", default="", help="write the rows to this file")
     parser.add_argument("--plot", default="", help="write the figure to this .png, .pdf or .svg")
-    parser.add_argument("--over", default="", choices=("", "c", "k"), help="x-axis of that figure: c, k [thinking steps]")
+    parser.add_argument("--over", default="", choices=("", "c", "k"),
+                        help="x-axis of that figure [thinking steps]")
     parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"))
     args = parser.parse_args(argv)
     if args.n < 1 or args.show < 0 or args.sigma_min < 0 or min(args.k, default=1) < 1:
