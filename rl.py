@@ -271,21 +271,29 @@ def measure(name, training, method, examples, config):
     return [{**row, "updates": config["steps"], "config": shown} for row in rows]
 
 
-def figure(out, window=10):
-    """reward.png: reward and thinking steps of the rollouts, a moving average over batches."""
+def figure(out, window=20):
+    """reward.png: reward and thinking steps of the rollouts, their moving average, validation.
+
+    Batches hold problems of about equal length, hence the jumps from one to the next.
+    """
     from matplotlib.figure import Figure
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    val = {row["step"]: row["val"][0] for row in rows if "val" in row}
     rows = list({row["step"]: row for row in rows if "reward" in row}.values())     # the last ones
     drawing = Figure(figsize=(8, 3), layout="constrained")
-    for axes, key, label in zip(drawing.subplots(1, 2), ("reward", "steps"),
-                                ("mean reward of the rollouts", "thinking steps per rollout")):
+    for axes, key, right, label in zip(drawing.subplots(1, 2), ("reward", "steps"),
+                                       ("accuracy", "steps"), ("reward", "thinking steps")):
         y = torch.tensor([row[key] for row in rows])
         w = min(window, len(y))
-        axes.plot([row["step"] for row in rows], y, alpha=0.3)
-        axes.plot([row["step"] for row in rows][w - 1:], y.unfold(0, w, 1).mean(1))
+        axes.plot([row["step"] for row in rows], y, alpha=0.3, label="rollouts")
+        axes.plot([row["step"] for row in rows][w - 1:], y.unfold(0, w, 1).mean(1),
+                  label=f"mean of {w} batches")
+        axes.plot(val.keys(), [row[right] for row in val.values()], "ko--",
+                  label="validation, greedy")
         axes.set(xlabel="rollout batches", ylabel=label)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
+    axes.legend(loc="lower left", fontsize=8)
     drawing.savefig(out / "reward.png", dpi=150)
 
 
