@@ -1,4 +1,4 @@
-"""CoLaR, stage one: thinking in compressed latents. "Think Silently, Think Fast", arXiv 2505.16552.
+"""CoLaR: thinking in compressed latents. "Think Silently, Think Fast", arXiv 2505.16552.
 
 Runs of c consecutive reasoning tokens are merged into one embedding; a latent head learns to write
 the next merged embedding, so the model thinks len(chain) / c times. The factor c is prompted by a
@@ -13,7 +13,8 @@ token: one model, many speeds.
     (4) LM loss      cross-entropy, at the position before group i, of the group's tokens; before
                      </think> and in the answer, of the token itself
     loss = (4) + (3). To think is to feed mu * s back until the LM head's next token is </think>;
-    the answer is then decoded on the same cache.
+    the answer is then decoded on the same cache. That is stage one; in stage two, rl.py rolls the model
+out with the noise of the head (rollout) and scores what it did (log_probs).
 
 At c = 1 every group is one token: but for <x1>, inputs and labels of training are those of CoT.
 
@@ -33,6 +34,7 @@ its second pass over the whole sequence for the answer do not occur here.
 
     python train.py --method colar          # 7 minutes on 2 CPU cores: CoT, then CoLaR from it
     python train.py --method colar --init RUN --latent-loss nll     # an ablation, from a CoT run
+    python eval.py RUN --c 1,2,3,4,5,6,7 --decode --plot dial.png --over c      # the speed dial
 """
 import math
 
