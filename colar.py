@@ -13,8 +13,9 @@ token: one model, many speeds.
     (4) LM loss      cross-entropy, at the position before group i, of the group's tokens; before
                      </think> and in the answer, of the token itself
     loss = (4) + (3). To think is to feed mu * s back until the LM head's next token is </think>;
-    the answer is then decoded on the same cache. That is stage one; in stage two, rl.py rolls the model
-out with the noise of the head (rollout) and scores what it did (log_probs).
+    the answer is then decoded on the same cache.
+That is stage one. In stage two rl.py rolls the model out with the head's noise (`rollout`) and
+scores what it did (`log_probs`).
 
 At c = 1 every group is one token: but for <x1>, inputs and labels of training are those of CoT.
 
