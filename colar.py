@@ -219,8 +219,8 @@ class CoLaR(nn.Module):
         if c != "auto" and not 1 <= c <= MAX_SPEED:
             raise BadInput(f"c = {c}: there are speed tokens for 1..{MAX_SPEED}")
         question, new = batch.question, (batch.question != PAD).sum(1)
-        longest = self.c_train.min() if c == "auto" else c              # of the speeds' chains
-        cap = min(self.args.max_think, int(2 * -(-self.args.max_think // longest)))
+        slowest = self.c_train.min() if c == "auto" else c              # has the longest chain
+        cap = min(self.args.max_think, int(2 * -(-self.args.max_think // slowest)))
         slots = question.shape[1] + 2 + cap + 1 + self.args.max_answer
         cache = Cache(len(question), slots, question.device)
         h = last(self.model(self.model.embed(question), cache, new), new)           # (B, C)
@@ -239,9 +239,9 @@ class CoLaR(nn.Module):
         solved = [Solved(self.vocab.decode(until(row, EOS)[0]), n, "")
                   for row, n in zip(answer.tolist(), n_think.tolist())]
         question = question.repeat_interleave(samples, 0)
-        return Rollout(solved, c, {"question": question, "auto": auto, "c": c, "z": z,
-                                "n_think": n_think, "stopped": stopped, "answer": answer},
-                       {"sigma": sigma})
+        acts = {"question": question, "auto": auto, "c": c, "z": z, "n_think": n_think,
+                "stopped": stopped, "answer": answer}
+        return Rollout(solved, c, acts, {"sigma": sigma})
 
     def speed_logits(self, h):
         """h (R, C) at a question's end -> (R, n) over the n speeds of c_train, for c = "auto"."""

@@ -54,7 +54,7 @@ from data.common import MAX_SPEED, BadInput, choice, take
 from train import Parser, Training
 
 FLAGS = {
-    "split": ("auto", "split to learn on; auto: long, if the task has one, else that of the run"),
+    "split": ("auto", "split to learn on; auto: long if the task has one, else its usual one"),
     "c": ("5", "compression factor, if the method has one; auto: the model learns to pick it"),
     "steps": (100, "rollout batches"),
     "batch": (64, "questions per rollout batch"),
