@@ -31,7 +31,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from data.common import END, EOS, PAD, PAUSE, THINK, pack
-from model import Cache, generate, last
+from model import Cache, last
 
 QUESTION, OPEN, THOUGHTS, CLOSE, ANSWER = range(5)  # the parts of every sequence, in this order
 RIGHT, LENGTH, OPTION = range(3)    # what an action decides: the answer, also the length, a speed
@@ -110,7 +110,14 @@ class CoT(nn.Module):
         ids, part, _ = pack(*self.parts(batch))                             # (B, T)
         h = self.model(self.model.embed(ids[:, :-1]))                       # (B, T-1, C)
         loss = next_token_loss(self.model, h, ids, part > self.given)
+        if batch.prefixes.shape[1] and self.given == CLOSE:
+            loss = loss + self.prefix_loss(h, batch.prefixes)
         return loss, {"loss": loss.detach()}
+
+    def prefix_loss(self, h, prefixes):
+        """Without a chain: at each word of the question (B, T), the answer to it up to there."""
+        where = prefixes != PAD
+        return F.cross_entropy(self.model.head(h[:, :where.shape[1]][where]), prefixes[where])
 
     def solve(self, batch, temperature=0.0, generator=None):
         return self.rollout(batch, 1, temperature, generator).solved
@@ -120,8 +127,8 @@ class CoT(nn.Module):
         ids, part, _ = pack(*self.parts(batch)[:self.given + 1])            # the prompts
         new, room = (part >= 0).sum(1), self.args.max_think + self.args.max_answer
         cache = Cache(len(ids), ids.shape[1] + room, ids.device)
-        out = generate(self.model, self.model.embed(ids), new, cache, EOS, room,
-                       temperature, generator, samples)
+        out = self.model.generate(self.model.embed(ids), new, cache, EOS, room,
+                                  temperature, generator, samples)
         return Rollout([self.read(row) for row in out.tolist()], torch.zeros_like(out[:, 0]),
                        {"prompt": ids.repeat_interleave(samples, 0), "written": out}, {})
 

@@ -8,6 +8,7 @@ training   shares of a step's time: data, forward, backward, optimizer, and all 
            three; tokens per second, and the share of this CPU's measured matrix-product peak
            (6 floating-point operations per parameter and token)
 decoding   problems per second: batched with a cache, against one by one without a cache
+depth      megabytes that a recurrent backbone keeps for the backward pass, at r iterations
 """
 import json
 import time
@@ -110,6 +111,23 @@ def decoding(config, rows=64, max_new=48):
             "speedup": slow / fast}
 
 
+def kept(config, rs=(4, 16, 64)):
+    """Megabytes saved for backward by the loss of one batch, each tensor once."""
+    out = {}
+    for r in rs:
+        task, method = train.build(config | {"mean_r": r, "sampler": "fixed"})
+        batch, sizes = next(batches(task, method.vocab, config["batch"])), {}
+
+        def note(t):
+            sizes[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+            return t
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+            loss, _ = method.loss(batch)        # held, so that no storage is used twice
+        out[f"kept_mb_r{r}"] = sum(sizes.values()) / 1e6
+        del loss
+    return out
+
+
 def report(out):
     """The figures as text, one line per measurement."""
     return "\n".join(f"{name}: " + "  ".join(f"{k} {v:.3g}" for k, v in row.items())
@@ -134,6 +152,8 @@ def main(argv=None):
         out[f"training {method}"] = training(config, args.steps, getattr(torch, args.dtype))
     out["decoding"] = decoding(train.parse(["--method", "cot", *shape])
                                | {"max_think": 64, "max_answer": 3})
+    out["depth"] = kept(train.parse(["--method", "cot", "--backbone", "recurrent", *shape])
+                        | {"max_think": 64, "max_answer": 3})
     print(report(out))
     if args.json:
         Path(args.json).write_text(json.dumps(out, indent=1))

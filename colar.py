@@ -47,7 +47,7 @@ from baselines import (ANSWER, CLOSE, LENGTH, OPEN, OPTION, QUESTION, RIGHT, THO
                        Solved, column, states_before, until)
 from data.common import (END, EOS, MAX_SPEED, PAD, PAUSE, SPEED, THINK, BadInput, choice, collate,
                          pack)
-from model import Cache, generate, last, sample_token
+from model import Cache, last, sample_token
 
 
 def groups(thinking, place):
@@ -234,8 +234,8 @@ class CoLaR(nn.Module):
         h = self.model(self.model.embed(start), cache)[:, -1]
         z, n_think, stopped, sigma = self.think(h, cache, cap, temperature, generator)
         end = self.model.embed(torch.full_like(c, END))[:, None]                    # (R, 1, C)
-        answer = generate(self.model, end, torch.ones_like(c), cache, EOS,
-                          self.args.max_answer, temperature, generator)
+        answer = self.model.generate(end, torch.ones_like(c), cache, EOS,
+                                     self.args.max_answer, temperature, generator)
         solved = [Solved(self.vocab.decode(until(row, EOS)[0]), n, "")
                   for row, n in zip(answer.tolist(), n_think.tolist())]
         question = question.repeat_interleave(samples, 0)

@@ -7,13 +7,16 @@
     python eval.py RUN --c 1,2,3,4,5,6,7 --plot dial.png --over c   # the dial, past training too
     python eval.py RUN RUN --k 1,4,16 --sigma-min 0.1           # does noise find right answers?
     python eval.py RUN --decode                             # what the latents hold
+    python eval.py RUN --r 1,4,16 --exit kl --share 1       # recurrent depth: see recurrent.py
     python eval.py --summary results/default/*.json         # seeds side by side, as Markdown
 
 accuracy   share of problems whose greedy answer `Task.check` accepts, with a 95% Wilson interval
 steps      mean number of sequential model calls spent thinking (the papers' #L)
 ms         wall time per problem when solved in batches of BATCH
+iterations of a recurrent backbone, mean over model calls and their rows
 """
 import argparse
+import itertools
 import json
 import math
 import shlex
@@ -26,8 +29,10 @@ import torch
 from tqdm import tqdm
 
 from data.common import BadInput, FileTask, choice, collate, read_problems, take
+from recurrent import EXITS
 
 BATCH = 100     # problems solved at once
+MEASURED = ("steps", "ms", "decoded", "iterations")     # beside accuracy, where a row has them
 
 
 def wilson(right, n, z=1.96):
@@ -38,17 +43,25 @@ def wilson(right, n, z=1.96):
     return min(p, (middle - half) / scale), max(p, (middle + half) / scale)     # exact at 0 and 1
 
 
+def split_knobs(method, knobs):
+    """Those of the method's `solve`, and those of its backbone's forward pass."""
+    deep = {name: value for name, value in knobs.items() if name in method.model.KNOBS}
+    return {name: value for name, value in knobs.items() if name not in deep}, deep
+
+
 def solve_all(method, examples, progress=None, **knobs):
     """[Solved] in the order of examples; rows of similar length share a batch."""
     device = next(method.parameters()).device
+    own, deep = split_knobs(method, knobs)
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].question))
     solved = [None] * len(examples)
     method.eval()
     for i in range(0, len(order), BATCH):
         rows = order[i:i + BATCH]
         batch = collate([examples[r] for r in rows], method.vocab).to(device)
-        for r, s in zip(rows, method.solve(batch, **knobs)):
-            solved[r] = s
+        with method.model.using(**deep):
+            for r, s in zip(rows, method.solve(batch, **own)):
+                solved[r] = s
         if progress:
             progress.update(len(rows))
     method.train()
@@ -57,9 +70,12 @@ def solve_all(method, examples, progress=None, **knobs):
 
 def evaluate(method, task, examples, progress=None, **knobs):
     """One row of the results table: accuracy, steps and time of `method` at one setting."""
-    start = time.perf_counter()
-    solved = solve_all(method, examples, progress, **knobs)
-    seconds = time.perf_counter() - start
+    start, deep = time.perf_counter(), {}
+    with method.model.using(**{"taken": [] for _ in method.model.KNOBS}):
+        solved = solve_all(method, examples, progress, **knobs)
+        seconds = time.perf_counter() - start
+        if method.model.KNOBS:
+            deep["iterations"] = float(torch.cat(method.model.taken).float().mean())
     right = [task.check(e, s.answer) for e, s in zip(examples, solved)]
     levels = sorted({e.difficulty for e in examples})
     by = {d: [r for e, r in zip(examples, right) if e.difficulty == d] for d in levels}
@@ -68,7 +84,7 @@ def evaluate(method, task, examples, progress=None, **knobs):
         "knobs": knobs, "n": len(right),
         "accuracy": sum(right) / len(right), "low": low, "high": high,
         "steps": sum(s.n_think for s in solved) / len(solved),
-        "ms": 1000 * seconds / len(solved),
+        "ms": 1000 * seconds / len(solved), **deep,
         "by_difficulty": {str(d): {"n": len(r), "accuracy": sum(r) / len(r)}
                           for d, r in by.items()},
     }
@@ -76,7 +92,8 @@ def evaluate(method, task, examples, progress=None, **knobs):
 
 def sweep(name, method, task, examples, settings=None):
     """Rows of `evaluate` for every setting of the method (its SWEEP unless given)."""
-    settings = method.SWEEP if settings is None else settings
+    if settings is None:
+        settings = [{**own, **deep} for own in method.SWEEP for deep in method.model.SWEEP]
     with tqdm(total=len(settings) * len(examples), desc=f"test {name}", unit="problem",
               leave=False) as bar:
         return [{"method": name, **evaluate(method, task, examples, bar, **k)} for k in settings]
@@ -95,10 +112,12 @@ def explore(name, method, task, examples, settings, ks):
     n, rows = max(ks), []
     for knobs in settings:
         right, steps, start = [], 0, time.perf_counter()
+        own, deep = split_knobs(method, knobs)
         for i in range(0, len(examples), BATCH):
             some = examples[i:i + BATCH]
             batch = collate(some, method.vocab).to(next(method.parameters()).device)
-            solved = method.rollout(batch, n, **knobs).solved
+            with method.model.using(**deep):
+                solved = method.rollout(batch, n, **own).solved
             steps += sum(s.n_think for s in solved)
             right += [sum(task.check(e, s.answer) for s in solved[j * n:j * n + n])
                       for j, e in enumerate(some)]
@@ -290,10 +309,12 @@ def read_rows(path):
 def variant(row, config):
     """The flags of task, method and backbone in which a row's run differs from the defaults."""
     import rl                                   # here, since these need this file
-    from train import FLAGS, METHODS, TASKS
+    from train import BACKBONES, FLAGS, METHODS, TASKS
     config = config | row.get("config", {})
     method, _, learned = row["method"].partition("+")
-    flags = TASKS[config["task"]].ARGS | METHODS[method].ARGS
+    backbone = config.setdefault("backbone", "gpt")
+    flags = {"backbone": ("gpt", "")} | TASKS[config["task"]].ARGS | METHODS[method].ARGS
+    flags |= BACKBONES[backbone].ARGS
     flags |= {name: FLAGS[name] for name in ("conv", "qk_norm", "optimizer")}
     if "stage" in config and "k" not in row["knobs"]:       # greedy rows have no noise
         flags.pop("sigma_min", None)
@@ -311,8 +332,7 @@ def mean_row(rows):
     if len(rows) > len(STUDENT) + 1:
         raise BadInput(f"{len(rows)} seeds of {rows[0]['method']}: at most {len(STUDENT) + 1}")
     accuracy, half = over_seeds([r["accuracy"] for r in rows])
-    means = {k: sum(r[k] for r in rows) / len(rows) for k in ("steps", "ms", "decoded")
-             if k in rows[0]}
+    means = {k: sum(r[k] for r in rows) / len(rows) for k in MEASURED if k in rows[0]}
     if "gain" in rows[0]:
         means["gain"], means["gain_half"] = over_seeds([r["gain"] for r in rows])
     return {**rows[0], "accuracy": accuracy, "low": accuracy - half, "high": accuracy + half,
@@ -322,16 +342,16 @@ def mean_row(rows):
 def summary(paths):
     """results.json files -> a Markdown table, one line per method and setting."""
     rows = pool(paths)
-    extra = {key: title for key, title in (("decoded", "latents read, %"), ("gain", "gain, points"))
-             if any(key in r for r in rows)}
+    extra = {"decoded": "latents read, %", "gain": "gain, points", "iterations": "iterations"}
+    extra = {key: title for key, title in extra.items() if any(key in r for r in rows)}
     titles = ["method", "updates", "accuracy, %", "thinking steps", "ms per problem",
               "seeds x problems", *extra.values()]
     lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     for r in rows:
         cells = [r["name"], r["updates"], percent(r["accuracy"], r["high"] - r["accuracy"], r),
                  f"{r['steps']:.1f}", f"{r['ms']:.2f}", f"{r['seeds']} x {r['n']}"]
-        cells += [percent(r[key], r.get(key + "_half", math.nan), r) if key in r else ""
-                  for key in extra]
+        cells += ["" if key not in r else f"{r[key]:.1f}" if key == "iterations" else
+                  percent(r[key], r.get(key + "_half", math.nan), r) for key in extra]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 
@@ -380,6 +400,10 @@ def counts(text):
     return [int(k) for k in text.split(",")]
 
 
+def names(text):
+    return text.split(",")
+
+
 def parse(argv, parser_class):
     parser = parser_class(prog="eval.py", description=__doc__, allow_abbrev=False,
                           formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -389,18 +413,28 @@ def parse(argv, parser_class):
     parser.add_argument("--n", type=int, default=500, help="problems [500]")
     parser.add_argument("--data", default="", help="a JSON file of problems instead of a split")
     parser.add_argument("--c", type=factors, default=[], help="compression factors, as 1,2,4 [all]")
+    parser.add_argument("--r", type=counts, default=[], help="iterations of a recurrent backbone, "
+                        "as 1,4,16 [1 to 32]")
+    parser.add_argument("--exit", type=names, default=[], help="when it stops early, as kl,latent")
+    parser.add_argument("--share", type=counts, default=[], help="slots of its cache to share")
+    parser.add_argument("--warm", action="store_true", help="it goes on from the last state")
+    parser.add_argument("--draft", type=counts, default=[], help="iterations of a draft; 0: none")
     parser.add_argument("--show", type=int, default=0, help="print so many worked problems")
     parser.add_argument("--k", type=counts, default=[], help="pass@k of sampled rollouts, as 1,8")
     parser.add_argument("--sigma-min", type=float, default=0, help="floor of sigma for --k [run's]")
     parser.add_argument("--decode", action="store_true", help="how many latents can be read")
     parser.add_argument("--json", default="", help="write the rows to this file")
     parser.add_argument("--plot", default="", help="write the figure to this .png, .pdf or .svg")
-    parser.add_argument("--over", default="", choices=("", "c", "k"),
+    parser.add_argument("--over", default="", choices=("", "c", "k", "r"),
                         help="x-axis of that figure [thinking steps]")
     parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"))
     args = parser.parse_args(argv)
-    if args.n < 1 or args.show < 0 or args.sigma_min < 0 or min(args.k, default=1) < 1:
-        raise BadInput("--n must be at least 1, and --k; --show and --sigma-min at least 0")
+    if args.n < 1 or args.show < 0 or args.sigma_min < 0 or min(args.k + args.r, default=1) < 1:
+        raise BadInput("--n must be at least 1, and --k, --r; --show and --sigma-min at least 0")
+    if min(args.share + args.draft, default=0) < 0:
+        raise BadInput("--share and --draft must be at least 0")
+    for name in args.exit:
+        choice(name, EXITS, "exit")
     for path in filter(None, (args.json, args.plot)):     # before the work, not after it
         if not Path(path).absolute().parent.is_dir():
             raise BadInput(f"{path}: no such folder")
@@ -423,10 +457,13 @@ def problems(task, args):
 
 
 def settings(method, args):
-    """The knobs to try: --c for the methods that have a factor, else all of SWEEP."""
-    if args.c and "c" in method.SWEEP[0]:
-        return [{"c": c} for c in args.c]
-    return method.SWEEP
+    """The knobs to try: those of --c, --r, ... that method and backbone have, else their SWEEP."""
+    own = [{"c": c} for c in args.c] if args.c and "c" in method.SWEEP[0] else method.SWEEP
+    given = {name: getattr(args, name) for name in ("r", "exit", "share", "draft")}
+    given["warm"] = [True] * args.warm
+    given = {name: values for name, values in given.items() if values and method.model.KNOBS}
+    deep = [dict(zip(given, values)) for values in itertools.product(*given.values())]
+    return [{**o, **d} for o in own for d in (deep if given else method.model.SWEEP)]
 
 
 def measure(run, args):

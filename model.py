@@ -12,6 +12,7 @@ attention, which is meant to help look-ups; README.md says what they are worth h
 Sequences are padded on the right, never on the left: a causal model needs no mask for that, and a
 row's positions are the same in training, in prefill and in decoding.
 """
+import contextlib
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +30,7 @@ class Config:
     conv: int = 4               # width of the causal convolutions; 0 = none, a plain Llama block
     qk_norm: bool = False       # RMSNorm on queries and keys
     rope_base: float = 10000.0
+    sandwich: bool = False      # RMSNorm also after each residual sum
 
 
 class Cache:
@@ -51,6 +53,11 @@ class Cache:
         buffer = self.store[key]
         buffer[torch.arange(len(new), device=new.device)[:, None], at] = new
         return buffer
+
+    def advance(self, T, new):
+        """T positions were written, of which new (B,) per row are real (all, if None)."""
+        self.length = self.length + (T if new is None else new)
+        self.end += T
 
     def select(self, rows):
         """Keeps only the given rows (indices), e.g. those that are not finished."""
@@ -155,17 +162,25 @@ class Block(nn.Module):
     def __init__(self, cfg):
         super().__init__()
         self.norm1, self.norm2 = RMSNorm(cfg.width), RMSNorm(cfg.width)
+        self.post1, self.post2 = (
+            RMSNorm(cfg.width) if cfg.sandwich else nn.Identity() for _ in "12")
         self.conv1, self.conv2 = (Conv(cfg.width, cfg.conv) if cfg.conv else None for _ in "12")
         self.attn, self.mlp = Attention(cfg), MLP(cfg)
 
     def forward(self, x, rope, at, cache):
         u = self.norm1(x)
-        x = x + self.attn(self.conv1(u, at, cache) if self.conv1 else u, rope, at, cache)
+        u = self.conv1(u, at, cache) if self.conv1 else u
+        x = self.post1(x + self.attn(u, rope, at, cache))
         u = self.norm2(x)
-        return x + self.mlp(self.conv2(u, at, cache) if self.conv2 else u)
+        u = self.conv2(u, at, cache) if self.conv2 else u
+        return self.post2(x + self.mlp(u))
 
 
 class GPT(nn.Module):
+    ARGS = {}       # {flag: (default, help)} of its own, beyond those of train.py
+    KNOBS = {}      # {setting of the forward pass: its default}; attributes of the same name
+    SWEEP = [{}]    # settings of these worth a row each in the results table
+
     def __init__(self, cfg):
         super().__init__()
         self.cfg = cfg
@@ -184,19 +199,36 @@ class GPT(nn.Module):
         With a cache, x continues each row; new (B,) says how many of its T positions are real (all,
         if None). The others are padding on the right: their states mean nothing.
         """
+        rope, at = self.positions(x, cache)
+        for block in self.blocks:
+            x = block(x, rope, at, cache)
+        if cache is not None:
+            cache.advance(x.shape[1], new)
+        return self.norm(x)
+
+    def positions(self, x, cache):
+        """Of embeddings (B, T, C) that continue a cache: tables of RoPE, positions at (B, T)."""
         B, T, C = x.shape
         at = torch.arange(T, device=x.device).expand(B, T)
         if cache is not None:
             at = at + cache.length[:, None]
         rows = at if cache is not None else at[:1]      # without a cache all rows are alike
         rope = rope_table(rows, C // self.cfg.heads, self.cfg.rope_base)
-        rope = [t[:, :, None] for t in rope]                            # (B or 1, T, 1, D)
-        for block in self.blocks:
-            x = block(x, rope, at, cache)
-        if cache is not None:
-            cache.length = cache.length + (T if new is None else new)
-            cache.end += T
-        return self.norm(x)
+        return [t[:, :, None] for t in rope], at                        # (B or 1, T, 1, D)
+
+    @contextlib.contextmanager
+    def using(self, **knobs):
+        """Changes some attributes, KNOBS above all, inside a with statement."""
+        before = {name: getattr(self, name) for name in knobs}
+        vars(self).update(knobs)
+        try:
+            yield
+        finally:
+            vars(self).update(before)
+
+    def generate(self, x, new, cache, *args, **kwargs):
+        """The function `generate`; other backbones may know a faster way to the same tokens."""
+        return generate(self, x, new, cache, *args, **kwargs)
 
 
 def sample_token(logits, temperature=0.0, generator=None):

@@ -33,16 +33,19 @@ import baselines
 import colar
 import eval as evaluation
 import model
+import recurrent
 from data.arithmetic import Arithmetic
 from data.common import BadInput, FileTask, Vocab, batches, choice, take
 from data.maze import Maze
+from data.permutation import Permutation
 from data.prontoqa import ProntoQA
 from data.prosqa import ProsQA
 
 METHODS = {"cot": baselines.CoT, "nocot": baselines.NoCoT, "pause": baselines.Pause,
            "colar": colar.CoLaR}
-TASKS = {"arithmetic": Arithmetic, "maze": Maze, "prosqa": ProsQA, "prontoqa": ProntoQA}
-BACKBONES = {"gpt": model.GPT}
+TASKS = {"arithmetic": Arithmetic, "maze": Maze, "prosqa": ProsQA, "prontoqa": ProntoQA,
+         "permutation": Permutation}
+BACKBONES = {"gpt": model.GPT, "recurrent": recurrent.RecurrentGPT}
 SIZES = {   # one dial; any flag given by hand wins
     # seconds: is everything wired up?
     "nano": dict(layers=1, width=32, heads=2, batch=8, steps=30, first_steps=30,
@@ -63,6 +66,8 @@ FLAGS = {   # name: (default, help). None: --size decides; a tuple: the choices,
     "conv": (4, "width of the causal convolutions before attention and MLP; 0 = none"),
     "qk_norm": (False, "RMSNorm on queries and keys"),
     "batch": (None, "problems per batch"),
+    "sort": (64, "batches drawn at once and sorted by length, against padding; 1: every batch has "
+             "problems of all lengths"),
     "accum": (1, "batches per optimizer step"),
     "optimizer": (("adamw", "muon"), "muon: for the hidden matrices, AdamW for the rest"),
     "lr": (None, "peak learning rate"),
@@ -122,13 +127,13 @@ def parse(argv):
     first, _ = parser.parse_known_args(argv)
     method = choice(first.method, METHODS, "method")
     task = choice(first.task, TASKS, "task")
-    choice(first.backbone, BACKBONES, "backbone")
+    backbone = choice(first.backbone, BACKBONES, "backbone")
     choice(first.size, SIZES, "size")
     parser.add_argument("--help", action="help", help="show this and exit")
     parser.add_argument("--out", metavar="DIR", help="run folder [runs/METHOD-TASK-SIZE-sSEED]")
     parser.add_argument("--init", metavar="RUN", help="run folder of a trained first stage")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
-    parser.add_flags(FLAGS | task.ARGS | method.ARGS)
+    parser.add_flags(FLAGS | task.ARGS | backbone.ARGS | method.ARGS)
     config = vars(parser.parse_args(argv))
     for name, value in SIZES[config["size"]].items():
         config[name] = value if config[name] is None else config[name]
@@ -210,7 +215,8 @@ def build(config):
     vocab = Vocab(task.words)
     cfg = model.Config(len(vocab), config["layers"], config["width"], config["heads"],
                        conv=config["conv"], qk_norm=config["qk_norm"])
-    backbone = BACKBONES[config["backbone"]](cfg)
+    backbone = BACKBONES[config["backbone"]]
+    backbone = backbone(cfg, **{name: config[name] for name in backbone.ARGS})
     cls = METHODS[config["method"]]
     defaults = {name: default[0] if isinstance(default, tuple) else default     # for older runs
                 for name, (default, _) in cls.ARGS.items()}
@@ -380,7 +386,7 @@ def train(training, task, device, dtype, out, splits=("train", "val")):
     method, config = training.method, training.config
     start, total, saved = training.step, config["steps"], time.time()
     data = batches(task, method.vocab, config["batch"], config["seed"], start * config["accum"],
-                   split=splits[0])
+                   config.get("sort", 64), splits[0])
     val = take(task, splits[1], config["val_n"])
     bar = tqdm(total=total, initial=start, desc=f"train {config['method']}", unit="step",
                mininterval=1 if sys.stderr.isatty() else 10, dynamic_ncols=True)
@@ -463,7 +469,8 @@ def load_parent(config, device):
         raise BadInput(f"--init: {config['method']} starts from no other method")
     _, method, state = load_run(config["init"], device)
     must_match({**config, "method": parent}, state["config"],
-               ("method", *SHAPE, *TASKS[config["task"]].ARGS), f"--init {config['init']}: it has")
+               ("method", *SHAPE, *TASKS[config["task"]].ARGS,
+                *BACKBONES[config["backbone"]].ARGS), f"--init {config['init']}: it has")
     if state["step"] < state["config"]["steps"]:
         raise BadInput(f"--init {config['init']}: not finished; continue it with --resume first")
     return method

@@ -41,6 +41,7 @@ class Example:
     answer: list          # words
     difficulty: int       # hops, keys, steps ...: what results are stratified by
     state: object = None  # whatever `check` needs beyond the words (a maze keeps its board here)
+    prefixes: list = ()   # the answer to the question up to each of its words; "": none there
 
 
 def split_of(key):
@@ -104,10 +105,11 @@ class Batch:
     thoughts: torch.Tensor  # the words of all steps, one after the other
     step: torch.Tensor      # number of the step that each word of `thoughts` belongs to
     answer: torch.Tensor    # closed by EOS
+    prefixes: torch.Tensor  # the answer to each prefix of the question; PAD: none
     examples: list
 
     def to(self, device):
-        parts = self.question, self.thoughts, self.step, self.answer
+        parts = self.question, self.thoughts, self.step, self.answer, self.prefixes
         return Batch(*(t.to(device, non_blocking=True) for t in parts), self.examples)
 
 
@@ -122,7 +124,8 @@ def collate(examples, vocab):
         ragged([vocab.encode(e.question) for e in examples]),
         ragged([vocab.encode(w for s in e.steps for w in s) for e in examples]),
         ragged([[i for i, s in enumerate(e.steps) for _ in s] for e in examples]),
-        ragged([vocab.encode(e.answer) + [EOS] for e in examples]), examples)
+        ragged([vocab.encode(e.answer) + [EOS] for e in examples]),
+        ragged([[vocab.ids.get(w, PAD) for w in e.prefixes] for e in examples]), examples)
 
 
 def pack(*parts):

@@ -15,3 +15,6 @@ def test_bench_reports_shares_and_a_speedup(tmp_path):
         assert abs(row["outside"] - (1 - parts + row["data"])) < 1e-9
     ratio = out["decoding"]["uncached_single_ms"] / out["decoding"]["cached_batch_ms"]
     assert abs(out["decoding"]["speedup"] - ratio) < 1e-6
+    kept = out["depth"]
+    assert kept["kept_mb_r4"] > 0       # k = 4 iterations have a gradient, however many there are
+    assert kept["kept_mb_r64"] < 1.01 * kept["kept_mb_r4"]

@@ -6,8 +6,8 @@ import train
 from data.common import collate
 
 
-def small(method, task):
-    argv = ["--method", method, "--task", task, "--size", "nano", "--layers", "2"]
+def small(method, task, *argv):
+    argv = ["--method", method, "--task", task, "--size", "nano", "--layers", "2", *argv]
     config = train.parse(argv + (["--c-train", "1,2"] if method == "colar" else []))
     config |= train.limits(train.make_task(config), 64)
     torch.manual_seed(0)
@@ -20,11 +20,15 @@ def shortest(task, vocab, n=4):
     return collate(examples[:n], vocab)
 
 
-@pytest.mark.parametrize("task_name", train.TASKS)
-@pytest.mark.parametrize("name", train.METHODS)
-def test_overfits_one_batch(name, task_name):
+DEEP = ["--backbone", "recurrent", "--mean-r", "3"]
+
+
+@pytest.mark.parametrize("name, task_name, argv", [
+    *((name, task, []) for name in train.METHODS for task in train.TASKS),
+    *((name, "permutation", DEEP) for name in train.METHODS)])
+def test_overfits_one_batch(name, task_name, argv):
     """After some steps on four problems, `solve` answers all four, at every setting of SWEEP."""
-    config, task, method = small(name, task_name)
+    config, task, method = small(name, task_name, *argv)
     if method.PARENT:
         method.start_from(train.build({**config, "method": method.PARENT})[1])
     batch = shortest(task, method.vocab)
@@ -45,10 +49,11 @@ def test_overfits_one_batch(name, task_name):
     assert all((s.n_think > 0) == thinks for row in solved for s in row)
 
 
+@pytest.mark.parametrize("argv", [[], DEEP], ids=["gpt", "recurrent"])
 @pytest.mark.parametrize("name", train.METHODS)
-def test_batched_equals_single(name):
+def test_batched_equals_single(name, argv):
     """Solving problems together or one at a time gives the same answers, steps and thoughts."""
-    _, task, method = small(name, "arithmetic")
+    _, task, method = small(name, "arithmetic", *argv)
     method.double()     # an untrained model is close to ties, which float32 would break either way
     method.args.max_think = 20
     examples = [task.sample("train", i) for i in range(6)]

@@ -1,0 +1,94 @@
+"""Products in S3 or S5: where does a row of n letters end up after a list of moves?
+
+    question   start turn swap12 back
+    chain      bca cba acb              the row after every move, from abc
+    answer     acb                      the row after the last one
+
+Moves are exchanges of two places ("swap12": first and second) and turns of the whole row by one
+("turn": the first letter goes to the end; "back": the last to the front). They generate all of
+S_n, and do not commute.
+
+Why it is here. With a chain every word follows from the row before and one move. Without one, all
+moves have to be composed inside the forward pass, and their order matters, so nothing can be
+counted up: a transformer of fixed depth has no shortcut for S5 (which is not solvable; Liu et al.,
+arXiv 2210.10749), while parity or sums modulo m, which commute, need no depth at all. S3 is
+solvable and has a shortcut in theory; networks of this size do not find it (README.md). Depth
+log2(number of moves) suffices, by composing pairs.
+
+Difficulty: the number of moves. Training draws 1..--moves of them; "long" has up to half as many
+again, "long-train" and "long-val" the same from the other keys.
+
+    python -m data.permutation --group s5
+"""
+import argparse
+import itertools
+
+from data.common import Example, choice, draw
+
+GROUPS = {"s3": 3, "s5": 5}
+
+
+def moves_of(n):
+    """{word: row of indices}: the new row at i is what the old one has at row[i]."""
+    moves = {"turn": [*range(1, n), 0], "back": [n - 1, *range(n - 1)]}
+    for i, j in itertools.combinations(range(n), 2):
+        swap = list(range(n))
+        swap[i], swap[j] = j, i
+        moves[f"swap{i + 1}{j + 1}"] = swap
+    return moves
+
+
+class Permutation:
+    """Task contract: data/common.py. difficulty = number of moves."""
+    ARGS = {
+        "group": (tuple(GROUPS), "permutations of 3 letters or of 5"),
+        "moves": (8, "most moves in a training problem"),
+        "prefixes": (True, "without a chain, train on the answer after every move, too"),
+    }
+    splits = "train", "val", "test", "long", "long-train", "long-val"
+
+    def __init__(self, group="s3", moves=8, prefixes=True):
+        n = choice(group, GROUPS, "group")
+        self.most, self.name = moves, f"permutation/{group}/{moves}"
+        self.prefixes = prefixes
+        self.moves, self.letters = moves_of(n), "abcde"[:n]
+        self.words = ["start", *self.moves, *map("".join, itertools.permutations(self.letters))]
+
+    def sample(self, split, index):
+        first, end = 1, self.most
+        if split.startswith("long"):
+            first, end = self.most + 1, self.most + (self.most + 1) // 2
+        return draw(lambda rng: self.make(rng, rng.randint(first, end)), self.name, split, index)
+
+    def make(self, rng, count):
+        """A problem and its moves as key."""
+        e = self.example([rng.choice(list(self.moves)) for _ in range(count)])
+        return e, " ".join(e.question)
+
+    def example(self, words):
+        """The problem of some moves."""
+        row, steps = self.letters, []
+        for word in words:
+            row = "".join(row[i] for i in self.moves[word])
+            steps.append([row])
+        prefixes = ["", *sum(steps, [])] if self.prefixes else []
+        return Example(["start", *words], steps, [row], len(words), prefixes=prefixes)
+
+    def parse(self, record):
+        """A record of texts; the chain and the answer follow from the question."""
+        first, *moves = record["question"].split() or [""]
+        if first != "start" or not moves or not set(moves) <= set(self.moves):
+            raise ValueError(f"a question is 'start MOVE ...', with {', '.join(self.moves)}")
+        return self.example(moves)
+
+    def check(self, example, words):
+        return words == example.answer
+
+
+if __name__ == "__main__":
+    args = argparse.ArgumentParser()
+    args.add_argument("--group", default="s3", choices=GROUPS)
+    task = Permutation(args.parse_args().group)
+    for i in range(5):
+        e = task.sample("train", i)
+        print(" ".join(e.question), "|", " ".join(sum(e.steps, [])), "|", " ".join(e.answer))

@@ -1,0 +1,193 @@
+"""Looks into the iterations of a recurrent backbone: what more of them do, and when they converge.
+
+    python depth.py RUN [RUN ...]               # RUN/depth.json and RUN/depth.png of the first one
+    python depth.py RUN --split long --r 1,2,4,8,16,32 --exit latent --out DIR
+
+Four panels, of arXiv 2502.05171 in small; several runs (seeds) are pooled.
+    accuracy over iterations, for every difficulty                          (Figures 1 and 7 there)
+    at which iteration a question's newest token has converged, for every difficulty      (Fig. 10)
+    path independence: |s - s'| / |s| of the states that two different s_0 lead to, and of two
+    successive iterations                                                               (Section 7)
+    the path of that token's state on the first two principal components, a line per problem; dots
+    where it ends: fixed point, orbit or drift                                        (Fig. 11, 12)
+"""
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import torch
+
+import eval as evaluation
+from data.common import BadInput, choice, collate
+from recurrent import EXITS, latent_change
+
+PATHS = 24      # problems whose path is drawn
+
+
+@torch.no_grad()
+def first_call(method, examples, **knobs):
+    """Of the call that reads the question: iterations (B,), newest token's states (r, B, C)."""
+    device = next(method.parameters()).device
+    batch = collate(examples, method.vocab).to(device)
+    method.eval()
+    with method.model.using(**knobs, taken=[], trace=[]):
+        method.solve(batch)
+        steps, trace = method.model.taken[0], method.model.trace
+        return steps, torch.stack(trace[:int(steps.max())])
+
+
+def by_difficulty(examples, values):
+    """{difficulty: [value]}, sorted."""
+    found = {d: [] for d in sorted({e.difficulty for e in examples})}
+    for e, value in zip(examples, values):
+        found[e.difficulty].append(value)
+    return found
+
+
+def independence(method, examples, r):
+    """Per iteration, means over problems: distance of two paths, change along one, both relative.
+
+    And the share of problems that both answer alike, after r.
+    """
+    paths = [first_call(method, examples, r=r, state_seed=seed)[1] for seed in (0, 1)]
+    apart = latent_change(paths[1], paths[0]).mean(1)                   # (r,)
+    moved = latent_change(paths[0][:-1], paths[0][1:]).mean(1)          # (r-1,)
+    answers = [[s.answer for s in evaluation.solve_all(method, examples, r=r, state_seed=seed)]
+               for seed in (0, 1)]
+    same = sum(a == b for a, b in zip(*answers)) / len(examples)
+    return {"apart": apart.tolist(), "moved": moved.tolist(), "same_answers": same}
+
+
+def principal(states):
+    """(r, B, C) -> (r, B, 2) on the two directions of largest variance over all of them."""
+    flat = states.flatten(0, 1)
+    centred = flat - flat.mean(0)
+    _, _, v = torch.linalg.svd(centred, full_matrices=False)
+    return (centred @ v[:2].T).view(*states.shape[:2], 2)
+
+
+def measure(run, args):
+    """All figures of one run, as a dict for JSON."""
+    from train import load_run, pick_device     # here, as in eval.py
+    task, method, state = load_run(run, pick_device(args.device))
+    if not method.model.KNOBS:
+        raise BadInput(f"{run}: its backbone does not iterate")
+    examples = evaluation.problems(task, args)
+    rows = evaluation.sweep(Path(run).name, method, task, examples, [{"r": r} for r in args.r])
+    top = max(args.r)
+    steps, _ = first_call(method, examples, r=top, exit=args.exit)
+    _, states = first_call(method, examples[:PATHS], r=top)
+    return {"run": str(run), "seed": state["config"]["seed"], "git": evaluation.git_hash(),
+            "command": args.command, "accuracy": [
+                {"r": row["knobs"]["r"], "all": row["accuracy"], **row["by_difficulty"]}
+                for row in rows],
+            "exits": by_difficulty(examples, steps.tolist()),
+            "paths": independence(method, examples, top),
+            "principal": principal(states).tolist(),
+            "difficulty": [e.difficulty for e in examples[:PATHS]]}
+
+
+def pooled_accuracy(found):
+    """{difficulty: (rs, accuracies)}, over the problems of all runs."""
+    lines = {}
+    for d in found[0]["exits"]:
+        rs = [row["r"] for row in found[0]["accuracy"]]
+        cells = [[run["accuracy"][i][str(d)] for run in found] for i in range(len(rs))]
+        n = [sum(cell["n"] for cell in row) for row in cells]
+        lines[d] = rs, [sum(c["n"] * c["accuracy"] for c in row) / m for row, m in zip(cells, n)]
+    return lines
+
+
+def report(found):
+    """The main figures as text, a line per difficulty."""
+    lines = [f"{'difficulty':<12}{'accuracy at r = ':<18}" + "".join(
+        f"{row['r']:>6}" for row in found[0]["accuracy"]) + "   mean exit"]
+    for d, (_, y) in pooled_accuracy(found).items():
+        steps = sum((run["exits"][d] for run in found), [])
+        lines.append(f"{d:<30}" + "".join(f"{100 * v:>6.1f}" for v in y)
+                     + f"{sum(steps) / len(steps):>12.2f}")
+    same = sum(run["paths"]["same_answers"] for run in found) / len(found)
+    return "\n".join([*lines, f"two noises s_0 lead to the same answer: {100 * same:.1f}%"])
+
+
+def plot(found, path, exit_name):
+    """The four panels; paths of the first run."""
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    (accuracy, exits), (distance, paths) = figure.subplots(2, 2)
+    levels = list(found[0]["exits"])
+    colour = {d: figure_colour(i / max(1, len(levels) - 1)) for i, d in enumerate(levels)}
+    for d, (rs, y) in pooled_accuracy(found).items():
+        accuracy.plot(rs, [100 * v for v in y], marker=".", color=colour[d], label=str(d))
+        steps = sum((run["exits"][d] for run in found), [])
+        top = max(rs)
+        share = [100 * steps.count(i) / len(steps) for i in range(1, top + 1)]
+        exits.plot(range(1, top + 1), share, color=colour[d])
+    for i, run in enumerate(found):
+        apart, moved = run["paths"]["apart"], run["paths"]["moved"]
+        distance.plot(range(1, len(apart) + 1), apart, color="C0", label="two s_0" * (not i))
+        distance.plot(range(2, len(apart) + 1), moved, color="C1", ls="--",
+                      label="successive iterations" * (not i))
+    states = torch.tensor(found[0]["principal"])                        # (r, B, 2)
+    for line, d in zip(states.transpose(0, 1), found[0]["difficulty"]):
+        paths.plot(*line.T, color=colour[d], lw=0.8)
+        paths.plot(*line[-1], "o", color=colour[d], ms=4)
+    accuracy.set(xscale="log", xlabel="iterations r", ylabel="accuracy, %", ylim=(0, 103))
+    accuracy.set_xticks(rs, rs)
+    accuracy.legend(title="difficulty", fontsize=8)
+    exits.set(xlabel=f"iteration of exit ({exit_name})", ylabel="% of problems")
+    distance.set(yscale="log", xlabel="iteration", ylabel="relative distance of states")
+    distance.legend()
+    paths.set(xlabel="first principal component", ylabel="second")
+    for axes in (accuracy, exits, distance, paths):
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=130)
+
+
+def figure_colour(share):
+    from matplotlib import colormaps
+    return colormaps["viridis"](share)
+
+
+def parse(argv, parser_class):
+    parser = parser_class(prog="depth.py", description=__doc__, allow_abbrev=False,
+                          formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, of several seeds")
+    parser.add_argument("--split", default="test", help="test, val, or the task's own [test]")
+    parser.add_argument("--n", type=int, default=500, help="problems [500]")
+    parser.add_argument("--r", type=evaluation.counts, default=[1, 2, 3, 4, 6, 8, 16, 32, 64],
+                        help="numbers of iterations [1,2,3,4,6,8,16,32,64]")
+    parser.add_argument("--exit", default="kl", help=f"{', '.join(EXITS)} [kl]")
+    parser.add_argument("--out", default="", metavar="DIR", help="folder of depth.* [first RUN]")
+    parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"))
+    args = parser.parse_args(argv)
+    choice(args.exit, EXITS, "exit")
+    if args.n < 1 or min(args.r) < 1 or max(args.r) < 2:
+        raise BadInput("--n and --r must be at least 1, the largest r at least 2")
+    args.data = ""
+    args.out = Path(args.out or args.runs[0])
+    if not args.out.is_dir():
+        raise BadInput(f"--out {args.out}: no such folder")
+    return args
+
+
+def main(argv=None):
+    from train import Parser
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        args = parse(argv, Parser)
+        args.command = "python depth.py " + shlex.join(argv)
+        found = [measure(run, args) for run in args.runs]
+    except BadInput as error:
+        print(f"depth.py: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(report(found))
+    (args.out / "depth.json").write_text(json.dumps(found))
+    plot(found, args.out / "depth.png", args.exit)
+    print(f"saved in {args.out}")
+
+
+if __name__ == "__main__":
+    main()

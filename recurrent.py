@@ -1,0 +1,334 @@
+r"""Recurrent depth: think longer by iterating one block. arXiv 2502.05171 ("Huginn").
+
+    (1) e   = prelude(gamma x)                  gamma = sqrt C; once per token
+    (2) s_0 ~ N(0, 2/5), cut at 3 sigma         noise of its own for every token
+    (3) s_i = core(A [s_{i-1}; e])              i = 1..r; the input e is injected every time
+    (4) h   = norm(coda(norm(s_r)))             the same norm twice
+    (5) r   = 1 + Poisson(exp tau),  tau ~ N(log rbar - 1/8, 1/2)       in training, rbar = --mean-r
+    (6) gradient through the last min(r, k) iterations only, so memory does not grow with r; the
+        prelude has its gradient through e, which each of these reads
+
+The blocks are those of model.py in sandwich form: x = norm(x + f(norm(x))), which holds the scale
+of s through any number of iterations. Started with the variances of Takase et al. (2312.16903).
+
+This is a backbone: every method runs on it unchanged. At inference (`KNOBS`)
+    r          iterations per token, also far beyond training
+    exit       a row stops iterating when its newest token has converged: "kl", by the change in
+               what it predicts, "latent", of its state, or "argmax", the same word for long
+    threshold  of that change; 0: the default in EXITS
+    share      iterations share so many slots of the cache, slot i mod share; 0: a slot for each
+    warm       a token starts from its predecessor's last state in place of noise
+    draft      greedy decoding drafts tokens with so many iterations, then checks them with r
+    state_seed of the noise s_0, which is fixed per position: results repeat, and do not depend on
+               what else is in the batch or cache
+
+Cache. Each execution of a core block has keys and values of its own: slot i holds those of
+iteration i. A token that stopped early has none for later ones; there its deepest counts
+(`Slots`). With `share` a token's later iterations overwrite its earlier ones.
+
+Differs from the paper and its code:
+ 1. Embeddings are not tied to the head: CoLaR freezes the embeddings.
+ 2. The blocks' optional convolution (model.py); no biases on queries and keys.
+ 3. The paper's text has a norm inside R; as in their code, only the sandwich norms are.
+ 4. --r-per sequence draws r for every row; theirs is one r per batch.
+ 5. An exit looks at the last real position of a row and stops all of the row's new positions, so a
+    prompt exits as one; in theirs, batches wait for the slowest row, here rows are independent.
+ 6. Exits on the latent use that position, theirs the mean over positions; never at the first
+    iteration.
+ 7. `share` counts iterations; the code's budget counts blocks.
+
+    python train.py --method nocot --backbone recurrent --task permutation
+    python train.py --method colar --backbone recurrent             # thinks in latents, and deeper
+    python train.py --method nocot --backbone recurrent --task permutation \
+        --sampler fixed --mean-r 1                                  # its twin without recurrence
+    python depth.py RUN                                             # what the iterations do
+"""
+import math
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from data.common import BadInput, choice
+from model import GPT, Block, generate, last
+
+SIGMA = 0.5         # of tau in Eq. (5)
+NOISE = 0.4         # variance of s_0
+POSITIONS = 1024    # after which the noise repeats
+DRAFT = 4           # tokens per draft of speculative decoding
+EXITS = {"kl": 5e-4, "latent": 0.03, "argmax": 5}
+
+
+def draw_r(mean, sampler, n=1):
+    """Eq. (5): n numbers of iterations, a long tensor; "fixed": all of them `mean`."""
+    if sampler == "fixed":
+        return torch.full((n,), mean)
+    tau = math.log(mean) - SIGMA ** 2 / 2 + SIGMA * torch.randn(n)
+    return torch.poisson(tau.exp()).long() + 1
+
+
+def noise(*shape, generator=None, device=None):
+    """Eq. (2)."""
+    s = torch.empty(shape, device=device)
+    std = NOISE ** 0.5
+    return nn.init.trunc_normal_(s, 0, std, -3 * std, 3 * std, generator=generator)
+
+
+def latent_change(before, after):
+    """|s_i - s_{i-1}| / |s_i| of states (B, C) -> (B,)."""
+    return (after - before).norm(dim=-1) / after.norm(dim=-1)
+
+
+def kl_change(before, after):
+    """KL(p_{i-1} || p_i) of logits (B, V) -> (B,)."""
+    p, q = before.float().log_softmax(-1), after.float().log_softmax(-1)
+    return (p.exp() * (p - q)).sum(-1)
+
+
+def last_state(s, new):
+    """s (B, T, C) -> (B, C) at each row's last real position; its first one if it has none."""
+    return s[:, -1] if new is None else last(s, new.clamp(min=1))
+
+
+class Exit:
+    """Says after each iteration which rows have converged."""
+
+    def __init__(self, kind, threshold):
+        self.limit = choice(kind, EXITS, "exit")
+        self.limit = threshold or self.limit
+        self.kind, self.before, self.same = kind, None, 0
+
+    def __call__(self, now):
+        """now (B, C): the newest token's state ("latent") or logits -> (B,) bool."""
+        before, self.before = self.before, now
+        if before is None:
+            before = torch.zeros_like(now)      # as logits: every word is equally likely
+        if self.kind == "latent":
+            return latent_change(before, now) < self.limit
+        if self.kind == "kl":
+            return kl_change(before, now) < self.limit
+        again = now.argmax(-1) == before.argmax(-1)
+        self.same = torch.where(again, self.same, 0) + 1        # iterations that agree
+        return self.same >= self.limit
+
+
+class Slots:
+    """The cache as the core sees it in iteration i; the interface of Cache that blocks use.
+
+    Slot i of a token holds its keys and values of iteration i or, if it stopped before, those of
+    its last one. active (B, 1): the rows that have not stopped.
+    """
+
+    def __init__(self, cache, i, share, active):
+        self.cache, self.end, self.active = cache, cache.end, active
+        self.slot, self.again = (i % share, i >= share) if share else (i, False)
+
+    def append(self, key, new, at):
+        store, own, deeper = self.cache.store, (key, self.slot), (key, self.slot - 1)
+        if self.slot and own not in store:
+            store[own] = store[deeper].clone()          # no token has been here yet
+        if self.active is not None:
+            old = store[own if self.again else deeper][torch.arange(len(at))[:, None], at]
+            new = torch.where(self.active.view(-1, *[1] * (new.ndim - 1)), new, old)
+        return self.cache.append(own, new, at)
+
+    @staticmethod
+    def settle(cache, n, at):
+        """After n iterations of the tokens `at`: their deeper slots get what their last has."""
+        rows = torch.arange(len(at))[:, None]
+        for key, slot in [key for key in cache.store if isinstance(key[1], int) and key[1] >= n]:
+            cache.store[key, slot][rows, at] = cache.store[key, n - 1][rows, at]
+
+
+class RecurrentGPT(GPT):
+    ARGS = {
+        "mean_r": (8, "mean number of iterations in training, and the number at test"),
+        "k_grad": (4, "last iterations that have a gradient"),
+        "sampler": (("lognormal", "fixed"), "of r in training: log-normal Poisson, or always the "
+                    "mean (fixed)"),
+        "r_per": (("batch", "sequence"), "draw r once per batch (paper), or for each row"),
+        "norm": (("sandwich", "pre"), "norms around the residual sum or only before (bad run 2)"),
+        "inject": (("concat", "add", "none"), "how e enters: A [s; e], s + e (bad run 1), or only "
+                   "as s_0"),
+    }
+    KNOBS = {"r": 0, "exit": "", "threshold": 0.0, "share": 0, "warm": False, "draft": 0,
+             "state_seed": 0}
+    SWEEP = [{"r": r} for r in (1, 2, 4, 8, 16, 32)]
+
+    def __init__(self, cfg, mean_r=8, k_grad=4, sampler="lognormal", r_per="batch",
+                 norm="sandwich", inject="concat"):
+        nn.Module.__init__(self)
+        self.cfg, self.mean_r, self.k_grad, self.sampler = cfg, mean_r, k_grad, sampler
+        self.r_per, self.inject = r_per, inject
+        cfg.sandwich = norm == "sandwich"
+        each = max(1, cfg.layers // 3)                          # layers, in three equal parts
+        self.embed = nn.Embedding(cfg.vocab, cfg.width)
+        self.prelude, self.core, self.coda = (
+            nn.ModuleList(Block(cfg) for _ in range(each)) for _ in range(3))
+        self.adapter = nn.Linear(2 * cfg.width, cfg.width, bias=False)      # A of Eq. (3)
+        self.norm = type(self.core[0].norm1)(cfg.width)
+        self.head = nn.Linear(cfg.width, cfg.vocab, bias=False)
+        self.start_weights(layers=each * (2 + mean_r))
+        vars(self).update(self.KNOBS, r=mean_r)
+        self.taken = None           # a list: gets the iterations (B,) of every call
+        self.trace = None           # a list: gets the newest token's state (B, C), every iteration
+        self.drafting = False       # what is written to the cache will be overwritten
+
+    def start_weights(self, layers):
+        """Variance 2 / 5C everywhere; into the residual, divided by 2 * layers executed."""
+        for name, p in self.named_parameters():
+            if p.ndim == 2 and "conv" not in name:
+                out = name.endswith(("out.weight", "down.weight"))
+                std = (NOISE / self.cfg.width / (2 * layers if out else 1)) ** 0.5
+                nn.init.trunc_normal_(p, 0, std, -3 * std, 3 * std)
+
+    def forward(self, x, cache=None, new=None):
+        """As GPT.forward. In training and without a cache r is drawn, else it is self.r."""
+        rope, at = self.positions(x, cache)
+        e = x * self.cfg.width ** 0.5
+        for block in self.prelude:
+            e = block(e, rope, at, cache)                       # (B, T, C)
+        s = self.first_state(e, at, cache)
+        if self.training and cache is None:
+            s = self.unroll(s, e, rope, at)
+        else:
+            s = self.iterate(s, e, rope, at, cache, new)
+        h = self.read_out(s, rope, at, cache)
+        if cache is not None:
+            self.keep_state(s, cache, new)
+            cache.advance(x.shape[1], new)
+        return h
+
+    def first_state(self, e, at, cache):
+        """s_0: fresh noise in training; else that of its position, or the last token's state."""
+        if self.inject == "none":
+            return e
+        if self.training and cache is None:
+            return noise(*e.shape, device=e.device)
+        if self.warm and cache is not None and cache.end:
+            return cache.store[self, "state"].expand_as(e)
+        return self.noise_table(e.device)[at % POSITIONS]
+
+    def keep_state(self, s, cache, new):
+        """Remembers each row's newest state, if wanted; a row without a new token keeps its old."""
+        if not self.warm:
+            return
+        now = last_state(s, new)[:, None]                       # (B, 1, C)
+        if new is not None and cache.end:
+            now = torch.where((new > 0)[:, None, None], now, cache.store[self, "state"])
+        cache.store[self, "state"] = now
+
+    def noise_table(self, device):
+        """(POSITIONS, C), made once per seed and device."""
+        if getattr(self, "table_of", None) != (self.state_seed, device):
+            generator = torch.Generator().manual_seed(self.state_seed)
+            self.table = noise(POSITIONS, self.cfg.width, generator=generator).to(device)
+            self.table_of = self.state_seed, device
+        return self.table
+
+    def step(self, s, e, rope, at, cache=None):
+        """Eq. (3)."""
+        if self.inject == "concat":
+            s = self.adapter(torch.cat([s, e], -1)).to(e.dtype)     # else autocast's: few bits
+        elif self.inject == "add":
+            s = s + e
+        for block in self.core:
+            s = block(s, rope, at, cache)
+        return s
+
+    def read_out(self, s, rope, at, cache=None):
+        """Eq. (4): states (B, T, C) -> hidden states, ready for the head."""
+        s = self.norm(s)
+        for block in self.coda:
+            s = block(s, rope, at, cache)
+        return self.norm(s)
+
+    def unroll(self, s, e, rope, at):
+        """Eq. (5) and (6): training's iterations, the first ones without a gradient."""
+        r = draw_r(self.mean_r, self.sampler, len(s) if self.r_per == "sequence" else 1)
+        k = (r := r.to(s.device)).clamp(max=self.k_grad)
+
+        def repeat(s, counts):
+            same = len(counts) == 1
+            for i in range(int(counts.max())):
+                new = self.step(s, e, rope, at)
+                s = new if same else torch.where((i < counts)[:, None, None], new, s)
+            return s
+        with torch.no_grad():
+            s = repeat(s, r - k)
+        torch.clear_autocast_cache()    # it may hold low-precision weights made without a graph
+        return repeat(s, k)
+
+    def iterate(self, s, e, rope, at, cache, new):
+        """Inference: r iterations, or per row fewer if `exit` says so."""
+        active, steps = None, torch.full_like(at[:, 0], self.r)
+        done = Exit(self.exit, self.threshold) if self.exit else None
+        for i in range(self.r):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and i >= self.r - self.k_grad):
+                slots = cache and Slots(cache, i, self.share, active)
+                after = self.step(s, e, rope, at, slots)
+            s = after if active is None else torch.where(active[..., None], after, s)
+            if self.trace is not None:
+                self.trace.append(last_state(s, new))
+            if done is None:
+                continue
+            look = s if self.exit == "latent" else self.read_out(s, rope, at, cache)
+            look = last_state(look, new)
+            stop = done(look if self.exit == "latent" else self.head(look))[:, None]    # (B, 1)
+            going = stop.new_ones(stop.shape) if active is None else active
+            steps = torch.where((going & stop)[:, 0], i + 1, steps)
+            active = going & ~stop
+            if not active.any():
+                break
+        if cache is not None and not self.drafting:
+            Slots.settle(cache, i + 1, at)
+        if self.taken is not None:
+            self.taken.append(steps if new is None else steps[new > 0])
+        return s
+
+    def generate(self, x, new, cache, stop, max_new, temperature=0.0, generator=None, samples=1):
+        if self.draft and (self.exit or self.share or self.warm):
+            raise BadInput("draft goes with neither exit, share nor warm: tokens checked together "
+                           "would see another cache than tokens written one by one")
+        if self.draft and not temperature and samples == 1:
+            return self.speculate(x, new, cache, stop, max_new)
+        return generate(self, x, new, cache, stop, max_new, temperature, generator, samples)
+
+    @torch.no_grad()
+    def speculate(self, x, new, cache, stop, max_new):
+        """Greedy decoding by self-speculation: the tokens of `generate`, in fewer deep calls.
+
+        DRAFT tokens are written with `draft` iterations; then the cache is rolled back and one call
+        over all of them, with r iterations, says what r would have written at each. A row keeps
+        the words up to and with the first on which they differ.
+        """
+        def likeliest(h):
+            logits = self.head(h)
+            logits[..., 0] = -torch.inf     # as in `generate`
+            return logits.argmax(-1)
+        token = likeliest(last(self(x, cache, new), new))           # (B,)
+        out = token.new_zeros(len(token), max_new + DRAFT)
+        out[:, 0], count = token, torch.ones_like(token)
+        spot, going = torch.arange(DRAFT, device=x.device), count < max_new
+        going &= token != stop
+        while going.any():
+            start, end, drafted = cache.length, int(cache.length.max()), [token]
+            cache.end = end
+            with self.using(r=self.draft, drafting=True):
+                for _ in range(min(DRAFT, cache.slots - end)):
+                    h = self(self.embed(drafted[-1])[:, None], cache)
+                    drafted.append(likeliest(h[:, 0]))
+            cache.length, cache.end = start, end
+            fed, drafted = torch.stack(drafted[:-1], 1), torch.stack(drafted[1:], 1)    # (B, L)
+            deep, L = likeliest(self(self.embed(fed), cache)), fed.shape[1]
+            agreed = (drafted == deep).long().cumprod(1).sum(1)
+            n = torch.minimum(agreed + 1, max_new - count).clamp(max=L) * going     # words kept
+            place = count[:, None] + spot[:L]
+            kept = torch.where(spot[:L] < n[:, None], deep, 0)
+            out.scatter_(1, place, kept)
+            token = torch.where(going, deep.gather(1, (n - 1).clamp(min=0)[:, None])[:, 0], token)
+            cache.length, count = start + n, count + n
+            going &= (count < max_new) & ~(kept == stop).any(1)
+        out = out[:, :max_new]
+        ended = (out == stop).long().cumsum(1) - (out == stop).long()
+        return out.masked_fill(ended > 0, 0)[:, :int(count.max())]

@@ -1,0 +1,117 @@
+"""The recurrent backbone in the scripts: training, eval.py's knobs, what depth.py measures."""
+import json
+
+import pytest
+import torch
+
+import depth
+import eval as evaluation
+import rl
+import train
+from recurrent import RecurrentGPT
+from tests.test_train import NANO, fails, run
+
+
+@pytest.fixture(autouse=True)
+def few_iterations(monkeypatch):
+    monkeypatch.setattr(RecurrentGPT, "SWEEP", [{"r": 1}, {"r": 3}])
+
+
+@pytest.fixture(scope="module")
+def deep_run(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("deep"), "--method", "nocot", "--backbone", "recurrent",
+               "--task", "permutation", "--mean-r", "3")
+
+
+def test_training_tests_several_numbers_of_iterations(deep_run):
+    rows = json.loads((deep_run / "results.json").read_text())["rows"]
+    assert [r["knobs"]["r"] for r in rows] in ([1, 3], [1, 2, 4, 8, 16, 32])
+    assert all(r["iterations"] == r["knobs"]["r"] for r in rows)
+
+
+@pytest.mark.parametrize("argv", [
+    ["--norm", "pre", "--inject", "add"], ["--inject", "none", "--sampler", "fixed"],
+    ["--r-per", "sequence", "--k-grad", "2", "--dtype", "bfloat16"],
+    ["--no-prefixes", "--group", "s5", "--moves", "4", "--sort", "1"],
+], ids=" ".join)
+def test_every_switch_trains_and_resumes(argv, tmp_path):
+    """The run is told from others in tables, by all flags that make it different."""
+    argv = ["--method", "nocot", "--backbone", "recurrent", "--task", "permutation",
+            "--mean-r", "3", *argv]
+    out = run(tmp_path, *argv)
+    name = evaluation.pool([out / "results.json"])[0]["name"]
+    shown = [a for a in argv[6:] if a not in ("--dtype", "bfloat16", "--sort", "1")]
+    assert name.startswith("nocot r=1 --backbone recurrent") and all(a in name for a in shown)
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert all(0 < row["loss"] < 12 for row in log if "loss" in row)
+
+
+def test_methods_with_stages_run_on_it(tmp_path):
+    """CoLaR from its CoT stage, then GRPO: nothing in them knows the backbone."""
+    out = run(tmp_path, "--backbone", "recurrent", "--c-train", "1,2", "--mean-r", "2")
+    rows = json.loads((out / "results.json").read_text())["rows"]
+    assert {r["method"] for r in rows} == {"cot", "colar"} and len(rows) == 3 * 2
+    train.command(rl.parse, rl.run, "rl.py",
+                  [str(out), "--steps", "1", "--batch", "2", "--samples", "2", "--test-n", "4",
+                   "--c", "2", "--threads", "1"])
+    assert (tmp_path / "run-rl" / "results.json").exists()
+
+
+def test_eval_takes_the_product_of_depth_settings(deep_run, tmp_path):
+    path = tmp_path / "rows.json"
+    evaluation.main([str(deep_run), "--n", "8", "--r", "2,5", "--exit", "kl,argmax", "--share", "1",
+                     "--draft", "0", "--warm", "--json", str(path)])
+    [record] = json.loads(path.read_text())
+    assert [r["knobs"] for r in record["rows"]] == [
+        {"r": r, "exit": e, "share": 1, "draft": 0, "warm": True}
+        for r in (2, 5) for e in ("kl", "argmax")]
+    assert all(1 <= r["iterations"] <= r["knobs"]["r"] for r in record["rows"])
+    table = evaluation.summary([path])
+    assert table.splitlines()[0].endswith("| iterations |") and "r=5 exit=argmax" in table
+
+
+def test_depth_measures_and_draws(deep_run, tmp_path, capsys):
+    depth.main([str(deep_run), str(deep_run), "--n", "12", "--r", "1,2,6", "--exit", "latent",
+                "--out", str(tmp_path)])
+    assert "difficulty" in capsys.readouterr().out
+    first, second = json.loads((tmp_path / "depth.json").read_text())
+    assert first == {**second} and [a["r"] for a in first["accuracy"]] == [1, 2, 6]
+    assert len(first["paths"]["apart"]) == 6 and len(first["paths"]["moved"]) == 5
+    exits = sum(first["exits"].values(), [])
+    assert len(exits) == 12 and all(1 <= e <= 6 for e in exits)
+    assert (tmp_path / "depth.png").stat().st_size > 5000
+
+
+def test_exits_and_states_belong_to_their_problems(deep_run):
+    """The iterations of each problem are those it takes alone; so is the path of its state."""
+    task, method, _ = train.load_run(deep_run)
+    examples = [task.sample("train", i) for i in range(5)]
+    knobs = {"r": 8, "exit": "latent", "threshold": 0.2}
+    together, states = depth.first_call(method, examples, **knobs)
+    for i, e in enumerate(examples):
+        steps, path = depth.first_call(method, [e], **knobs)
+        assert steps.item() == together[i]
+        torch.testing.assert_close(path[:, 0], states[:len(path), i], atol=1e-4, rtol=1e-4)
+
+
+def test_principal_components():
+    """Points on a line in space: the first coordinate holds all of their distances."""
+    t = torch.tensor([[0.0, 1], [2, 5], [9, 4]])                        # (r, B)
+    found = depth.principal(t[..., None] * torch.tensor([0.6, 0.0, 0.8]) + 7)
+    torch.testing.assert_close(found[..., 1], torch.zeros(3, 2), atol=1e-5, rtol=0)
+    line = found[..., 0].flatten()
+    torch.testing.assert_close((line[:, None] - line).abs(), (t.flatten()[:, None]
+                               - t.flatten()).abs(), atol=1e-5, rtol=0)
+
+
+def test_bad_input(deep_run, tmp_path, capsys):
+    for argv, message in (([str(deep_run), "--exit", "kll"], "nearest: kl"),
+                          ([str(deep_run), "--r", "0,2"], "at least 1"),
+                          ([str(deep_run), "--out", "nowhere"], "no such folder")):
+        assert message in fails(argv, capsys, depth.main)
+    gpt = run(tmp_path, "--method", "nocot")
+    assert "does not iterate" in fails([str(gpt)], capsys, depth.main)
+    for argv, message in ((["--exit", "kll"], "nearest: kl"), (["--r", "0"], "at least 1"),
+                          (["--share", "-1"], "at least 0")):
+        assert message in fails([str(deep_run), *argv], capsys, evaluation.main)
+    assert "unknown backbone" in fails([*NANO, "--backbone", "recurent"], capsys)
