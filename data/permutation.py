@@ -15,8 +15,13 @@ arXiv 2210.10749), while parity or sums modulo m, which commute, need no depth a
 solvable and has a shortcut in theory; networks of this size do not find it (README.md). Depth
 log2(number of moves) suffices, by composing pairs.
 
-Difficulty: the number of moves. Training draws 1..--moves of them; "long" has up to half as many
-again, "long-train" and "long-val" the same from the other keys.
+Difficulty: the number of moves, 3..--moves; in half of the training problems it is --moves. "long"
+has up to half as many again, "long-train" and "long-val" the same from the other keys.
+
+The answer alone teaches little: rows of three moves are learned by heart, and longer ones not at all
+in minutes (README.md). So where there is no chain, every prefix of a question is trained on as a
+question, too, in one pass: at each move, what the answer would be (`--no-prefixes`: not). The first
+moves of a test question may thus be known from training, its answer is not.
 
     python -m data.permutation --group s5
 """
@@ -26,6 +31,7 @@ import itertools
 from data.common import Example, choice, draw
 
 GROUPS = {"s3": 3, "s5": 5}
+FEWEST = 3      # moves; of fewer there are hardly any problems
 
 
 def moves_of(n):
@@ -42,12 +48,12 @@ class Permutation:
     """Task contract: data/common.py. difficulty = number of moves."""
     ARGS = {
         "group": (tuple(GROUPS), "permutations of 3 letters or of 5"),
-        "moves": (8, "most moves in a training problem"),
+        "moves": (12, "most moves in a training problem"),
         "prefixes": (True, "without a chain, train on the answer after every move, too"),
     }
     splits = "train", "val", "test", "long", "long-train", "long-val"
 
-    def __init__(self, group="s3", moves=8, prefixes=True):
+    def __init__(self, group="s3", moves=12, prefixes=True):
         n = choice(group, GROUPS, "group")
         self.most, self.name = moves, f"permutation/{group}/{moves}"
         self.prefixes = prefixes
@@ -55,13 +61,15 @@ class Permutation:
         self.words = ["start", *self.moves, *map("".join, itertools.permutations(self.letters))]
 
     def sample(self, split, index):
-        first, end = 1, self.most
+        first, end = FEWEST, self.most
         if split.startswith("long"):
             first, end = self.most + 1, self.most + (self.most + 1) // 2
-        return draw(lambda rng: self.make(rng, rng.randint(first, end)), self.name, split, index)
+        full = 0.5 if split == "train" else 0
+        return draw(lambda rng: self.make(rng, first, end, full), self.name, split, index)
 
-    def make(self, rng, count):
-        """A problem and its moves as key."""
+    def make(self, rng, first, end, full):
+        """A problem of first..end moves, a share `full` with all of them, and its moves as key."""
+        count = end if rng.random() < full else rng.randint(first, end)
         e = self.example([rng.choice(list(self.moves)) for _ in range(count)])
         return e, " ".join(e.question)
 
