@@ -75,7 +75,8 @@ def evaluate(method, task, examples, progress=None, **knobs):
         solved = solve_all(method, examples, progress, **knobs)
         seconds = time.perf_counter() - start
         if method.model.KNOBS:
-            deep["iterations"] = float(torch.cat(method.model.taken).float().mean())
+            taken = torch.cat(method.model.taken)
+            deep["iterations"] = float(taken[taken > 0].float().mean())
     right = [task.check(e, s.answer) for e, s in zip(examples, solved)]
     levels = sorted({e.difficulty for e in examples})
     by = {d: [r for e, r in zip(examples, right) if e.difficulty == d] for d in levels}

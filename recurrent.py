@@ -170,7 +170,7 @@ class RecurrentGPT(GPT):
         self.head = nn.Linear(cfg.width, cfg.vocab, bias=False)
         self.start_weights(layers=each * (2 + mean_r))
         vars(self).update(self.KNOBS, r=mean_r)
-        self.taken = None           # a list: gets the iterations (B,) of every call
+        self.taken = None           # a list: gets the iterations (B,) of every call; 0: a pause
         self.trace = None           # a list: gets the newest token's state (B, C), every iteration
         self.drafting = False       # what is written to the cache will be overwritten
 
@@ -283,7 +283,7 @@ class RecurrentGPT(GPT):
         if cache is not None and not self.drafting:
             Slots.settle(cache, i + 1, at)
         if self.taken is not None:
-            self.taken.append(steps if new is None else steps[new > 0])
+            self.taken.append(steps if new is None else steps * (new > 0))
         return s
 
     def generate(self, x, new, cache, stop, max_new, temperature=0.0, generator=None, samples=1):

@@ -18,7 +18,7 @@ log2(number of moves) suffices, by composing pairs.
 Difficulty: the number of moves, 3..--moves; in half of the training problems it is --moves. "long"
 has up to half as many again, "long-train" and "long-val" the same from the other keys.
 
-The answer alone teaches little: rows of three moves are learned by heart, and longer ones not at all
+The answer alone teaches little: rows of three moves are learned by heart, longer ones not at all
 in minutes (README.md). So where there is no chain, every prefix of a question is trained on as a
 question, too, in one pass: at each move, what the answer would be (`--no-prefixes`: not). The first
 moves of a test question may thus be known from training, its answer is not.

@@ -48,7 +48,8 @@ def test_every_switch_trains_and_resumes(argv, tmp_path):
 
 def test_methods_with_stages_run_on_it(tmp_path):
     """CoLaR from its CoT stage, then GRPO: nothing in them knows the backbone."""
-    out = run(tmp_path, "--backbone", "recurrent", "--c-train", "1,2", "--mean-r", "2")
+    out = run(tmp_path, "--backbone", "recurrent", "--c-train", "1,2", "--mean-r", "2",
+              "--task", "permutation", "--moves", "4")
     rows = json.loads((out / "results.json").read_text())["rows"]
     assert {r["method"] for r in rows} == {"cot", "colar"} and len(rows) == 3 * 2
     train.command(rl.parse, rl.run, "rl.py",

@@ -109,12 +109,12 @@ def test_sample_is_pure():
 
 @pytest.mark.parametrize("moves, longest", [(8, 12), (5, 8), (4, 6)])
 def test_number_of_moves(moves, longest):
-    """1 to `moves` in the ordinary splits, up to half as many again (rounded up) in the long."""
+    """3 to `moves` in the ordinary splits, up to half as many again (rounded up) in the long."""
     task = Permutation("s5", moves)
     for split in task.splits:
         lengths = {task.sample(split, i).difficulty for i in range(300)}
-        want = range(moves + 1, longest + 1) if split.startswith("long") else range(1, moves + 1)
-        assert lengths <= set(want) and set(want) - lengths <= {1}     # few problems have one move
+        want = range(moves + 1, longest + 1) if split.startswith("long") else range(3, moves + 1)
+        assert lengths == set(want)
 
 
 @pytest.mark.parametrize("group", GROUPS)
