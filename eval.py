@@ -13,7 +13,7 @@
 accuracy   share of problems whose greedy answer `Task.check` accepts, with a 95% Wilson interval
 steps      mean number of sequential model calls spent thinking (the papers' #L)
 ms         wall time per problem when solved in batches of BATCH
-iterations of a recurrent backbone, mean over model calls and their rows
+iterations of a recurrent backbone, mean over model calls and their rows; cache: what it keeps
 """
 import argparse
 import itertools
@@ -29,10 +29,11 @@ import torch
 from tqdm import tqdm
 
 from data.common import BadInput, FileTask, choice, collate, read_problems, take
+from model import Cache
 from recurrent import EXITS
 
 BATCH = 100     # problems solved at once
-MEASURED = ("steps", "ms", "decoded", "iterations")     # beside accuracy, where a row has them
+MEASURED = ("steps", "ms", "decoded", "iterations", "cache")   # beside accuracy, where rows have them
 
 
 def wilson(right, n, z=1.96):
@@ -68,6 +69,16 @@ def solve_all(method, examples, progress=None, **knobs):
     return solved
 
 
+@torch.no_grad()
+def cache_size(method, knobs):
+    """Numbers that the cache of the method's backbone holds per token."""
+    model, device = method.model, next(method.parameters()).device
+    cache = Cache(1, 1, device)
+    with model.using(**split_knobs(method, knobs)[1]):
+        model(model.embed(torch.zeros(1, 1, dtype=torch.long, device=device)), cache)
+    return sum(buffer.numel() for buffer in cache.store.values())
+
+
 def evaluate(method, task, examples, progress=None, **knobs):
     """One row of the results table: accuracy, steps and time of `method` at one setting."""
     start, deep = time.perf_counter(), {}
@@ -76,7 +87,8 @@ def evaluate(method, task, examples, progress=None, **knobs):
         seconds = time.perf_counter() - start
         if method.model.KNOBS:
             taken = torch.cat(method.model.taken)
-            deep["iterations"] = float(taken[taken > 0].float().mean())
+            deep = {"iterations": float(taken[taken > 0].float().mean()),
+                    "cache": cache_size(method, knobs)}
     right = [task.check(e, s.answer) for e, s in zip(examples, solved)]
     levels = sorted({e.difficulty for e in examples})
     by = {d: [r for e, r in zip(examples, right) if e.difficulty == d] for d in levels}
@@ -343,7 +355,8 @@ def mean_row(rows):
 def summary(paths):
     """results.json files -> a Markdown table, one line per method and setting."""
     rows = pool(paths)
-    extra = {"decoded": "latents read, %", "gain": "gain, points", "iterations": "iterations"}
+    extra = {"decoded": "latents read, %", "gain": "gain, points", "iterations": "iterations",
+             "cache": "cached numbers per token"}
     extra = {key: title for key, title in extra.items() if any(key in r for r in rows)}
     titles = ["method", "updates", "accuracy, %", "thinking steps", "ms per problem",
               "seeds x problems", *extra.values()]
@@ -351,10 +364,18 @@ def summary(paths):
     for r in rows:
         cells = [r["name"], r["updates"], percent(r["accuracy"], r["high"] - r["accuracy"], r),
                  f"{r['steps']:.1f}", f"{r['ms']:.2f}", f"{r['seeds']} x {r['n']}"]
-        cells += ["" if key not in r else f"{r[key]:.1f}" if key == "iterations" else
-                  percent(r[key], r.get(key + "_half", math.nan), r) for key in extra]
+        cells += [cell(r, key) for key in extra]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
+
+
+def cell(row, key):
+    """One of the columns that only some tables have."""
+    if key not in row:
+        return ""
+    if key in ("iterations", "cache"):
+        return f"{row[key]:.4g}"
+    return percent(row[key], row.get(key + "_half", math.nan), row)
 
 
 def percent(mean, half, row):

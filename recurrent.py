@@ -153,6 +153,7 @@ class RecurrentGPT(GPT):
     }
     KNOBS = {"r": 0, "exit": "", "threshold": 0.0, "share": 0, "warm": False, "draft": 0,
              "state_seed": 0}
+    HOT = "step"    # not forward: its number of iterations changes from call to call
     SWEEP = [{"r": r} for r in (1, 2, 4, 8, 16, 32)]
 
     def __init__(self, cfg, mean_r=8, k_grad=4, sampler="lognormal", r_per="batch",

@@ -307,15 +307,18 @@ class Stopped(KeyboardInterrupt):
 @contextlib.contextmanager
 def compiled(backbone, wanted):
     """Compiles the backbone for training only: decoding changes shape at every token."""
-    plain = backbone.forward
+    plain = getattr(backbone, backbone.HOT)
     if wanted:
         fast = torch.compile(plain, dynamic=True)
-        backbone.forward = lambda x, cache=None, new=None: (
-            fast(x) if cache is None else plain(x, cache, new))
+
+        def either(*args):
+            cached = any(isinstance(a, (model.Cache, recurrent.Slots)) for a in args)
+            return plain(*args) if cached else fast(*args)
+        setattr(backbone, backbone.HOT, either)
     try:
         yield
     finally:
-        backbone.forward = plain
+        setattr(backbone, backbone.HOT, plain)
 
 
 class Training:

@@ -68,7 +68,11 @@ def test_eval_takes_the_product_of_depth_settings(deep_run, tmp_path):
         for r in (2, 5) for e in ("kl", "argmax")]
     assert all(1 <= r["iterations"] <= r["knobs"]["r"] for r in record["rows"])
     table = evaluation.summary([path])
-    assert table.splitlines()[0].endswith("| iterations |") and "r=5 exit=argmax" in table
+    assert table.splitlines()[0].endswith("| iterations | cached numbers per token |")
+    assert "r=5 exit=argmax" in table
+    per_block = 2 * 32 + 2 * 32                     # keys and values, inputs of two convolutions
+    state = 32                                      # of warm
+    assert [r["cache"] for r in record["rows"]] == [3 * per_block + state] * 4
 
 
 def test_depth_measures_and_draws(deep_run, tmp_path, capsys):

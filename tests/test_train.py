@@ -251,6 +251,10 @@ def test_compile_wraps_training_only(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "compile", fake_compile)
     run(tmp_path, "--method", "cot", "--compile")
     assert used == [1] * 10     # ten training steps, no decoding
+    used.clear()
+    run(tmp_path, "--method", "cot", "--compile", "--backbone", "recurrent", "--sampler", "fixed",
+        "--mean-r", "3", name="deep")
+    assert used == [4] * 10 * 3     # every iteration of them
 
 
 def test_accumulated_gradient_is_the_mean_over_batches(tmp_path):
