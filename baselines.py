@@ -117,7 +117,8 @@ class CoT(nn.Module):
     def prefix_loss(self, h, prefixes):
         """Without a chain: at each word of the question (B, T), the answer to it up to there."""
         where = prefixes != PAD
-        return F.cross_entropy(self.model.head(h[:, :where.shape[1]][where]), prefixes[where])
+        logits = self.model.head(h[:, :where.shape[1]][where]).float()
+        return F.cross_entropy(logits, prefixes[where])
 
     def solve(self, batch, temperature=0.0, generator=None):
         return self.rollout(batch, 1, temperature, generator).solved

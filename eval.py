@@ -33,7 +33,9 @@ from model import Cache
 from recurrent import EXITS
 
 BATCH = 100     # problems solved at once
-MEASURED = ("steps", "ms", "decoded", "iterations", "cache")   # beside accuracy, where rows have them
+COLUMNS = {     # of tables, where a row has them
+    "decoded": "latents read, %", "gain": "gain, points", "iterations": "iterations",
+    "cache": "cached numbers per token"}
 
 
 def wilson(right, n, z=1.96):
@@ -177,14 +179,16 @@ def one_line(rows):
 def table(rows):
     """Rows of `sweep` as text."""
     names = [f"{r.get('run', r['method'])} {setting(r)}" for r in rows]
-    width, read = max(12, *(len(name) + 1 for name in names)), any("decoded" in r for r in rows)
+    width = max(12, *(len(name) + 1 for name in names))
+    extra = {key: title for key, title in COLUMNS.items() if any(key in r for r in rows)}
     lines = [f"{'method':<{width}}{'accuracy (95% interval)':<29}"
-             f"{'thinking steps':>14}{'ms/problem':>12}" + f"{'latents read':>14}" * read]
+             f"{'thinking steps':>14}{'ms/problem':>12}"
+             + "".join(f"  {title}" for title in extra.values())]
     for name, r in zip(names, rows):
         interval = f"({100 * r['low']:.1f} to {100 * r['high']:.1f}, {r['n']} problems)"
         lines.append(f"{name:<{width}}{100 * r['accuracy']:5.1f}% {interval:<25}"
                      f"{r['steps']:>12.1f}{r['ms']:>12.2f}"
-                     + (f"{100 * r['decoded']:>13.1f}%" if "decoded" in r else ""))
+                     + "".join(f"  {cell(r, key):>{len(t)}}" for key, t in extra.items()))
     return "\n".join(lines)
 
 
@@ -345,7 +349,8 @@ def mean_row(rows):
     if len(rows) > len(STUDENT) + 1:
         raise BadInput(f"{len(rows)} seeds of {rows[0]['method']}: at most {len(STUDENT) + 1}")
     accuracy, half = over_seeds([r["accuracy"] for r in rows])
-    means = {k: sum(r[k] for r in rows) / len(rows) for k in MEASURED if k in rows[0]}
+    means = {k: sum(r[k] for r in rows) / len(rows) for k in ("steps", "ms", *COLUMNS)
+             if k in rows[0]}
     if "gain" in rows[0]:
         means["gain"], means["gain_half"] = over_seeds([r["gain"] for r in rows])
     return {**rows[0], "accuracy": accuracy, "low": accuracy - half, "high": accuracy + half,
@@ -355,9 +360,7 @@ def mean_row(rows):
 def summary(paths):
     """results.json files -> a Markdown table, one line per method and setting."""
     rows = pool(paths)
-    extra = {"decoded": "latents read, %", "gain": "gain, points", "iterations": "iterations",
-             "cache": "cached numbers per token"}
-    extra = {key: title for key, title in extra.items() if any(key in r for r in rows)}
+    extra = {key: title for key, title in COLUMNS.items() if any(key in r for r in rows)}
     titles = ["method", "updates", "accuracy, %", "thinking steps", "ms per problem",
               "seeds x problems", *extra.values()]
     lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
@@ -380,7 +383,7 @@ def cell(row, key):
 
 def percent(mean, half, row):
     """As text, with the half-width of its interval if that is known and over several seeds."""
-    known = row["seeds"] > 1 and not math.isnan(half)
+    known = row.get("seeds", 1) > 1 and not math.isnan(half)
     return f"{100 * mean:.1f}" + (f" ± {100 * half:.1f}" if known else "")
 
 

@@ -4,9 +4,9 @@ r"""Recurrent depth: think longer by iterating one block. arXiv 2502.05171 ("Hug
     (2) s_0 ~ N(0, 2/5), cut at 3 sigma         noise of its own for every token
     (3) s_i = core(A [s_{i-1}; e])              i = 1..r; the input e is injected every time
     (4) h   = norm(coda(norm(s_r)))             the same norm twice
-    (5) r   = 1 + Poisson(exp tau),  tau ~ N(log rbar - 1/8, 1/2)       in training, rbar = --mean-r
+    (5) r   = 1 + Poisson(exp tau),  tau ~ N(log rbar - 1/8, 1/4)       in training, rbar = --mean-r
     (6) gradient through the last min(r, k) iterations only, so memory does not grow with r; the
-        prelude has its gradient through e, which each of these reads
+        prelude has its gradient through e, which each of these reads (--inject none: through all)
 
 The blocks are those of model.py in sandwich form: x = norm(x + f(norm(x))), which holds the scale
 of s through any number of iterations. Started with the variances of Takase et al. (2312.16903).
@@ -128,21 +128,23 @@ class Slots:
         if self.slot and own not in store:
             store[own] = store[deeper].clone()          # no token has been here yet
         if self.active is not None:
-            old = store[own if self.again else deeper][torch.arange(len(at))[:, None], at]
+            rows = torch.arange(len(at), device=at.device)[:, None]
+            old = store[own if self.again else deeper][rows, at]
             new = torch.where(self.active.view(-1, *[1] * (new.ndim - 1)), new, old)
         return self.cache.append(own, new, at)
 
     @staticmethod
     def settle(cache, n, at):
         """After n iterations of the tokens `at`: their deeper slots get what their last has."""
-        rows = torch.arange(len(at))[:, None]
+        rows = torch.arange(len(at), device=at.device)[:, None]
         for key, slot in [key for key in cache.store if isinstance(key[1], int) and key[1] >= n]:
             cache.store[key, slot][rows, at] = cache.store[key, n - 1][rows, at]
 
 
 class RecurrentGPT(GPT):
     ARGS = {
-        "mean_r": (8, "mean number of iterations in training, and the number at test"),
+        "mean_r": (8, "rbar of Eq. (5): training iterates rbar + 1 times on average (fixed: rbar), "
+                   "tests rbar times unless told"),
         "k_grad": (4, "last iterations that have a gradient"),
         "sampler": (("lognormal", "fixed"), "of r in training: log-normal Poisson, or always the "
                     "mean (fixed)"),
@@ -247,13 +249,13 @@ class RecurrentGPT(GPT):
     def unroll(self, s, e, rope, at):
         """Eq. (5) and (6): training's iterations, the first ones without a gradient."""
         r = draw_r(self.mean_r, self.sampler, len(s) if self.r_per == "sequence" else 1)
-        k = (r := r.to(s.device)).clamp(max=self.k_grad)
+        k = r if self.inject == "none" else r.clamp(max=self.k_grad)    # none: s_0 alone has e
 
         def repeat(s, counts):
-            same = len(counts) == 1
+            rows = counts.to(s.device)[:, None, None]
             for i in range(int(counts.max())):
                 new = self.step(s, e, rope, at)
-                s = new if same else torch.where((i < counts)[:, None, None], new, s)
+                s = new if len(counts) == 1 else torch.where(i < rows, new, s)
             return s
         with torch.no_grad():
             s = repeat(s, r - k)
@@ -265,6 +267,8 @@ class RecurrentGPT(GPT):
         active, steps = None, torch.full_like(at[:, 0], self.r)
         done = Exit(self.exit, self.threshold) if self.exit else None
         for i in range(self.r):
+            if i == self.r - self.k_grad and torch.is_grad_enabled():
+                torch.clear_autocast_cache()                    # as in `unroll`
             with torch.set_grad_enabled(torch.is_grad_enabled() and i >= self.r - self.k_grad):
                 slots = cache and Slots(cache, i, self.share, active)
                 after = self.step(s, e, rope, at, slots)

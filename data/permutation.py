@@ -20,15 +20,15 @@ has up to half as many again, "long-train" and "long-val" the same from the othe
 
 The answer alone teaches little: rows of three moves are learned by heart, longer ones not at all
 in minutes (README.md). So where there is no chain, every prefix of a question is trained on as a
-question, too, in one pass: at each move, what the answer would be (`--no-prefixes`: not). The first
-moves of a test question may thus be known from training, its answer is not.
+question, too, in one pass: at each move, what the answer would be (`--no-prefixes`: not); but for
+prefixes that are questions of other splits, which training must not answer.
 
     python -m data.permutation --group s5
 """
 import argparse
 import itertools
 
-from data.common import Example, choice, draw
+from data.common import BadInput, Example, choice, draw, split_of
 
 GROUPS = {"s3": 3, "s5": 5}
 FEWEST = 3      # moves; of fewer there are hardly any problems
@@ -55,6 +55,8 @@ class Permutation:
 
     def __init__(self, group="s3", moves=12, prefixes=True):
         n = choice(group, GROUPS, "group")
+        if moves < FEWEST:
+            raise BadInput(f"--moves {moves}: must be at least {FEWEST}")
         self.most, self.name = moves, f"permutation/{group}/{moves}"
         self.prefixes = prefixes
         self.moves, self.letters = moves_of(n), "abcde"[:n]
@@ -79,8 +81,10 @@ class Permutation:
         for word in words:
             row = "".join(row[i] for i in self.moves[word])
             steps.append([row])
-        prefixes = ["", *sum(steps, [])] if self.prefixes else []
-        return Example(["start", *words], steps, [row], len(words), prefixes=prefixes)
+        question = ["start", *words]
+        prefixes = [""] + [row if split_of(" ".join(question[:i])) == "train" else ""
+                           for i, (row,) in enumerate(steps, 2)]
+        return Example(question, steps, [row], len(words), prefixes=prefixes * self.prefixes)
 
     def parse(self, record):
         """A record of texts; the chain and the answer follow from the question."""

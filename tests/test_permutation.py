@@ -151,3 +151,27 @@ def test_unknown_group():
     """The user's mistake."""
     with pytest.raises(BadInput, match="unknown group 's4' .known: s3, s5"):
         Permutation("s4")
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_no_prefix_of_training_is_a_question_of_another_split(group):
+    """Prefixes have the row after their move, but for those that val or test may ask."""
+    task = Permutation(group, 6)
+    asked = {" ".join(task.sample(split, i).question) for split in ("val", "test")
+             for i in range(400)}
+    left_out = 0
+    for i in range(300):
+        e = task.sample("train", i)
+        assert e.prefixes[0] == "" and len(e.prefixes) == len(e.question)
+        for t, (prefix, step) in enumerate(zip(e.prefixes[1:], e.steps), 2):
+            assert prefix in ("", *step)
+            assert not (prefix and " ".join(e.question[:t]) in asked)
+            left_out += not prefix
+    assert left_out > 100
+    assert Permutation(group, 6, prefixes=False).sample("train", 0).prefixes == []
+
+
+def test_too_few_moves():
+    """The user's mistake."""
+    with pytest.raises(BadInput, match="--moves 2: must be at least 3"):
+        Permutation(moves=2)
