@@ -5,7 +5,8 @@
 
 Four panels, of arXiv 2502.05171 in small; several runs (seeds) are pooled.
     accuracy over iterations, for every difficulty                          (Figures 1 and 7 there)
-    at which iteration a question's newest token has converged, for every difficulty      (Fig. 10)
+    at which iteration a question's newest token has converged, for every difficulty; the last one
+    stands for those that have not                                                      (Fig. 10)
     path independence: |s - s'| / |s| of the states that two different s_0 lead to, and of two
     successive iterations                                                               (Section 7)
     the path of that token's state on the first two principal components, a line per problem; dots
@@ -29,13 +30,19 @@ PATHS = 24      # problems whose path is drawn
 @torch.no_grad()
 def first_call(method, examples, **knobs):
     """Of the call that reads the question: iterations (B,), newest token's states (r, B, C)."""
-    device = next(method.parameters()).device
-    batch = collate(examples, method.vocab).to(device)
+    device, found, longest = next(method.parameters()).device, [], 0
     method.eval()
-    with method.model.using(**knobs, taken=[], trace=[]):
-        method.solve(batch)
-        steps, trace = method.model.taken[0], method.model.trace
-        return steps, torch.stack(trace[:int(steps.max())])
+    for i in range(0, len(examples), evaluation.BATCH):
+        batch = collate(examples[i:i + evaluation.BATCH], method.vocab).to(device)
+        with method.model.using(**knobs, taken=[], trace=[]):
+            method.solve(batch)
+            steps, trace = method.model.taken[0], method.model.trace
+            states = torch.stack(trace[:int(steps.max())])
+        found.append((steps, states))
+        longest = max(longest, len(states))
+    # a batch that exits early stays where it is
+    padded = [torch.cat([s, s[-1:].expand(longest - len(s), -1, -1)]) for _, s in found]
+    return torch.cat([steps for steps, _ in found]), torch.cat(padded, 1)
 
 
 def by_difficulty(examples, values):
@@ -116,37 +123,54 @@ def plot(found, path, exit_name):
     """The four panels; paths of the first run."""
     from matplotlib.figure import Figure
     figure = Figure(figsize=(11, 8), layout="constrained")
-    (accuracy, exits), (distance, paths) = figure.subplots(2, 2)
+    panels = figure.subplots(2, 2).flat
     levels = list(found[0]["exits"])
-    colour = {d: figure_colour(i / max(1, len(levels) - 1)) for i, d in enumerate(levels)}
-    for d, (rs, y) in pooled_accuracy(found).items():
-        accuracy.plot(rs, [100 * v for v in y], marker=".", color=colour[d], label=str(d))
-        steps = sum((run["exits"][d] for run in found), [])
-        top = max(rs)
-        share = [100 * steps.count(i) / len(steps) for i in range(1, top + 1)]
-        exits.plot(range(1, top + 1), share, color=colour[d])
-    for i, run in enumerate(found):
-        apart, moved = run["paths"]["apart"], run["paths"]["moved"]
-        distance.plot(range(1, len(apart) + 1), apart, color="C0", label="two s_0" * (not i))
-        distance.plot(range(2, len(apart) + 1), moved, color="C1", ls="--",
-                      label="successive iterations" * (not i))
-    states = torch.tensor(found[0]["principal"])                        # (r, B, 2)
-    for line, d in zip(states.transpose(0, 1), found[0]["difficulty"]):
-        paths.plot(*line.T, color=colour[d], lw=0.8)
-        paths.plot(*line[-1], "o", color=colour[d], ms=4)
-    accuracy.set(xscale="log", xlabel="iterations r", ylabel="accuracy, %", ylim=(0, 103))
-    accuracy.set_xticks(rs, rs)
-    accuracy.legend(title="difficulty", fontsize=8)
-    exits.set(xlabel=f"iteration of exit ({exit_name})", ylabel="% of problems")
-    distance.set(yscale="log", xlabel="iteration", ylabel="relative distance of states")
-    distance.legend()
-    paths.set(xlabel="first principal component", ylabel="second")
-    for axes in (accuracy, exits, distance, paths):
+    colour = {d: shade(i / max(1, len(levels) - 1)) for i, d in enumerate(levels)}
+    plot_accuracy(panels[0], found, colour)
+    plot_exits(panels[1], found, colour, exit_name)
+    plot_distance(panels[2], found)
+    plot_paths(panels[3], found[0], colour)
+    for axes in panels:
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=130)
 
 
-def figure_colour(share):
+def plot_accuracy(axes, found, colour):
+    for d, (rs, y) in pooled_accuracy(found).items():
+        axes.plot(rs, [100 * v for v in y], marker=".", color=colour[d], label=str(d))
+    axes.set(xscale="log", xlabel="iterations r", ylabel="accuracy, %", ylim=(0, 103))
+    axes.set_xticks(rs, rs)
+    axes.legend(title="difficulty", fontsize=8)
+
+
+def plot_exits(axes, found, colour, exit_name):
+    for d in colour:
+        steps = sum((run["exits"][d] for run in found), [])
+        top = max(steps)
+        axes.plot(range(1, top + 1), [100 * steps.count(i) / len(steps) for i in range(1, top + 1)],
+                  color=colour[d])
+    axes.set(xlabel=f"iteration of exit ({exit_name})", ylabel="% of problems")
+
+
+def plot_distance(axes, found):
+    for i, run in enumerate(found):
+        for key, first, line, label in (("apart", 1, "C0-", "two s_0"),
+                                        ("moved", 2, "C1--", "successive iterations")):
+            y = run["paths"][key]
+            axes.plot(range(first, first + len(y)), y, line, label=label * (not i))
+    axes.set(yscale="log", xlabel="iteration", ylabel="relative distance of states")
+    axes.legend()
+
+
+def plot_paths(axes, run, colour):
+    states = torch.tensor(run["principal"])                             # (r, B, 2)
+    for line, d in zip(states.transpose(0, 1), run["difficulty"]):
+        axes.plot(*line.T, color=colour[d], lw=0.8)
+        axes.plot(*line[-1], "o", color=colour[d], ms=4)
+    axes.set(xlabel="first principal component", ylabel="second")
+
+
+def shade(share):
     from matplotlib import colormaps
     return colormaps["viridis"](share)
 
@@ -166,7 +190,7 @@ def parse(argv, parser_class):
     choice(args.exit, EXITS, "exit")
     if args.n < 1 or min(args.r) < 1 or max(args.r) < 2:
         raise BadInput("--n and --r must be at least 1, the largest r at least 2")
-    args.data = ""
+    args.r, args.data = sorted(set(args.r)), ""
     args.out = Path(args.out or args.runs[0])
     if not args.out.is_dir():
         raise BadInput(f"--out {args.out}: no such folder")
@@ -179,7 +203,11 @@ def main(argv=None):
     try:
         args = parse(argv, Parser)
         args.command = "python depth.py " + shlex.join(argv)
-        found = [measure(run, args) for run in args.runs]
+        found = []
+        for run in args.runs:
+            found.append(measure(run, args))
+            if found[0]["exits"].keys() != found[-1]["exits"].keys():
+                raise BadInput(f"{run}: its problems differ from those of {args.runs[0]}")
     except BadInput as error:
         print(f"depth.py: {error}", file=sys.stderr)
         sys.exit(2)

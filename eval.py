@@ -13,7 +13,7 @@
 accuracy   share of problems whose greedy answer `Task.check` accepts, with a 95% Wilson interval
 steps      mean number of sequential model calls spent thinking (the papers' #L)
 ms         wall time per problem when solved in batches of BATCH
-iterations of a recurrent backbone, mean over model calls and their rows; cache: what it keeps
+iterations of a recurrent backbone, mean over its calls and their unfinished rows
 """
 import argparse
 import itertools
@@ -73,10 +73,10 @@ def solve_all(method, examples, progress=None, **knobs):
 
 @torch.no_grad()
 def cache_size(method, knobs):
-    """Numbers that the cache of the method's backbone holds per token."""
+    """Numbers that the cache of the method's backbone holds per token, if none exits early."""
     model, device = method.model, next(method.parameters()).device
-    cache = Cache(1, 1, device)
-    with model.using(**split_knobs(method, knobs)[1]):
+    cache, deep = Cache(1, 1, device), split_knobs(method, knobs)[1]
+    with model.using(**deep | {"exit": ""}):
         model(model.embed(torch.zeros(1, 1, dtype=torch.long, device=device)), cache)
     return sum(buffer.numel() for buffer in cache.store.values())
 
@@ -84,13 +84,14 @@ def cache_size(method, knobs):
 def evaluate(method, task, examples, progress=None, **knobs):
     """One row of the results table: accuracy, steps and time of `method` at one setting."""
     start, deep = time.perf_counter(), {}
-    with method.model.using(**{"taken": [] for _ in method.model.KNOBS}):
+    with method.model.using(**{"taken": []} if method.model.KNOBS else {}):
         solved = solve_all(method, examples, progress, **knobs)
         seconds = time.perf_counter() - start
         if method.model.KNOBS:
             taken = torch.cat(method.model.taken)
-            deep = {"iterations": float(taken[taken > 0].float().mean()),
-                    "cache": cache_size(method, knobs)}
+            deep["cache"] = cache_size(method, knobs)
+            if not knobs.get("draft"):      # whose calls are of several tokens or thrown away
+                deep["iterations"] = float(taken[taken > 0].float().mean())
     right = [task.check(e, s.answer) for e, s in zip(examples, solved)]
     levels = sorted({e.difficulty for e in examples})
     by = {d: [r for e, r in zip(examples, right) if e.difficulty == d] for d in levels}
@@ -148,18 +149,20 @@ def explore(name, method, task, examples, settings, ks):
     return rows
 
 
-def decoded(method, examples, c):
+def decoded(method, examples, knobs):
     """Share of latents whose nearest words are the different words of the true chain's group.
 
     Of the latents at whose place there is a group; both chains are as long as a rule.
     """
     hits = total = 0
+    own, deep = split_knobs(method, knobs)
     for i in range(0, len(examples), BATCH):
         some = examples[i:i + BATCH]
         batch = collate(some, method.vocab).to(next(method.parameters()).device)
-        thoughts = method.read(method.rollout(batch, 1, temperature=0.0, c=c))
+        with method.model.using(**deep):
+            thoughts = method.read(method.rollout(batch, 1, temperature=0.0, **own))
         for e, latents in zip(some, thoughts):
-            for words, group in zip(latents, method.groups_of(e, c)):
+            for words, group in zip(latents, method.groups_of(e, knobs["c"])):
                 hits += set(words[:len(set(group))]) == set(group)
                 total += 1
     return hits / max(1, total)
@@ -193,19 +196,25 @@ def table(rows):
 
 
 def plot(rows, path):
-    """Accuracy against thinking steps, one line per method: the papers' main figure."""
+    """Accuracy against thinking steps, one line per method: the papers' main figure.
+
+    Against iterations where nothing is written but the answer and these are what varies.
+    """
     from matplotlib.figure import Figure    # slow to import; no pyplot, so no screen is needed
     axes = (figure := Figure(figsize=(6, 4), layout="constrained")).subplots()
+    deep = not any(r["steps"] for r in rows) and all("iterations" in r for r in rows)
+    key = "iterations" if deep else "steps"
     for name, mine in curves(rows).items():
-        mine.sort(key=lambda r: r["steps"])
-        x, y = [r["steps"] for r in mine], [100 * r["accuracy"] for r in mine]
+        mine.sort(key=lambda r: r[key])
+        x, y = [r[key] for r in mine], [100 * r["accuracy"] for r in mine]
         error = [[v - 100 * r["low"] for r, v in zip(mine, y)],
                  [100 * r["high"] - v for r, v in zip(mine, y)]]
         axes.errorbar(x, y, error, marker="o", capsize=3, label=name)
         for r, *place in zip(mine, x, y):
             axes.annotate(setting(r), place, textcoords="offset points", xytext=(6, -12),
                           fontsize=8)
-    axes.set(xlabel="thinking steps per problem", ylabel="accuracy, % (95% interval)")
+    axes.set(xlabel=key if deep else "thinking steps per problem",
+             ylabel="accuracy, % (95% interval)")
     axes.set_ylim(0, 103)
     axes.set_xlim(left=-0.5)
     axes.margins(x=0.08)
@@ -214,15 +223,17 @@ def plot(rows, path):
     figure.savefig(path, dpi=150)
 
 
-def curves(rows):
+def curves(rows, apart=()):
     """{name: rows} of a figure: a method, its flags, and its updates where rows are pooled.
 
-    Greedy rows; sampled ones only where there are no others.
+    Rows that differ in one of the knobs `apart` do not share a line. Greedy rows; sampled ones only
+    where there are no others.
     """
     lines = {}
     for r in [r for r in rows if "k" not in r["knobs"]] or rows:
         name = r.get("line", r.get("run", r["method"]))
         name += f", {r['updates']} updates" if "updates" in r else ""
+        name += "".join(f" {k}={r['knobs'][k]}" for k in apart if k in r["knobs"])
         lines.setdefault(name, []).append(r)
     return lines
 
@@ -232,7 +243,8 @@ def plot_over(rows, knob, path):
     from matplotlib.figure import Figure
     panels = (figure := Figure(figsize=(10, 3.2), layout="constrained")).subplots(1, 3)
     rows = [r for r in rows if isinstance(r["knobs"].get(knob), int)]
-    for name, mine in curves(rows).items():
+    others = [k for k in dict.fromkeys(k for r in rows for k in r["knobs"]) if k not in (knob, "k")]
+    for name, mine in curves(rows, others).items():
         mine.sort(key=lambda r: r["knobs"][knob])
         x, y = [r["knobs"][knob] for r in mine], [100 * r["accuracy"] for r in mine]
         half = [100 * (r["high"] - r["low"]) / 2 for r in mine]
@@ -332,7 +344,7 @@ def variant(row, config):
     backbone = config.setdefault("backbone", "gpt")
     flags = {"backbone": ("gpt", "")} | TASKS[config["task"]].ARGS | METHODS[method].ARGS
     flags |= BACKBONES[backbone].ARGS
-    flags |= {name: FLAGS[name] for name in ("conv", "qk_norm", "optimizer")}
+    flags |= {name: FLAGS[name] for name in ("conv", "qk_norm", "optimizer", "sort")}
     if "stage" in config and "k" not in row["knobs"]:       # greedy rows have no noise
         flags.pop("sigma_min", None)
     if learned:
@@ -425,6 +437,10 @@ def counts(text):
     return [int(k) for k in text.split(",")]
 
 
+def numbers(text):
+    return [float(x) for x in text.split(",")]
+
+
 def names(text):
     return text.split(",")
 
@@ -440,7 +456,8 @@ def parse(argv, parser_class):
     parser.add_argument("--c", type=factors, default=[], help="compression factors, as 1,2,4 [all]")
     parser.add_argument("--r", type=counts, default=[], help="iterations of a recurrent backbone, "
                         "as 1,4,16 [1 to 32]")
-    parser.add_argument("--exit", type=names, default=[], help="when it stops early, as kl,latent")
+    parser.add_argument("--exit", type=names, default=[], help="when it stops early: kl, ...")
+    parser.add_argument("--threshold", type=numbers, default=[], help="of the exit [by kind]")
     parser.add_argument("--share", type=counts, default=[], help="slots of its cache to share")
     parser.add_argument("--warm", action="store_true", help="it goes on from the last state")
     parser.add_argument("--draft", type=counts, default=[], help="iterations of a draft; 0: none")
@@ -456,10 +473,13 @@ def parse(argv, parser_class):
     args = parser.parse_args(argv)
     if args.n < 1 or args.show < 0 or args.sigma_min < 0 or min(args.k + args.r, default=1) < 1:
         raise BadInput("--n must be at least 1, and --k, --r; --show and --sigma-min at least 0")
-    if min(args.share + args.draft, default=0) < 0:
-        raise BadInput("--share and --draft must be at least 0")
-    for name in args.exit:
+    if min(args.share + args.draft + args.threshold, default=0) < 0:
+        raise BadInput("--share, --draft and --threshold must be at least 0")
+    args.exit = ["" if name == "none" else name for name in args.exit]
+    for name in filter(None, args.exit):
         choice(name, EXITS, "exit")
+    if any(args.draft) and (any(args.exit) or any(args.share) or args.warm or args.k):
+        raise BadInput("--draft goes with neither --exit, --share, --warm nor --k")
     for path in filter(None, (args.json, args.plot)):     # before the work, not after it
         if not Path(path).absolute().parent.is_dir():
             raise BadInput(f"{path}: no such folder")
@@ -484,7 +504,7 @@ def problems(task, args):
 def settings(method, args):
     """The knobs to try: those of --c, --r, ... that method and backbone have, else their SWEEP."""
     own = [{"c": c} for c in args.c] if args.c and "c" in method.SWEEP[0] else method.SWEEP
-    given = {name: getattr(args, name) for name in ("r", "exit", "share", "draft")}
+    given = {name: getattr(args, name) for name in ("r", "exit", "threshold", "share", "draft")}
     given["warm"] = [True] * args.warm
     given = {name: values for name, values in given.items() if values and method.model.KNOBS}
     deep = [dict(zip(given, values)) for values in itertools.product(*given.values())]
@@ -505,7 +525,7 @@ def measure(run, args):
         rows = sweep(name, method, task, examples, tried)
     for row in rows if args.decode else []:
         if isinstance(row["knobs"].get("c"), int):
-            row["decoded"] = decoded(method, examples, row["knobs"]["c"])
+            row["decoded"] = decoded(method, examples, row["knobs"])
     if args.show:
         print(show(method, task, examples[:args.show], **tried[-1]))
     stage = {"method": config.get("stage", config["method"]), "updates": config["steps"]}

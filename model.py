@@ -270,5 +270,5 @@ def generate(model, x, new, cache, stop, max_new, temperature=0.0, generator=Non
             keep = (~done).nonzero()[:, 0]
             rows, token, done = rows[keep], token[keep], done[keep]
             cache.select(keep)
-        h = model(model.embed(token)[:, None], cache)[:, 0]
+        h = model(model.embed(token)[:, None], cache, (~done).long())[:, 0]
     return out[:, :t + 1]

@@ -94,12 +94,12 @@ class Exit:
     """Says after each iteration which rows have converged."""
 
     def __init__(self, kind, threshold):
-        self.limit = choice(kind, EXITS, "exit")
-        self.limit = threshold or self.limit
+        default = choice(kind, EXITS, "exit")
+        self.limit = threshold or default
         self.kind, self.before, self.same = kind, None, 0
 
     def __call__(self, now):
-        """now (B, C): the newest token's state ("latent") or logits -> (B,) bool."""
+        """now: the newest token's state (B, C) for "latent", else its logits (B, V) -> (B,)."""
         before, self.before = self.before, now
         if before is None:
             before = torch.zeros_like(now)      # as logits: every word is equally likely
@@ -137,7 +137,8 @@ class Slots:
     def settle(cache, n, at):
         """After n iterations of the tokens `at`: their deeper slots get what their last has."""
         rows = torch.arange(len(at), device=at.device)[:, None]
-        for key, slot in [key for key in cache.store if isinstance(key[1], int) and key[1] >= n]:
+        slots = [key for key in cache.store if isinstance(key[1], int)]     # of the core
+        for key, slot in [key for key in slots if key[1] >= n]:
             cache.store[key, slot][rows, at] = cache.store[key, n - 1][rows, at]
 
 
@@ -164,7 +165,9 @@ class RecurrentGPT(GPT):
         self.cfg, self.mean_r, self.k_grad, self.sampler = cfg, mean_r, k_grad, sampler
         self.r_per, self.inject = r_per, inject
         cfg.sandwich = norm == "sandwich"
-        each = max(1, cfg.layers // 3)                          # layers, in three equal parts
+        if cfg.layers % 3 and cfg.layers != 1:
+            raise BadInput(f"--layers {cfg.layers}: a recurrent backbone has three equal parts")
+        each = -(-cfg.layers // 3)                              # layers in each; 1: for size nano
         self.embed = nn.Embedding(cfg.vocab, cfg.width)
         self.prelude, self.core, self.coda = (
             nn.ModuleList(Block(cfg) for _ in range(each)) for _ in range(3))
@@ -280,9 +283,10 @@ class RecurrentGPT(GPT):
             look = s if self.exit == "latent" else self.read_out(s, rope, at, cache)
             look = last_state(look, new)
             stop = done(look if self.exit == "latent" else self.head(look))[:, None]    # (B, 1)
-            going = stop.new_ones(stop.shape) if active is None else active
-            steps = torch.where((going & stop)[:, 0], i + 1, steps)
-            active = going & ~stop
+            if active is None:
+                active = torch.ones_like(stop) if new is None else (new > 0)[:, None]
+            steps = torch.where((active & stop)[:, 0], i + 1, steps)
+            active = active & ~stop
             if not active.any():
                 break
         if cache is not None and not self.drafting:

@@ -15,7 +15,7 @@ import difflib
 import json
 import random
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -41,7 +41,7 @@ class Example:
     answer: list          # words
     difficulty: int       # hops, keys, steps ...: what results are stratified by
     state: object = None  # whatever `check` needs beyond the words (a maze keeps its board here)
-    prefixes: list = ()   # the answer to the question up to each of its words; "": none there
+    prefixes: list = field(default=(), repr=False)  # answers up to each word; "": none there
 
 
 def split_of(key):

@@ -196,7 +196,7 @@ def test_latents_are_read_by_their_nearest_words(monkeypatch):
             row[:len(t)] = method.model.embed.weight[torch.tensor(t)] / method.std
         acts = {"c": torch.ones(6, dtype=torch.long), "z": z.detach(), "n_think": n}
         monkeypatch.setattr(method, "rollout", lambda *a, **k: Rollout([], None, acts, {}))
-        return decoded(method, examples, 1)
+        return decoded(method, examples, {"c": 1})
     assert thinks(range(6)) == 1 and thinks([1, 2, 3, 4, 5, 0]) < 0.8
 
 

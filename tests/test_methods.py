@@ -20,7 +20,7 @@ def shortest(task, vocab, n=4):
     return collate(examples[:n], vocab)
 
 
-DEEP = ["--backbone", "recurrent", "--mean-r", "3"]
+DEEP = ["--backbone", "recurrent", "--mean-r", "3", "--layers", "3"]
 
 
 @pytest.mark.parametrize("name, task_name, argv", [

@@ -68,9 +68,10 @@ def same(a, b):
     return a == b
 
 
-@pytest.mark.parametrize("method", ["cot", "colar"])
-def test_stopped_and_resumed_equals_uninterrupted(method, tmp_path, monkeypatch, capsys):
-    argv = [*NANO, "--method", method]
+@pytest.mark.parametrize("method, backbone", [
+    ("cot", "gpt"), ("colar", "gpt"), ("cot", "recurrent")])
+def test_stopped_and_resumed_equals_uninterrupted(method, backbone, tmp_path, monkeypatch, capsys):
+    argv = [*NANO, "--method", method, "--backbone", backbone]
     train.main(argv + ["--out", str(tmp_path / "whole")])
     update = train.Training.update
 
@@ -340,6 +341,7 @@ def test_explore_counts_the_samples_of_each_problem():
     stub = torch.nn.Linear(1, 1)
     stub.vocab, stub.rollout = Vocab(task.words), lambda batch, samples: Rollout(
         solved, None, {}, {})
+    stub.model = train.model.GPT(train.model.Config(vocab=2, layers=1, width=8, heads=1))
     rows = evaluation.explore("stub", stub, task, examples, [{}], [1, 3])
     assert [r["accuracy"] for r in rows] == [(0 + 1 + 2 + 3) / 12, 3 / 4]
     assert rows[0]["steps"] == 1 and [r["knobs"] for r in rows] == [{"k": 1}, {"k": 3}]
