@@ -84,7 +84,7 @@ def measure(run, args):
     examples = evaluation.problems(task, args)
     rows = evaluation.sweep(Path(run).name, method, task, examples, [{"r": r} for r in args.r])
     top = max(args.r)
-    steps, _ = first_call(method, examples, r=top, exit=args.exit)
+    steps, _ = first_call(method, examples, r=top, exit=args.exit, threshold=args.threshold)
     _, states = first_call(method, examples[:PATHS], r=top)
     return {"run": str(run), "seed": state["config"]["seed"], "git": evaluation.git_hash(),
             "command": args.command, "accuracy": [
@@ -184,12 +184,13 @@ def parse(argv, parser_class):
     parser.add_argument("--r", type=evaluation.counts, default=[1, 2, 3, 4, 6, 8, 16, 32, 64],
                         help="numbers of iterations [1,2,3,4,6,8,16,32,64]")
     parser.add_argument("--exit", default="kl", help=f"{', '.join(EXITS)} [kl]")
+    parser.add_argument("--threshold", type=float, default=0, help="of the exit [by kind]")
     parser.add_argument("--out", default="", metavar="DIR", help="folder of depth.* [first RUN]")
     parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"))
     args = parser.parse_args(argv)
     choice(args.exit, EXITS, "exit")
-    if args.n < 1 or min(args.r) < 1 or max(args.r) < 2:
-        raise BadInput("--n and --r must be at least 1, the largest r at least 2")
+    if args.n < 1 or min(args.r) < 1 or max(args.r) < 2 or args.threshold < 0:
+        raise BadInput("--n and --r must be at least 1, the largest r at least 2, --threshold 0")
     args.r, args.data = sorted(set(args.r)), ""
     args.out = Path(args.out or args.runs[0])
     if not args.out.is_dir():

@@ -81,13 +81,13 @@ def test_eval_takes_the_product_of_depth_settings(deep_run, tmp_path):
 
 def test_depth_measures_and_draws(deep_run, tmp_path, capsys):
     depth.main([str(deep_run), str(deep_run), "--n", "12", "--r", "1,2,6", "--exit", "latent",
-                "--out", str(tmp_path)])
+                "--threshold", "0.5", "--out", str(tmp_path)])
     assert "difficulty" in capsys.readouterr().out
     first, _ = json.loads((tmp_path / "depth.json").read_text())
     assert [a["r"] for a in first["accuracy"]] == [1, 2, 6]
     assert len(first["paths"]["apart"]) == 6 and len(first["paths"]["moved"]) == 5
     exits = sum(first["exits"].values(), [])
-    assert len(exits) == 12 and all(1 <= e <= 6 for e in exits)
+    assert len(exits) == 12 and all(1 <= e <= 6 for e in exits) and min(exits) < 6
     assert (tmp_path / "depth.png").stat().st_size > 5000
 
 
