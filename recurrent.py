@@ -36,6 +36,7 @@ Differs from the paper and its code:
  6. Exits on the latent use that position, theirs the mean over positions; never at the first
     iteration.
  7. `share` counts iterations; the code's budget counts blocks.
+ 8. Without injection (--inject none) s_0 is e and has no noise; `warm` does nothing there.
 
     python train.py --method nocot --backbone recurrent --task permutation
     python train.py --method colar --backbone recurrent             # thinks in latents, and deeper
@@ -50,7 +51,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from data.common import BadInput, choice
-from model import GPT, Block, generate, last
+from model import GPT, Block, RMSNorm, generate, last
 
 SIGMA = 0.5         # of tau in Eq. (5)
 NOISE = 0.4         # variance of s_0
@@ -172,7 +173,7 @@ class RecurrentGPT(GPT):
         self.prelude, self.core, self.coda = (
             nn.ModuleList(Block(cfg) for _ in range(each)) for _ in range(3))
         self.adapter = nn.Linear(2 * cfg.width, cfg.width, bias=False)      # A of Eq. (3)
-        self.norm = type(self.core[0].norm1)(cfg.width)
+        self.norm = RMSNorm(cfg.width)
         self.head = nn.Linear(cfg.width, cfg.vocab, bias=False)
         self.start_weights(layers=each * (2 + mean_r))
         vars(self).update(self.KNOBS, r=mean_r)
