@@ -99,6 +99,7 @@ def test_a_nan_stops_the_run_and_keeps_the_last_checkpoint(tmp_path, monkeypatch
         value, parts = loss(self, batch)
         return (value * math.nan if self.calls == 6 else value), parts
     monkeypatch.setattr(train.METHODS["cot"], "loss", poisoned)
+    monkeypatch.setattr(train, "VALIDATIONS", 5)        # so there are checkpoints before the end
     line = fails([*NANO, "--method", "cot", "--out", str(tmp_path / "run")], capsys)
     assert "nan at step 6" in line and str(tmp_path / "run") in line
     state = train.load(tmp_path / "run")
@@ -116,6 +117,7 @@ def test_a_nan_gradient_never_reaches_a_checkpoint(tmp_path, monkeypatch, capsys
             value = value + (self.model.norm.weight * 0).sum().sqrt()
         return value, parts
     monkeypatch.setattr(train.METHODS["cot"], "loss", poisoned)
+    monkeypatch.setattr(train, "VALIDATIONS", 5)        # so there are checkpoints before the end
     line = fails([*NANO, "--method", "cot", "--out", str(tmp_path / "run")], capsys)
     assert "gradient is nan at step 4" in line
     state = train.load(tmp_path / "run")
