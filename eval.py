@@ -389,7 +389,7 @@ def cell(row, key):
     if key not in row:
         return ""
     if key in ("iterations", "cache"):
-        return f"{row[key]:.4g}"
+        return f"{round(row[key], 1):g}"
     return percent(row[key], row.get(key + "_half", math.nan), row)
 
 
