@@ -1,7 +1,7 @@
 """Products in S3 or S5: where does a row of n letters end up after a list of moves?
 
     question   start turn swap12 back
-    chain      bca cba acb              the row after every move, from abc
+    chain      turn bca swap12 cba back acb     every move and the row after it, from abc
     answer     acb                      the row after the last one
 
 Moves are exchanges of two places ("swap12": first and second) and turns of the whole row by one
@@ -80,10 +80,10 @@ class Permutation:
         row, steps = self.letters, []
         for word in words:
             row = "".join(row[i] for i in self.moves[word])
-            steps.append([row])
+            steps.append([word, row])
         question = ["start", *words]
         prefixes = [""] + [row if split_of(" ".join(question[:i])) == "train" else ""
-                           for i, (row,) in enumerate(steps, 2)]
+                           for i, (_, row) in enumerate(steps, 2)]
         return Example(question, steps, [row], len(words), prefixes=prefixes * self.prefixes)
 
     def parse(self, record):
