@@ -47,7 +47,7 @@ def test_chain_follows_from_the_question(group):
         assert start == "start" and len(moves) == e.difficulty
         for move, step in zip(moves, e.steps, strict=True):
             row = moved(row, move)
-            assert step == [row]
+            assert step == [move, row]
         assert e.answer == [row] and task.check(e, e.answer)
 
 
