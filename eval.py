@@ -170,7 +170,7 @@ def decoded(method, examples, knobs):
 
 def setting(row):
     """The knobs of a row, as text."""
-    return " ".join(f"{k}={v}" for k, v in row["knobs"].items())
+    return " ".join(f"{k}={v}" for k, v in row["knobs"].items() if v != "")
 
 
 def one_line(rows):
@@ -338,12 +338,14 @@ def read_rows(path):
 def variant(row, config):
     """The flags of task, method and backbone in which a row's run differs from the defaults."""
     import rl                                   # here, since these need this file
-    from train import BACKBONES, FLAGS, METHODS, TASKS
+    from train import BACKBONES, FLAGS, METHODS, SIZES, TASKS
     config = config | row.get("config", {})
     method, _, learned = row["method"].partition("+")
     backbone = config.setdefault("backbone", "gpt")
     flags = {"backbone": ("gpt", "")} | TASKS[config["task"]].ARGS | METHODS[method].ARGS
     flags |= BACKBONES[backbone].ARGS
+    if "size" in config:
+        flags["layers"] = SIZES[config["size"]]["layers"], ""
     flags |= {name: FLAGS[name] for name in ("conv", "qk_norm", "optimizer", "sort")}
     if "stage" in config and "k" not in row["knobs"]:       # greedy rows have no noise
         flags.pop("sigma_min", None)
