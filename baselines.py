@@ -18,7 +18,7 @@ and, to be trained by rl.py,
     log_probs(rollout) -> {kind of action: (log-probability (R, T), mask (R, T))}, and third, where
                         the actions are Gaussian, their distribution, a torch Normal of (N, C)
     ACTIONS             {kind: which reward it answers for: RIGHT, LENGTH or OPTION}
-It knows the backbone's interface (embed, forward with a cache, head), never which backbone it is.
+It knows the backbone's interface (embed, forward with a cache, head, generate), never which it is.
 
     python train.py --method cot
     python train.py --method nocot

@@ -179,7 +179,7 @@ class Block(nn.Module):
 class GPT(nn.Module):
     ARGS = {}       # {flag: (default, help)} of its own, beyond those of train.py
     KNOBS = {}      # {setting of the forward pass: its default}; attributes of the same name
-    HOT = "forward" # what --compile compiles
+    HOT = "forward"     # what --compile compiles
     SWEEP = [{}]    # settings of these worth a row each in the results table
 
     def __init__(self, cfg):
