@@ -5,14 +5,18 @@
     pause   question <think> <pause>*n </think> answer <eos>    n more positions to compute in, but
                                                                 nothing to write (arXiv 2310.02226)
 
-A method is an nn.Module with (METHODS in train.py holds them all)
+A method is an nn.Module, most easily a Method, with (METHODS in train.py holds them all)
     ARGS      {flag: (default, help)} of its own
     PARENT    name of the method it starts from, or None
+    words(args)     words of its own, beyond those of the task
+    progress  0 to 1: share of the training that is done; the loop sets it
     SWEEP     settings of `solve` worth a row each in the results table
     __init__(backbone, vocab, args)
     loss(batch) -> (scalar, {name: detached scalar})
     solve(batch, temperature, generator, **knobs) -> [Solved], one per problem
     start_from(parent): takes over a trained PARENT; only where there is one
+    target(example), right(task, example, solved)   what it should answer, and does it?
+    extras(examples, solved) -> {column of the results table: value}, if it has more to tell
 and, to be trained by rl.py,
     rollout(batch, samples, temperature, generator, **knobs) -> Rollout of samples per problem
     log_probs(rollout) -> {kind of action: (log-probability (R, T), mask (R, T))}, and third, where
@@ -42,6 +46,7 @@ class Solved:
     answer: list    # words
     n_think: int    # sequential model calls spent thinking, the papers' #L
     thoughts: str   # what was thought, as text
+    latents: list = ()      # what was thought in codes: their numbers, or words
 
 
 @dataclass
@@ -58,9 +63,9 @@ class Rollout:
                        {name: t[chosen] for name, t in self.acts.items()}, self.info)
 
 
-def column(batch, token):
-    """(B, 1) of one token: a part that every row has."""
-    return torch.full_like(batch.question[:, :1], token)
+def column(like, token):
+    """(B, 1) of one token: a part that every row of `like` (B, ...) has."""
+    return torch.full_like(like[:, :1], token)
 
 
 def until(ids, stop):
@@ -87,24 +92,46 @@ def states_before(model, prompt, x):
     return torch.cat([h[row][:, None], model(x[:, :-1], cache)], 1)
 
 
-class CoT(nn.Module):
-    """Supervised chain of thought: cross-entropy on the steps, </think>, the answer and <eos>."""
+class Method(nn.Module):
+    """What most methods have in common."""
     ARGS = {}
     PARENT = None
     SWEEP = [{}]
-    ACTIONS = {"thought": LENGTH, "token": RIGHT}
-    given = OPEN        # the prompt ends with this part; all that follows is trained and generated
+    progress = 0.0
 
     def __init__(self, backbone, vocab, args):
         super().__init__()
         self.model, self.vocab, self.args = backbone, vocab, args
 
+    @staticmethod
+    def words(args):
+        return []
+
+    @staticmethod
+    def target(example):
+        return example.answer
+
+    def right(self, task, example, solved):
+        return task.check(example, solved.answer)
+
+    def extras(self, examples, solved):
+        return {}
+
+
+class CoT(Method):
+    """Supervised chain of thought: cross-entropy on the steps, </think>, the answer and <eos>."""
+    ACTIONS = {"thought": LENGTH, "token": RIGHT}
+    given = OPEN        # the prompt ends with this part; all that follows is trained and generated
+
     def thoughts(self, batch):
         return batch.thoughts                                               # (B, T)
 
+    def prompt(self, batch):
+        return batch.question, column(batch.question, THINK)
+
     def parts(self, batch):
-        return (batch.question, column(batch, THINK), self.thoughts(batch), column(batch, END),
-                batch.answer)
+        return (batch.question, column(batch.question, THINK), self.thoughts(batch),
+                column(batch.question, END), batch.answer)
 
     def loss(self, batch):
         ids, part, _ = pack(*self.parts(batch))                             # (B, T)
@@ -125,7 +152,7 @@ class CoT(nn.Module):
 
     @torch.no_grad()
     def rollout(self, batch, samples, temperature=1.0, generator=None):
-        ids, part, _ = pack(*self.parts(batch)[:self.given + 1])            # the prompts
+        ids, part, _ = pack(*self.prompt(batch))
         new, room = (part >= 0).sum(1), self.args.max_think + self.args.max_answer
         cache = Cache(len(ids), ids.shape[1] + room, ids.device)
         out = self.model.generate(self.model.embed(ids), new, cache, EOS, room,
@@ -156,6 +183,9 @@ class NoCoT(CoT):
     def thoughts(self, batch):
         return batch.question[:, :0]                                        # (B, 0)
 
+    def prompt(self, batch):
+        return self.parts(batch)[:CLOSE + 1]
+
     def read(self, row):
         return Solved(self.vocab.decode(until(row, EOS)[0]), 0, "")
 
@@ -165,4 +195,4 @@ class Pause(NoCoT):
     ARGS = {"pauses": (16, "number of <pause> tokens")}
 
     def thoughts(self, batch):
-        return column(batch, PAUSE).expand(-1, self.args.pauses)            # (B, n)
+        return column(batch.question, PAUSE).expand(-1, self.args.pauses)            # (B, n)

@@ -43,20 +43,11 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from baselines import (ANSWER, CLOSE, LENGTH, OPEN, OPTION, QUESTION, RIGHT, THOUGHTS, Rollout,
-                       Solved, column, states_before, until)
+from baselines import (ANSWER, CLOSE, LENGTH, OPEN, OPTION, QUESTION, RIGHT, THOUGHTS, Method,
+                       Rollout, Solved, column, states_before, until)
 from data.common import (END, EOS, MAX_SPEED, PAD, PAUSE, SPEED, THINK, BadInput, choice, collate,
-                         pack)
+                         groups, offsets, pack)
 from model import Cache, last, sample_token
-
-
-def groups(thinking, place):
-    """Which slot of the compressed sequence each token goes to: no padding inside, no empty group.
-
-    thinking, place (B, T): is it a reasoning token, and its place in its group. Returns slot
-    (B, T): a new one wherever a group starts; a token outside the thoughts has one to itself.
-    """
-    return (~thinking | (place == 0)).long().cumsum(1) - 1
 
 
 def merge(e, slot, size, mean=False):
@@ -64,19 +55,6 @@ def merge(e, slot, size, mean=False):
     total = e.new_zeros(*size.shape, e.shape[-1]).scatter_add(1, slot[..., None].expand_as(e), e)
     n = size.clamp(min=1)[..., None].to(e.dtype)
     return total / (n if mean else n.sqrt())
-
-
-def offsets(step, thinking, align):
-    """(B, T): each reasoning token's place in the run that is cut into groups.
-
-    The run is its step (align) or the whole chain. step, thinking (B, T): the number of the step
-    that a token belongs to, and whether it is a reasoning token; elsewhere, meaningless.
-    """
-    t = torch.arange(step.shape[1], device=step.device).expand_as(step)
-    start = thinking & ~F.pad(thinking, (1, -1))                    # the first reasoning token
-    if align:
-        start = start | (thinking & (step != F.pad(step, (1, -1))))
-    return t - torch.where(start, t, 0).cummax(1).values
 
 
 def latent_loss(mu, log_sigma, target, kind):
@@ -111,7 +89,7 @@ def speeds(text):
     return [choice(c, known, f"factor in --c-train {text}") for c in text.split(",")]
 
 
-class CoLaR(nn.Module):
+class CoLaR(Method):
     """Learns to think in merged embeddings at any factor of c_train, starting from a CoT model."""
     ARGS = {
         "c_train": ("1,2,3,4,5", "compression factors that training draws from"),
@@ -130,8 +108,7 @@ class CoLaR(nn.Module):
     ACTIONS = {"speed": OPTION, "latent": RIGHT, "stop": LENGTH, "token": RIGHT}
 
     def __init__(self, backbone, vocab, args):
-        super().__init__()
-        self.model, self.vocab, self.args = backbone, vocab, args
+        super().__init__(backbone, vocab, args)
         backbone.embed.weight.requires_grad_(False)     # so the scale of the latents is fixed
         width = backbone.cfg.width
         self.latent_head = LatentHead(width, 4 * width, args.head == "deterministic",
@@ -161,7 +138,7 @@ class CoLaR(nn.Module):
         c (B, 1) -> ids, part, slot (B, T), and size (B, S+1): the number of tokens in each slot.
         S slots hold the longest row; slot S takes the padding of all rows and has size 0.
         """
-        parts = (self.prompt(batch, c), column(batch, THINK), batch.thoughts, column(batch, END),
+        parts = (self.prompt(batch, c), column(batch.question, THINK), batch.thoughts, column(batch.question, END),
                  batch.answer)
         ids, part, order = pack(*parts)                             # (B, T) each
         zeros = [torch.zeros_like(p) for p in parts]

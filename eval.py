@@ -35,7 +35,8 @@ from recurrent import EXITS
 BATCH = 100     # problems solved at once
 COLUMNS = {     # of tables, where a row has them
     "decoded": "latents read, %", "gain": "gain, points", "iterations": "iterations",
-    "cache": "cached numbers per token"}
+    "cache": "cached numbers per token", "rebuilt": "words rebuilt, %", "used": "codes in use, %",
+    "perplexity": "code perplexity"}
 
 
 def wilson(right, n, z=1.96):
@@ -92,7 +93,7 @@ def evaluate(method, task, examples, progress=None, **knobs):
             deep["cache"] = cache_size(method, knobs)
             if not knobs.get("draft"):      # whose calls are of several tokens or thrown away
                 deep["iterations"] = float(taken[taken > 0].float().mean())
-    right = [task.check(e, s.answer) for e, s in zip(examples, solved)]
+    right = [method.right(task, e, s) for e, s in zip(examples, solved)]
     levels = sorted({e.difficulty for e in examples})
     by = {d: [r for e, r in zip(examples, right) if e.difficulty == d] for d in levels}
     low, high = wilson(sum(right), len(right))
@@ -100,7 +101,7 @@ def evaluate(method, task, examples, progress=None, **knobs):
         "knobs": knobs, "n": len(right),
         "accuracy": sum(right) / len(right), "low": low, "high": high,
         "steps": sum(s.n_think for s in solved) / len(solved),
-        "ms": 1000 * seconds / len(solved), **deep,
+        "ms": 1000 * seconds / len(solved), **deep, **method.extras(examples, solved),
         "by_difficulty": {str(d): {"n": len(r), "accuracy": sum(r) / len(r)}
                           for d, r in by.items()},
     }
@@ -264,11 +265,12 @@ def show(method, task, examples, **knobs):
     """Worked problems as text: question, thoughts, prediction, truth."""
     lines = []
     for e, s in zip(examples, solve_all(method, examples, **knobs)):
-        mark = "right" if task.check(e, s.answer) else "WRONG"
+        mark = "right" if method.right(task, e, s) else "WRONG"
         lines += [f"question    {' '.join(e.question)}",
                   f"thoughts    {s.thoughts or '(none)'}   [{s.n_think} steps]",
                   *true_groups(method, e, knobs),
-                  f"prediction  {' '.join(s.answer)}   truth  {' '.join(e.answer)}   {mark}", ""]
+                  f"prediction  {' '.join(s.answer)}   truth  {' '.join(method.target(e))}"
+                  f"   {mark}", ""]
     return "\n".join(lines)
 
 
@@ -390,7 +392,7 @@ def cell(row, key):
     """One of the columns that only some tables have."""
     if key not in row:
         return ""
-    if key in ("iterations", "cache"):
+    if key in ("iterations", "cache", "perplexity"):
         return f"{round(row[key], 1):g}"
     return percent(row[key], row.get(key + "_half", math.nan), row)
 

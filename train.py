@@ -34,6 +34,7 @@ import colar
 import eval as evaluation
 import model
 import recurrent
+import vqvae
 from data.arithmetic import Arithmetic
 from data.common import BadInput, FileTask, Vocab, batches, choice, take
 from data.maze import Maze
@@ -42,7 +43,7 @@ from data.prontoqa import ProntoQA
 from data.prosqa import ProsQA
 
 METHODS = {"cot": baselines.CoT, "nocot": baselines.NoCoT, "pause": baselines.Pause,
-           "colar": colar.CoLaR}
+           "colar": colar.CoLaR, "vqvae": vqvae.VQVAE, "assorted": vqvae.Assorted}
 TASKS = {"arithmetic": Arithmetic, "maze": Maze, "prosqa": ProsQA, "prontoqa": ProntoQA,
          "permutation": Permutation}
 BACKBONES = {"gpt": model.GPT, "recurrent": recurrent.RecurrentGPT}
@@ -211,16 +212,16 @@ def make_task(config):
 
 def build(config):
     """Task and untrained method of a config."""
-    task = make_task(config)
-    vocab = Vocab(task.words)
+    task, cls = make_task(config), METHODS[config["method"]]
+    defaults = {name: default[0] if isinstance(default, tuple) else default     # for older runs
+                for name, (default, _) in cls.ARGS.items()}
+    args = SimpleNamespace(**defaults | config)
+    vocab = Vocab([*task.words, *cls.words(args)])
     cfg = model.Config(len(vocab), config["layers"], config["width"], config["heads"],
                        conv=config["conv"], qk_norm=config["qk_norm"])
     backbone = BACKBONES[config["backbone"]]
     backbone = backbone(cfg, **{name: config[name] for name in backbone.ARGS})
-    cls = METHODS[config["method"]]
-    defaults = {name: default[0] if isinstance(default, tuple) else default     # for older runs
-                for name, (default, _) in cls.ARGS.items()}
-    return task, cls(backbone, vocab, SimpleNamespace(**defaults | config))
+    return task, cls(backbone, vocab, args)
 
 
 def limits(task, n=256):
@@ -354,6 +355,7 @@ class Training:
 
     def update(self, data, device, dtype):
         """One optimizer step on `accum` batches: loss parts of the last one, and gradient norm."""
+        self.method.progress = self.step / self.config["steps"]
         for _ in range(self.config["accum"]):
             batch = next(data).to(device)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
@@ -472,7 +474,7 @@ def load_parent(config, device):
         raise BadInput(f"--init: {config['method']} starts from no other method")
     _, method, state = load_run(config["init"], device)
     must_match({**config, "method": parent}, state["config"],
-               ("method", *SHAPE, *TASKS[config["task"]].ARGS,
+               ("method", *SHAPE, *TASKS[config["task"]].ARGS, *METHODS[parent].ARGS,
                 *BACKBONES[config["backbone"]].ARGS), f"--init {config['init']}: it has")
     if state["step"] < state["config"]["steps"]:
         raise BadInput(f"--init {config['init']}: not finished; continue it with --resume first")
@@ -492,7 +494,8 @@ def run_stage(config, resume):
         create(config)      # only now, when nothing can be wrong with the input any more
     if cls.PARENT and not parent:
         config["init"] = str(out / cls.PARENT)
-        shared = {k: v for k, v in config.items() if k not in cls.ARGS}
+        own = [name for name in cls.ARGS if name not in METHODS[cls.PARENT].ARGS]
+        shared = {k: v for k, v in config.items() if k not in own}
         rows = run_stage({**shared, "method": cls.PARENT, "out": config["init"], "init": None,
                           "steps": config["first_steps"]}, resume)
         parent = load_parent(config, device)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 
 
 class BadInput(ValueError):
@@ -140,6 +141,28 @@ def pack(*parts):
     order = (~real).byte().argsort(dim=1, stable=True)[:, :int(real.sum(1).max())]  # real first
     part = part.masked_fill(~real, -1)
     return ids.gather(1, order), part.gather(1, order), order
+
+
+def offsets(step, thinking, align):
+    """(B, T): each reasoning token's place in the run that is cut into groups.
+
+    The run is its step (align) or the whole chain. step, thinking (B, T): the number of the step
+    that a token belongs to, and whether it is a reasoning token; elsewhere, meaningless.
+    """
+    t = torch.arange(step.shape[1], device=step.device).expand_as(step)
+    start = thinking & ~F.pad(thinking, (1, -1))                    # the first reasoning token
+    if align:
+        start = start | (thinking & (step != F.pad(step, (1, -1))))
+    return t - torch.where(start, t, 0).cummax(1).values
+
+
+def groups(thinking, place):
+    """Which slot of a compressed sequence each token goes to: no padding inside, no empty group.
+
+    thinking, place (B, T): is it a reasoning token, and its place in its group. Returns slot
+    (B, T): a new one wherever a group starts; a token outside the thoughts has one to itself.
+    """
+    return (~thinking | (place == 0)).long().cumsum(1) - 1
 
 
 def batches(task, vocab, size, seed=0, start=0, pool=64, split="train"):
