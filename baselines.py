@@ -17,6 +17,7 @@ A method is an nn.Module, most easily a Method, with (METHODS in train.py holds 
     start_from(parent): takes over a trained PARENT; only where there is one
     target(example), right(task, example, solved)   what it should answer, and does it?
     extras(examples, solved) -> {column of the results table: value}, if it has more to tell
+    groups_of(example, **knobs)     the words that each latent should hold, if it has latents
 and, to be trained by rl.py,
     rollout(batch, samples, temperature, generator, **knobs) -> Rollout of samples per problem
     log_probs(rollout) -> {kind of action: (log-probability (R, T), mask (R, T))}, and third, where
@@ -116,6 +117,9 @@ class Method(nn.Module):
 
     def extras(self, examples, solved):
         return {}
+
+    def groups_of(self, example, **knobs):
+        return None
 
 
 class CoT(Method):

@@ -138,7 +138,7 @@ class CoLaR(Method):
         c (B, 1) -> ids, part, slot (B, T), and size (B, S+1): the number of tokens in each slot.
         S slots hold the longest row; slot S takes the padding of all rows and has size 0.
         """
-        parts = (self.prompt(batch, c), column(batch.question, THINK), batch.thoughts, column(batch.question, END),
+        parts = (self.prompt(batch, c), column(c, THINK), batch.thoughts, column(c, END),
                  batch.answer)
         ids, part, order = pack(*parts)                             # (B, T) each
         zeros = [torch.zeros_like(p) for p in parts]
@@ -283,8 +283,10 @@ class CoLaR(Method):
         return [[self.vocab.decode(ids[:k]) for ids in row[:n]]
                 for row, n, k in zip(near, n_think, c)]
 
-    def groups_of(self, example, c):
+    def groups_of(self, example, c="auto"):
         """The true chain as the words of each group, [[word]]: what its latents should hold."""
+        if c == "auto":
+            return None
         ids, part, slot, _ = self.layout(collate([example], self.vocab), torch.tensor([[c]]))
         chain = {}
         for i, s in zip(ids[part == THOUGHTS].tolist(), slot[part == THOUGHTS].tolist()):

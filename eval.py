@@ -7,6 +7,8 @@
     python eval.py RUN --c 1,2,3,4,5,6,7 --plot dial.png --over c   # the dial, past training too
     python eval.py RUN RUN --k 1,4,16 --sigma-min 0.1           # does noise find right answers?
     python eval.py RUN --decode                             # what the latents hold
+    python eval.py RUN --k 1,10 --top-k 10                  # 1-Feasible-10 of Token Assorted
+    python eval.py RUN --latents 0,2,4,999 --plot mix.png --over latents     # from text to codes
     python eval.py RUN --r 1,4,16 --exit kl --share 1       # recurrent depth: see recurrent.py
     python eval.py --summary results/default/*.json         # seeds side by side, as Markdown
 
@@ -121,10 +123,11 @@ def pass_at(k, right, n):
     return 1 - math.comb(n - right, k) / math.comb(n, k)
 
 
-def explore(name, method, task, examples, settings, ks):
+def explore(name, method, task, examples, settings, ks, top_k=0):
     """Rows of pass@k: the share of problems of which at least one of k samples is right.
 
-    Of max(ks) rollouts per problem; the interval is that of a mean over problems.
+    Of max(ks) rollouts per problem; the interval is that of a mean over problems. With k = 10 and
+    top_k = 10 this is the 1-Feasible-10 of Token Assorted.
     """
     n, rows = max(ks), []
     for knobs in settings:
@@ -133,7 +136,7 @@ def explore(name, method, task, examples, settings, ks):
         for i in range(0, len(examples), BATCH):
             some = examples[i:i + BATCH]
             batch = collate(some, method.vocab).to(next(method.parameters()).device)
-            with method.model.using(**deep):
+            with method.model.using(top_k=top_k, **deep):
                 solved = method.rollout(batch, n, **own).solved
             steps += sum(s.n_think for s in solved)
             right += [sum(task.check(e, s.answer) for s in solved[j * n:j * n + n])
@@ -144,7 +147,8 @@ def explore(name, method, task, examples, settings, ks):
             mean = sum(each) / len(each)
             half = 1.96 * math.sqrt(sum((p - mean) ** 2 for p in each)) / len(each)
             low, high = max(0, mean - half), min(1, mean + half)
-            rows.append({"method": name, "knobs": {**knobs, "k": k}, "n": len(each),
+            tried = {**knobs, "k": k} | ({"top_k": top_k} if top_k else {})
+            rows.append({"method": name, "knobs": tried, "n": len(each),
                          "accuracy": mean, "low": low, "high": high,
                          "steps": steps / len(each) / n, "ms": ms * k / n})
     return rows
@@ -276,8 +280,8 @@ def show(method, task, examples, **knobs):
 
 def true_groups(method, example, knobs):
     """A line for `show`: the chain as it would be merged, to read the latents beside it."""
-    if isinstance(knobs.get("c"), int):
-        groups = method.groups_of(example, knobs["c"])
+    groups = method.groups_of(example, **split_knobs(method, knobs)[0])
+    if groups:
         yield "true chain  " + " ".join(f"[{' '.join(words)}]" for words in groups)
 
 
@@ -458,6 +462,8 @@ def parse(argv, parser_class):
     parser.add_argument("--n", type=int, default=500, help="problems [500]")
     parser.add_argument("--data", default="", help="a JSON file of problems instead of a split")
     parser.add_argument("--c", type=factors, default=[], help="compression factors, as 1,2,4 [all]")
+    parser.add_argument("--latents", type=counts, default=[], help="codes before text, as 0,2,999: "
+                        "Token Assorted [as the model likes]")
     parser.add_argument("--r", type=counts, default=[], help="iterations of a recurrent backbone, "
                         "as 1,4,16 [1 to 32]")
     parser.add_argument("--exit", type=names, default=[], help="when it stops early: kl, ...")
@@ -467,18 +473,19 @@ def parse(argv, parser_class):
     parser.add_argument("--draft", type=counts, default=[], help="iterations of a draft; 0: none")
     parser.add_argument("--show", type=int, default=0, help="print so many worked problems")
     parser.add_argument("--k", type=counts, default=[], help="pass@k of sampled rollouts, as 1,8")
+    parser.add_argument("--top-k", type=int, default=0, help="sample among so many words [all]")
     parser.add_argument("--sigma-min", type=float, default=0, help="floor of sigma for --k [run's]")
     parser.add_argument("--decode", action="store_true", help="how many latents can be read")
     parser.add_argument("--json", default="", help="write the rows to this file")
     parser.add_argument("--plot", default="", help="write the figure to this .png, .pdf or .svg")
-    parser.add_argument("--over", default="", choices=("", "c", "k", "r"),
+    parser.add_argument("--over", default="", choices=("", "c", "k", "r", "latents"),
                         help="x-axis of that figure [thinking steps]")
     parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"))
     args = parser.parse_args(argv)
     if args.n < 1 or args.show < 0 or args.sigma_min < 0 or min(args.k + args.r, default=1) < 1:
         raise BadInput("--n must be at least 1, and --k, --r; --show and --sigma-min at least 0")
-    if min(args.share + args.draft + args.threshold, default=0) < 0:
-        raise BadInput("--share, --draft and --threshold must be at least 0")
+    if min(args.share + args.draft + args.threshold + args.latents + [args.top_k]) < 0:
+        raise BadInput("--share, --draft, --threshold, --latents, --top-k must be at least 0")
     args.exit = ["" if name == "none" else name for name in args.exit]
     for name in filter(None, args.exit):
         choice(name, EXITS, "exit")
@@ -507,7 +514,10 @@ def problems(task, args):
 
 def settings(method, args):
     """The knobs to try: those of --c, --r, ... that method and backbone have, else their SWEEP."""
-    own = [{"c": c} for c in args.c] if args.c and "c" in method.SWEEP[0] else method.SWEEP
+    own = method.SWEEP
+    for name, values in (("c", args.c), ("latents", args.latents)):
+        if values and name in method.SWEEP[-1]:
+            own = [{name: value} for value in values]
     given = {name: getattr(args, name) for name in ("r", "exit", "threshold", "share", "draft")}
     given["warm"] = [True] * args.warm
     given = {name: values for name, values in given.items() if values and method.model.KNOBS}
@@ -524,7 +534,7 @@ def measure(run, args):
     config = state["config"] | given | {"command": args.command, "split": args.split}
     examples, name, tried = problems(task, args), Path(run).name, settings(method, args)
     if args.k:
-        rows = explore(name, method, task, examples, tried, args.k)
+        rows = explore(name, method, task, examples, tried, args.k, args.top_k)
     else:
         rows = sweep(name, method, task, examples, tried)
     for row in rows if args.decode else []:

@@ -181,6 +181,7 @@ class GPT(nn.Module):
     KNOBS = {}      # {setting of the forward pass: its default}; attributes of the same name
     HOT = "forward"     # what --compile compiles
     SWEEP = [{}]    # settings of these worth a row each in the results table
+    top_k = 0       # sample only among so many of the likeliest words; 0: among all
 
     def __init__(self, cfg):
         super().__init__()
@@ -232,10 +233,13 @@ class GPT(nn.Module):
         return generate(self, x, new, cache, *args, **kwargs)
 
 
-def sample_token(logits, temperature=0.0, generator=None):
+def sample_token(logits, temperature=0.0, generator=None, top_k=0):
     """(B, V) -> (B,): the likeliest at temperature 0, else from softmax(logits / temperature)."""
     if not temperature:
         return logits.argmax(-1)
+    if top_k:
+        least = logits.topk(min(top_k, logits.shape[-1])).values[:, -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
     p = (logits.float() / temperature).softmax(-1)
     return torch.multinomial(p, 1, generator=generator)[:, 0]
 
@@ -260,7 +264,7 @@ def generate(model, x, new, cache, stop, max_new, temperature=0.0, generator=Non
     for t in range(max_new):
         logits = model.head(h)                                  # (R, V)
         logits[:, 0] = -torch.inf       # 0 is what follows `stop`: it cannot be written
-        token = sample_token(logits, temperature, generator).masked_fill(done, 0)
+        token = sample_token(logits, temperature, generator, model.top_k).masked_fill(done, 0)
         out[rows, t] = token
         done = done | (token == stop)
         finished = int(done.sum())

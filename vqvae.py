@@ -1,4 +1,4 @@
-"""Token Assorted: latent and text tokens mixed. Su et al. 2025, arXiv 2502.03275 (no official code).
+"""Token Assorted: latent and text tokens mixed. Su et al. 2025, arXiv 2502.03275.
 
 Stage one, `vqvae`: a VQ-VAE turns every chunk of L reasoning tokens into one of K codes.
 
@@ -176,7 +176,8 @@ class VQVAE(Method):
 
     def encode(self, chunk):
         """Eq. (1): chunks (N, L) -> x (N, D)."""
-        return self.encoder(self.model.embed(chunk).flatten(-2)).float()
+        x = self.encoder(self.model.embed(chunk).flatten(-2))
+        return x.to(self.book.code.dtype)       # under autocast, too
 
     @torch.no_grad()
     def codes(self, batch):
@@ -364,9 +365,9 @@ class Assorted(CoT):
         if self.args.replace in ("poisson", "delete", "pause"):
             return {}
         pairs = [latent == true for e, s in zip(examples, solved)
-                 for latent, true in zip(s.latents, self.true_chunks(e))]
+                 for latent, true in zip(s.latents, self.groups_of(e))]
         return {"decoded": sum(pairs) / len(pairs)} if pairs else {}
 
-    def true_chunks(self, example):
+    def groups_of(self, example, latents=None):
         chunk = self.vqvae.chunks(collate([example], self.vocab))[0]
         return [self.vocab.decode(until(row, PAD)[0]) for row in chunk.tolist()]
