@@ -54,14 +54,15 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from baselines import CoT, Method, Rollout, Solved, column, until
-from data.common import (END, EOS, PAD, PAUSE, THINK, BadInput, collate, groups, offsets, pack)
+from data.common import (END, EOS, PAD, PAUSE, THINK, BadInput, choice, collate, groups, offsets,
+                         pack, take)
 from model import Cache, last, sample_token
 
 D = 16          # numbers in a code: few, so that all of them matter to what is nearest
 BETA = 0.25     # of the commitment in Eq. (5)
 DECAY = 0.95    # g of Eq. (4)
 DEAD = 0.05     # a code used less than this share of the average starts again
-SURE = 0.9      # how likely <eoLatent> must be to end the codes before a forced number of them
+SURE = 0.75     # how likely <eoLatent> must be to end the codes before a forced number of them
 MANY = 999      # more codes than any chain has
 
 
@@ -303,7 +304,7 @@ class Assorted(CoT):
             raise BadInput("latents: with --replace delete there are none")
         ids, part, _ = pack(*self.prompt(batch))
         new, room = (part >= 0).sum(1), self.args.max_think + self.args.max_answer
-        most = min(latents, self.args.max_think)
+        most = min(latents, 2 * self.args.max_think // self.args.chunk)
         cache = Cache(len(ids), ids.shape[1] + most + 2 + room, ids.device)
         h = last(self.model(self.model.embed(ids), cache, new), new)            # (B, C)
         h = cache.repeat(h, samples)                                            # (R, C)
@@ -371,3 +372,81 @@ class Assorted(CoT):
     def groups_of(self, example, latents=None):
         chunk = self.vqvae.chunks(collate([example], self.vocab))[0]
         return [self.vocab.decode(until(row, PAD)[0]) for row in chunk.tolist()]
+
+
+# ---- what the codes stand for --------------------------------------------------------------------
+
+@torch.no_grad()
+def survey(vqvae, examples):
+    """{code: Counter of the chunks that it stands for}, and the share of words that are rebuilt
+    from the codes and, as a control, from codes that have changed places: what the question and
+    grammar alone give away."""
+    batch = collate(examples, vqvae.vocab).to(vqvae.book.code.device)
+    chunk, code = vqvae.codes(batch)
+    there = chunk.any(-1)                                                   # (B, n)
+    words, code, found = chunk[there], code[there], {}                      # (N, L), (N,)
+    for k, row in zip(code.tolist(), words.tolist()):
+        text = " ".join(vqvae.vocab.decode(until(row, PAD)[0]))
+        found.setdefault(k, Counter())[text] += 1
+
+    def rebuilt(code):
+        logits = vqvae.decode(batch.question, there, vqvae.book.code[code])
+        return float((logits.argmax(-1) == words)[words != PAD].float().mean())
+    mixed = torch.randperm(len(code), generator=torch.Generator().manual_seed(0))
+    return found, rebuilt(code), rebuilt(code[mixed.to(code.device)])
+
+
+def lines(found, n=20, chunks=4):
+    """The n most used codes as text: share of all chunks, and the chunks that share the code."""
+    total = sum(sum(c.values()) for c in found.values())
+    for k, c in sorted(found.items(), key=lambda item: -sum(item[1].values()))[:n]:
+        some = "   ".join(f"{text} ({100 * m / sum(c.values()):.0f}%)"
+                          for text, m in c.most_common(chunks))
+        more = f"   and {len(c) - chunks} more" if len(c) > chunks else ""
+        yield f"<z{k}>".ljust(7) + f"{100 * sum(c.values()) / total:4.1f}%   {some}{more}"
+
+
+def plot(found, codes, path):
+    """Code usage, most used first, and beside it what the most used ones stand for."""
+    from matplotlib.figure import Figure    # slow to import; no pyplot, so no screen is needed
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    use, table = figure.subplots(1, 2, width_ratios=(1, 2.8))
+    count = sorted((sum(c.values()) for c in found.values()), reverse=True)
+    use.bar(range(len(count)), [100 * n / sum(count) for n in count], width=1)
+    use.set(xlim=(0, codes), xlabel="codes, most used first", ylabel="% of chunks")
+    table.axis("off")
+    table.set_title("what the most used codes stand for", fontsize=9)
+    table.text(0, 1, "\n".join(line[:120] for line in lines(found)), family="monospace",
+               fontsize=7.5, va="top", transform=table.transAxes)
+    figure.savefig(path, dpi=150)
+
+
+def main(argv=None):
+    from train import Parser, load_run      # here, since train.py needs this file
+    parser = Parser(prog="vqvae.py", description=__doc__, allow_abbrev=False,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", metavar="RUN", help="run folder of vqvae or assorted")
+    parser.add_argument("--split", default="test", help="test, val, or the task's own [test]")
+    parser.add_argument("--n", type=int, default=500, help="problems [500]")
+    args = parser.parse_args(argv)
+    try:
+        if args.n < 1:
+            raise BadInput("--n must be at least 1")
+        task, method, _ = load_run(args.run)
+        vqvae = getattr(method, "vqvae", method).eval()
+        if not hasattr(vqvae, "book"):
+            raise BadInput(f"{args.run}: has no codes; a run of vqvae or assorted is needed")
+        examples = take(task, choice(args.split, task.splits, "split"), args.n)
+    except BadInput as error:
+        print(f"vqvae.py: {error}", file=sys.stderr)
+        sys.exit(2)
+    found, rebuilt, mixed = survey(vqvae, examples)
+    print("\n".join(lines(found)))
+    print(f"\n{100 * rebuilt:.1f}% of words rebuilt from the codes, {100 * mixed:.1f}% from codes "
+          f"that changed places; {len(found)} of {vqvae.args.codes} codes in use")
+    plot(found, vqvae.args.codes, Path(args.run) / "codes.png")
+    print(f"saved {args.run}/codes.png")
+
+
+if __name__ == "__main__":
+    main()
