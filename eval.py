@@ -533,6 +533,8 @@ def measure(run, args):
     task, method, state = load_run(run, pick_device(args.device), **given)
     config = state["config"] | given | {"command": args.command, "split": args.split}
     examples, name, tried = problems(task, args), Path(run).name, settings(method, args)
+    if args.k and not hasattr(method, "rollout"):
+        raise BadInput(f"--k: {run} has nothing to sample")
     if args.k:
         rows = explore(name, method, task, examples, tried, args.k, args.top_k)
     else:

@@ -232,6 +232,8 @@ def run(config, resume):
     learn, val, test = splits(config["split"], task)
     if parent["step"] < parent["config"]["steps"]:
         raise BadInput(f"{config['init']}: not finished; continue it with --resume first")
+    if not hasattr(method, "rollout"):
+        raise BadInput(f"{config['init']}: {config['method']} writes nothing to reinforce")
     if config.get("head") == "deterministic":
         raise BadInput(f"{config['init']}: a deterministic head has no log-probability")
     training, began = GRPO(method, task, config, dtype), time.time()

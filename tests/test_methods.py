@@ -46,7 +46,8 @@ def test_overfits_one_batch(name, task_name, argv):
         opt.zero_grad()
         if step % 50 == 49:
             solved = [method.solve(batch, **knobs) for knobs in method.SWEEP]
-            right = [method.right(task, e, s) for row in solved for e, s in zip(batch.examples, row)]
+            right = [method.right(task, e, s) for row in solved
+                     for e, s in zip(batch.examples, row)]
             if all(right):
                 break
     assert all(right), loss.item()
@@ -59,7 +60,7 @@ def test_overfits_one_batch(name, task_name, argv):
 def test_batched_equals_single(name, argv):
     """Solving problems together or one at a time gives the same answers, steps and thoughts."""
     _, task, method = small(name, "arithmetic", *argv)
-    method.eval().double()     # an untrained model is close to ties, which float32 would break either way
+    method.eval().double()  # an untrained model is close to ties, which float32 breaks either way
     method.args.max_think = 20
     examples = [task.sample("train", i) for i in range(6)]
     knobs = method.SWEEP[-1]

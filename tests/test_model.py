@@ -156,6 +156,10 @@ def test_sampling_follows_the_softmax_and_the_generator():
     torch.testing.assert_close(share, (logits[0] / 0.5).softmax(0), atol=0.01, rtol=0)
     assert torch.equal(draw, sample_token(logits, 0.5, torch.Generator().manual_seed(1)))
     assert sample_token(logits).unique().tolist() == [2]
+    best = torch.bincount(sample_token(logits, 0.5, top_k=2), minlength=4) / 20000
+    want = torch.tensor([0, 1, 2, 0]).float() / 0.5
+    torch.testing.assert_close(best[1:3], want[1:3].softmax(0), atol=0.01, rtol=0)
+    assert best[0] == best[3] == 0
 
 
 def test_every_parameter_gets_a_gradient():

@@ -1,0 +1,798 @@
+"""Token Assorted's equations against naive loops; what it writes against decoding without a cache.
+
+Rows of words stand in the tests as text: "A B" is the chunk of the words A and B.
+"""
+import copy
+import json
+import math
+import os
+import signal
+import warnings
+from collections import Counter
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import eval as evaluation
+import train
+import vqvae
+from baselines import Solved
+from data.arithmetic import Arithmetic
+from data.common import END, EOS, PAD, THINK, BadInput, Example, Vocab, collate, take
+from tests.test_train import fails, same
+from vqvae import D, Codebook, chunked, mix, perplexity
+
+TASK = Arithmetic()
+NANO = ["--size", "nano", "--codes", "16"]
+RUN = [*NANO, "--threads", "1", "--test-n", "8", "--val-n", "2", "--sort", "4"]
+
+
+def make(method, *argv):
+    """An untrained method with a random codebook, in float64."""
+    config = train.parse([*NANO, "--method", method, *argv])
+    torch.manual_seed(0)
+    method = train.build(config | {"max_think": 12, "max_answer": 3})[1].eval().double()
+    next(m for m in method.modules() if isinstance(m, Codebook)).code.normal_()
+    return method
+
+
+def batch_of(method, n, first=0):
+    return collate([TASK.sample("train", first + i) for i in range(n)], method.vocab)
+
+
+def batch_with(method, *chains):
+    """Problems with these chains, each the text of its steps."""
+    examples = [Example("how many has Ann ?".split(), [s.split() for s in steps], ["3"], 0)
+                for steps in chains]
+    return collate(examples, method.vocab)
+
+
+def text(method, ids):
+    """Rows of ids (B, T) as text, without padding."""
+    return [" ".join(method.vocab.decode([i for i in row if i != PAD])) for row in ids.tolist()]
+
+
+def clusters(n, noise=0.05):
+    """n vectors in each of 8 clusters, one after the other, and the clusters' centres."""
+    centres = 4 * torch.eye(8, D)
+    return centres.repeat_interleave(n, 0) + noise * torch.randn(8 * n, D), centres
+
+
+def brute_force(x, code):
+    """Eq. (2) as a loop."""
+    x, code = x.tolist(), code.tolist()
+    return [min(range(len(code)), key=lambda k: math.dist(v, code[k])) for v in x]
+
+
+# ---- the codebook --------------------------------------------------------------------------------
+
+def random_book(codes=6):
+    torch.manual_seed(0)
+    book = Codebook(codes).double()
+    book.code.normal_()
+    return book
+
+
+def test_nearest_equals_a_loop():
+    """Eq. (2)."""
+    book, x = random_book(), torch.randn(50, D).double()
+    assert book.nearest(x).tolist() == brute_force(x, book.code)
+
+
+def test_straight_through():
+    """Eq. (3): forward the nearest code, backward the identity, to the last bit."""
+    book, x, w = random_book(), torch.randn(9, D).double().requires_grad_(), torch.randn(9, D)
+    k, q, _ = book(x)
+    torch.testing.assert_close(q, book.code[brute_force(x, book.code)])
+    assert k.tolist() == brute_force(x, book.code)
+    assert torch.equal(torch.autograd.grad((q * w).sum(), x)[0], w.double())
+
+
+def test_commitment_pulls_x_to_its_code_and_not_the_code_to_x():
+    """Eq. (5): the gradient of |x - sg[q]|^2, a mean, is 2 (x - e_k) / numel; none for e."""
+    book, x = random_book(), torch.randn(9, D).double().requires_grad_()
+    k, _, commitment = book(x)
+    torch.testing.assert_close(commitment, (x - book.code[k]).pow(2).mean())
+    gradient = torch.autograd.grad(commitment, x)[0]
+    torch.testing.assert_close(gradient, 2 * (x - book.code[k]) / x.numel())
+    assert not book.code.requires_grad and not list(book.parameters())
+
+
+def test_update_equals_a_loop():
+    """Eq. (4), g = 0.95, twice in a row; code 5 is nearest to nothing, and stays where it is."""
+    book = random_book()
+    book.code[5] = 100
+    book.count.copy_(torch.tensor([3, 9, 5, 8, 20, 10]))
+    book.total.copy_(book.code * book.count[:, None])
+    for _ in range(2):
+        x, before = torch.randn(40, D).double(), [t.clone() for t in book.buffers()]
+        book.update(x)
+        k = brute_force(x, before[0])
+        assert len(set(k)) > 2 and 5 not in k
+        for i, (code, N, S) in enumerate(zip(*before)):
+            mine = [v for v, j in zip(x, k) if j == i]
+            N = 0.95 * N + 0.05 * len(mine)
+            S = 0.95 * S + 0.05 * sum(mine, torch.zeros(D))
+            torch.testing.assert_close(book.count[i], N)
+            torch.testing.assert_close(book.total[i], S)
+            torch.testing.assert_close(book.code[i], S / N)
+            assert mine or torch.allclose(book.code[i], code)
+
+
+# ---- dead codes ----------------------------------------------------------------------------------
+
+def revived():
+    """A book of 6 with the codes 1 and 4 dead, then started again from rows of x."""
+    book, x = random_book(), torch.randn(20, D).double()
+    book.count.copy_(torch.tensor([30, 0.1, 10, 20, 0, 40]))
+    book.total.copy_(book.code * book.count[:, None])
+    before = book.code.clone(), book.count.clone(), book.total.clone()
+    book.revive(x, torch.tensor([0, 1, 0, 0, 1, 0]).bool())
+    return book, x, before
+
+
+def test_a_dead_code_starts_again_on_a_vector():
+    """On different rows of x, as if used as often as the average; the others do not change."""
+    book, x, before = revived()
+    rows = [x.tolist().index(book.code[k].tolist()) for k in (1, 4)]
+    assert rows[0] != rows[1]
+    torch.testing.assert_close(book.count[[1, 4]], before[1].mean().expand(2))
+    for now, then in zip((book.code, book.count, book.total), before):
+        assert torch.equal(now[[0, 2, 3, 5]], then[[0, 2, 3, 5]])
+
+
+def test_a_revived_code_stays_where_it_was_put():
+    """e = S / N holds after `revive`, so that the next update does not throw the code away."""
+    book, _, _ = revived()
+    torch.testing.assert_close(book.total, book.code * book.count[:, None])
+
+
+def test_dead_codes_start_from_vectors_that_fit_badly():
+    """99 vectors lie on codes, one does not: it is the one that is chosen."""
+    book = random_book()
+    x = book.code[torch.arange(100) % 5].clone()
+    x[37] += 3
+    book.revive(x, torch.tensor([0, 0, 0, 0, 0, 1]).bool())
+    assert torch.equal(book.code[5], x[37])
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_dead_codes_share_a_vector_only_if_they_must(n):
+    """Four dead codes, and two or four vectors to put them on."""
+    book, x = random_book(), torch.randn(n, D).double()
+    book.count += 1
+    book.revive(x, torch.tensor([0, 1, 1, 1, 1, 0]).bool())
+    rows = [x.tolist().index(code) for code in book.code[1:5].tolist()]
+    assert n == 2 or sorted(rows) == [0, 1, 2, 3]
+
+
+def test_dead_is_below_a_twentieth_of_the_average():
+    """Codes 2 and 3 are nearest to nothing; at 0.04 and 0.07 of the mean, only one is dead."""
+    book = random_book(4)
+    book.code[2:] = 100
+    book.count.copy_(torch.tensor([195, 194.5, 4, 6.5]))        # mean 100, as many as there are x
+    book.total.copy_(book.code * book.count[:, None])
+    book.update(torch.randn(400, D).double())
+    assert book.code[2].max() < 10
+    torch.testing.assert_close(book.code[3], torch.full((D,), 100.0).double())
+
+
+def test_a_cluster_without_code_gets_the_dead_one():
+    """Codes on 7 of 8 clusters and a dead one elsewhere: in the end one on each, used equally."""
+    torch.manual_seed(0)
+    book, (_, centres) = Codebook(8), clusters(1)
+    book.code.copy_(centres)
+    book.code[3], book.count[:], book.count[3] = 50, 10, 0
+    book.total.copy_(book.code * book.count[:, None])
+    for _ in range(100):
+        x, _ = clusters(10)
+        book.update(x)
+    assert perplexity(book.count) > 7.9
+    torch.testing.assert_close(book.code, centres, atol=0.05, rtol=0)
+
+
+def test_codes_in_one_place_spread_over_the_data():
+    """All codes are equal at first, so the data is nearest to the first; later all are used."""
+    torch.manual_seed(0)
+    book, (x, _) = Codebook(8), clusters(10)
+    book.count[:] = 10
+    book.update(x)
+    assert book.nearest(x).unique().numel() == 1
+    for _ in range(300):
+        book.update(clusters(10)[0])
+    assert book.nearest(x).unique().numel() == 8 and perplexity(book.count) > 6.5
+
+
+def test_start_is_k_means():
+    """Ten rounds of Lloyd's algorithm, as a loop, from the same vectors."""
+    book, x = random_book(4), torch.randn(200, D).double()
+    torch.manual_seed(1)
+    code = x[torch.randint(200, (4,))]
+    for _ in range(10):
+        mine = [[v for v, j in zip(x, brute_force(x, code)) if j == k] for k in range(4)]
+        code = torch.stack([sum(vectors) / len(vectors) for vectors in mine])
+    torch.manual_seed(1)
+    book.start(x)
+    torch.testing.assert_close(book.code, code)
+    assert book.count.tolist() == [len(vectors) for vectors in mine]
+
+
+def test_the_first_batch_is_clustered():
+    """An empty book finds 8 groups of equal vectors: codes that share one are put elsewhere."""
+    torch.manual_seed(0)
+    book, (x, centres) = Codebook(8), clusters(20, noise=0)
+    book.update(x)
+    found = book.code[book.nearest(centres)]
+    torch.testing.assert_close(found, centres)
+    assert perplexity(book.count) == pytest.approx(8)
+
+
+def test_perplexity():
+    """exp(entropy): K if all are used equally, 1 if one is; 1/4, 1/4, 1/2 have 1.5 bits."""
+    assert perplexity(torch.full((7,), 3.0)).item() == pytest.approx(7)
+    assert perplexity(torch.tensor([0.0, 9.0, 0.0])).item() == pytest.approx(1)
+    assert perplexity(torch.tensor([1.0, 0.0, 1.0, 2.0])).item() == pytest.approx(2 ** 1.5)
+
+
+# ---- chunks --------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("align, want", [
+    (True, [[[11, 12], [13, 0], [14, 15]], [[21, 0], [22, 23], [24, 0]]]),
+    (False, [[[11, 12], [13, 14], [15, 0]], [[21, 22], [23, 24], [0, 0]]])])
+def test_chunks_of_a_worked_example(align, want):
+    """Steps of 3 and 2 tokens, then of 1 and 3, cut into pairs."""
+    thoughts = torch.tensor([[11, 12, 13, 14, 15], [21, 22, 23, 24, 0]])
+    step = torch.tensor([[0, 0, 0, 1, 1], [0, 1, 1, 1, 0]])
+    assert chunked(thoughts, step, 2, align).tolist() == want
+
+
+def naive_chunks(steps, size, align):
+    runs = steps if align else [sum(steps, [])]
+    return [run[i:i + size] for run in runs for i in range(0, len(run), size)]
+
+
+@pytest.mark.parametrize("align", [True, False])
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 8])
+def test_chunks_equal_slices(size, align):
+    """Of random steps; the last rows have none."""
+    torch.manual_seed(size)
+    examples = [Example(["?"], [["A"] * int(n) for n in torch.randint(1, 12, (steps,))], ["A"], 0)
+                for steps in (3, 1, 6, 2, 0, 0)]
+    batch = collate(examples, Vocab(["?", "A"]))
+    batch.thoughts *= torch.randint(1, 100, batch.thoughts.shape)       # tell the words apart
+    chunk = chunked(batch.thoughts, batch.step, size, align)
+    for i, e in enumerate(examples):
+        ids = iter(batch.thoughts[i].tolist())
+        want = naive_chunks([[next(ids) for _ in s] for s in e.steps], size, align)
+        want = [c + [PAD] * (size - len(c)) for c in want]
+        assert chunk[i].tolist() == want + [[PAD] * size] * (chunk.shape[1] - len(want))
+
+
+def test_a_batch_without_steps_has_no_chunks():
+    """A file of problems may have no steps; cot and colar take that."""
+    method = make("assorted")
+    batch = batch_with(method, [], [])
+    assert method.vqvae.chunks(batch).shape[:2] == (2, 0)
+    assert text(method, method.thoughts(batch)) == ["", ""]
+
+
+# ---- what gives way ------------------------------------------------------------------------------
+
+def naive_mix(chunks, codes, latent, bo, eo):
+    """Of one row: its chunks and codes, and which of them are latent."""
+    out = []
+    for i, (chunk, code) in enumerate(zip(chunks, codes)):
+        if latent[i]:
+            out += [bo] * (not (i and latent[i - 1])) + [code]
+            out += [eo] * (i + 1 == len(latent) or not latent[i + 1])
+        else:
+            out += chunk
+    return [i for i in out if i != PAD]
+
+
+@pytest.mark.parametrize("bo, eo", [(7, 8), (PAD, PAD)])
+def test_mix_equals_a_loop(bo, eo):
+    """Random chunks, some short, some rows without any latent, or PAD instead of bo and eo."""
+    torch.manual_seed(0)
+    chunk, code = torch.randint(10, 99, (40, 6, 3)), torch.randint(100, 200, (40, 6))
+    chunk *= torch.arange(3) < torch.randint(1, 4, (40, 6, 1))
+    latent = torch.rand(40, 6) < torch.arange(40)[:, None] / 39
+    out = mix(chunk, code, latent, bo, eo)
+    for row, *given in zip(out.tolist(), chunk.tolist(), code.tolist(), latent.tolist()):
+        want = naive_mix(*given, bo, eo)
+        assert row == want + [PAD] * (len(row) - len(want))
+
+
+CHAINS = ["1 2 3", "4", "5 6"], ["7 8"], [], ["9 10"] * 4      # of 4, 1, 0 and 4 chunks of 2 words
+
+
+def strategy(monkeypatch, replace):
+    """A method of chunks of 2 words and a batch of CHAINS; chunk j of row i has code 4 i + j."""
+    method = make("assorted", "--replace", replace, "--chunk", "2")
+    monkeypatch.setattr(method.vqvae.book, "nearest", lambda x: torch.arange(len(x)))
+    return method, batch_with(method, *CHAINS)
+
+
+def drawn(method, batch, n=100):
+    """For each row, the set of what it becomes in n draws."""
+    draws = [text(method, method.thoughts(batch)) for _ in range(n)]
+    return [set(row) for row in zip(*draws)]
+
+
+def test_left_draws_all_five_shares_from_the_left(monkeypatch):
+    """Eq. (6): 0, 1, 2, 3, 4 of 4 chunks; of a single one 0.25 and 0.5 round to 0, 0.75 to 1."""
+    rows = drawn(*strategy(monkeypatch, "left"))
+    assert rows[0] == {
+        "1 2 3 4 5 6", "<boLatent> <z0> <eoLatent> 3 4 5 6",
+        "<boLatent> <z0> <z1> <eoLatent> 4 5 6", "<boLatent> <z0> <z1> <z2> <eoLatent> 5 6",
+        "<boLatent> <z0> <z1> <z2> <z3> <eoLatent>"}
+    assert rows[1] == {"7 8", "<boLatent> <z4> <eoLatent>"} and rows[2] == {""}
+    assert len(rows[3]) == 5
+
+
+def test_the_whole_sequence(monkeypatch):
+    """Question, <think>, the mixture, </think>, answer; the codes follow the words of the task."""
+    method, batch = strategy(monkeypatch, "all")
+    ids = torch.cat(method.parts(batch), 1)
+    assert text(method, ids)[0] == ("how many has Ann ? <think> <boLatent> <z0> <z1> <z2> <z3> "
+                                    "<eoLatent> </think> 3 <eos>")
+    assert method.bo == len(Vocab(TASK.words)) and len(method.vocab) == method.bo + 2 + 16
+
+
+def test_all_is_all(monkeypatch):
+    assert drawn(*strategy(monkeypatch, "all"), n=5) == [
+        {"<boLatent> <z0> <z1> <z2> <z3> <eoLatent>"}, {"<boLatent> <z4> <eoLatent>"}, {""},
+        {"<boLatent> <z12> <z13> <z14> <z15> <eoLatent>"}]
+
+
+@pytest.mark.parametrize("progress, chunks", [
+    (0, [0, 0, 0]), (0.16, [0, 0, 0]), (0.2, [1, 0, 0]), (0.4, [2, 0, 0]), (0.5, [3, 1, 0]),
+    (0.66, [3, 1, 0]), (0.67, [4, 1, 0]), (0.9, [4, 1, 0]), (1, [4, 1, 0])])
+def test_curriculum_is_the_same_for_all_and_grows(progress, chunks, monkeypatch):
+    """A quarter more of the chunks after each sixth of the training, all in its last third."""
+    method, batch = strategy(monkeypatch, "curriculum")
+    method.progress = progress
+    rows = drawn(method, batch, n=5)
+    assert [len(row) for row in rows] == [1] * 4
+    assert [row.pop().count("<z") for row in rows] == chunks + chunks[:1]
+
+
+def test_m_is_uniform_over_the_five_shares():
+    """Eq. (6), and drawn for every example."""
+    method = make("assorted")
+    m = method.latent(torch.ones(5000, 8).bool()).sum(1)
+    count = Counter(m.tolist())
+    assert set(count) == {0, 2, 4, 6, 8}
+    assert all(abs(c - 1000) < 4 * math.sqrt(5000 * 0.2 * 0.8) for c in count.values())
+
+
+def test_poisson_draws_its_number_anywhere():
+    """How many of 6 chunks: Poisson(3), cut off at 6; each place is as likely as another."""
+    method, n = make("assorted", "--replace", "poisson"), 5000
+    there = (torch.arange(8) < 6).expand(n, 8)
+    latent = method.latent(there)
+    assert not latent[:, 6:].any()
+    count = Counter(latent.sum(1).tolist())
+    p = [math.exp(-3) * 3 ** k / math.factorial(k) for k in range(6)]
+    for k, want in enumerate(p + [1 - sum(p)]):
+        assert abs(count[k] - n * want) < 4 * math.sqrt(n * want * (1 - want))
+    share = latent[:, :6].double().mean(0)
+    assert (share - share.mean()).abs().max() < 4 * 0.5 / math.sqrt(n)
+
+
+def test_poisson_wraps_every_run(monkeypatch):
+    """With the mask that is drawn, what is written equals the loop; some rows have two runs."""
+    method, batch = strategy(monkeypatch, "poisson")
+    two = 0
+    for seed in range(30):
+        torch.manual_seed(seed)
+        chunk, code = method.vqvae.codes(batch)
+        latent = method.latent(chunk.any(-1))
+        torch.manual_seed(seed)
+        rows = method.thoughts(batch).tolist()
+        for row, *given in zip(rows, chunk.tolist(), (method.first + code).tolist(),
+                               latent.tolist()):
+            assert [i for i in row if i] == naive_mix(*given, method.bo, method.eo)
+            two += row.count(method.bo) > 1
+    assert two
+
+
+def test_random_codes_say_nothing(monkeypatch):
+    """The layout of left, but with codes of all kinds, anew in every draw."""
+    method, batch = strategy(monkeypatch, "random")
+    draws = [text(method, method.thoughts(batch))[0].split() for _ in range(200)]
+    rows = {" ".join("z" if w[:2] == "<z" else w for w in row) for row in draws}
+    assert rows == {"1 2 3 4 5 6", "<boLatent> z <eoLatent> 3 4 5 6",
+                    "<boLatent> z z <eoLatent> 4 5 6", "<boLatent> z z z <eoLatent> 5 6",
+                    "<boLatent> z z z z <eoLatent>"}
+    assert {w for row in draws for w in row if w[:2] == "<z"} == {f"<z{k}>" for k in range(16)}
+    assert any(len(set(row)) == 6 for row in draws if row[-1] == "<eoLatent>")
+
+
+def test_delete_leaves_a_suffix_of_the_trace(monkeypatch):
+    rows = drawn(*strategy(monkeypatch, "delete"))
+    assert rows[0] == {"1 2 3 4 5 6", "3 4 5 6", "4 5 6", "5 6", ""}
+    assert rows[1] == {"7 8", ""} and rows[2] == {""}
+
+
+def test_pause_keeps_the_positions(monkeypatch):
+    rows = drawn(*strategy(monkeypatch, "pause"))
+    assert rows[0] == {
+        "1 2 3 4 5 6", "<boLatent> <pause> <eoLatent> 3 4 5 6",
+        "<boLatent> <pause> <pause> <eoLatent> 4 5 6",
+        "<boLatent> <pause> <pause> <pause> <eoLatent> 5 6",
+        "<boLatent> <pause> <pause> <pause> <pause> <eoLatent>"}
+    assert rows[1] == {"7 8", "<boLatent> <pause> <eoLatent>"} and rows[2] == {""}
+
+
+# ---- the VQ-VAE ----------------------------------------------------------------------------------
+
+def test_the_loss_reports_what_solve_rebuilds():
+    """In eval mode, on the same batch: the share of the trace's words, short chunks and all."""
+    method = make("vqvae", "--chunk", "4")      # steps of 10 words
+    batch = batch_of(method, 12)
+    method.leave[-1].bias.data += method.model.head.weight[method.vocab.ids["has"]]
+    solved, true = method.solve(batch), [sum(e.steps, []) for e in batch.examples]
+    assert [len(s.answer) for s in solved] == list(map(len, true))
+    right = [w == v for t, s in zip(true, solved) for w, v in zip(s.answer, t)]
+    assert 0 < sum(right) < len(right)
+    assert method.loss(batch)[1]["rebuilt"] == torch.tensor(sum(right) / len(right))
+
+
+@pytest.mark.parametrize("align", [True, False])
+def test_loss_equals_a_loop(align):
+    """Eq. (5): chunk by chunk, the codes of the chunks up to it after the question; beta = 1/4."""
+    method = make("vqvae", "--chunk", "4", "--align" if align else "--no-align")
+    batch = batch_of(method, 3)
+    ce, commitment, embed = [], [], method.model.embed.weight
+    with torch.no_grad():
+        for e in batch.examples:
+            ids = method.vocab.encode(e.question) + [THINK]
+            context = embed[ids]
+            for chunk in naive_chunks([method.vocab.encode(s) for s in e.steps], 4, align):
+                chunk = torch.tensor(chunk + [PAD] * (4 - len(chunk)))
+                x = method.encoder(embed[chunk].flatten())
+                q = method.book.code[brute_force(x[None], method.book.code)[0]]
+                context = torch.cat([context, method.enter(q)[None]])
+                state = method.leave(method.model(context[None])[0, -1])        # (L, C)
+                ce.append(F.cross_entropy(method.model.head(state), chunk))
+                commitment.append((x - q).pow(2).mean())
+        loss, parts = method.loss(batch)
+    ce, commitment = torch.stack(ce).mean(), torch.stack(commitment).mean()
+    torch.testing.assert_close(loss, ce + 0.25 * commitment, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(parts["commitment"], commitment)
+
+
+def test_solve_tells_the_codes():
+    """Those of the chunks that a row has, as latents, as thoughts and in number."""
+    method = make("vqvae")
+    batch = batch_with(method, ["1 2 3 4 5 6", "7"], ["8"])
+    with torch.no_grad():
+        x = method.encode(chunked(batch.thoughts, batch.step, 5, True)[[0, 0, 0, 1], [0, 1, 2, 0]])
+    want = brute_force(x, method.book.code)
+    solved = method.solve(batch)
+    for s, codes in zip(solved, (want[:3], want[3:])):
+        assert (s.latents, s.n_think) == (codes, len(codes))
+        assert s.thoughts == " ".join(f"<z{k}>" for k in codes)
+
+
+def test_gradients_reach_the_encoder_through_the_codes():
+    """Eq. (3): every parameter learns, although the decoder sees nothing but codes."""
+    method = make("vqvae").train()
+    method.loss(batch_of(method, 4))[0].backward()
+    for name, p in method.named_parameters():
+        assert p.grad is not None and p.grad.abs().sum() > 0, name
+
+
+def test_only_training_moves_the_codebook():
+    method = make("vqvae")
+    batch, before = batch_of(method, 4), [t.clone() for t in method.book.buffers()]
+    method.loss(batch)
+    method.solve(batch)
+    assert same(before, list(method.book.buffers()))
+    method.train()
+    method.loss(batch)
+    assert not any(torch.equal(a, b) for a, b in zip(before, method.book.buffers()))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_codebook_learns_in_float32_under_autocast(dtype):
+    """Loss and gradient exist; Eq. (4) is as exact as without autocast."""
+    method = make("vqvae").float().train()
+    x, book = torch.randn(300, D), copy.deepcopy(method.book)
+    with torch.autocast("cpu", dtype):
+        method.loss(batch_of(method, 4))[0].backward()
+    method.book.load_state_dict(book.state_dict())
+    with torch.autocast("cpu", dtype):
+        torch.manual_seed(1)
+        method.book.update(x)
+    torch.manual_seed(1)
+    book.update(x)
+    for a, b in zip(method.book.buffers(), book.buffers()):
+        torch.testing.assert_close(a, b)
+
+
+def logits_of(method, question, q):
+    """Of one problem: the codes q (n, D) after a question (text) -> logits (n, L, V)."""
+    question = torch.tensor([method.vocab.encode(question.split())])
+    with torch.no_grad():
+        return method.decode(question, torch.ones(1, len(q)).bool(), q)
+
+
+def test_decode_is_causal_and_reads_the_question():
+    """Eq. (5): chunk i depends on the codes up to its own and on the question, on no later one."""
+    method, q = make("vqvae"), torch.randn(5, D).double()
+    base, changed = logits_of(method, "Ann has 3", q), q.clone()
+    changed[2] += 1
+    other = logits_of(method, "Ann has 3", changed)
+    torch.testing.assert_close(other[:2], base[:2])
+    assert all(not torch.allclose(other[i], base[i], atol=1e-3) for i in (2, 3, 4))
+    other = logits_of(method, "Ann has 4", q)
+    assert all(not torch.allclose(other[i], base[i], atol=1e-3) for i in range(5))
+
+
+def test_decode_of_a_padded_batch_equals_each_row_alone():
+    """Questions of other lengths, 3, 0 and 2 codes."""
+    method, q = make("vqvae"), torch.randn(5, D).double()
+    questions = ["how many has Ann ?", "Ben has", "Ann has 3 more"]
+    encoded = [method.vocab.encode(t.split()) for t in questions]
+    padded = torch.tensor([ids + [PAD] * (5 - len(ids)) for ids in encoded])
+    there = torch.tensor([[1, 1, 1], [0, 0, 0], [1, 1, 0]]).bool()
+    with torch.no_grad():
+        together = method.decode(padded, there, q)
+    torch.testing.assert_close(together[:3], logits_of(method, questions[0], q[:3]))
+    torch.testing.assert_close(together[3:], logits_of(method, questions[2], q[3:]))
+
+
+def test_a_collapse_is_told_once():
+    """Used like 1.5 of 16 codes, all else far away but not yet dead, after a tenth of training."""
+    method = make("vqvae").train()
+    batch, book = batch_of(method, 8), method.book
+    n = int(method.chunks(batch).any(-1).sum())
+    book.code[1:] = 100
+    book.count[:] = n / 16 / 16
+    book.count[0] = n - book.count[1:].sum()
+    book.total.copy_(book.code * book.count[:, None])
+    assert perplexity(book.count) < 1.6
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        method.progress = 0.05
+        method.loss(batch)
+        method.progress = 0.5
+        with pytest.warns(UserWarning, match="the codes collapse: 16 of them are used like 1"):
+            method.loss(batch)
+        method.loss(batch)
+
+
+# ---- what the language model writes --------------------------------------------------------------
+
+def written(method, batch, **knobs):
+    """What a greedy rollout writes, as text, codes as such."""
+    return text(method, method.rollout(batch, 1, 0.0, **knobs).acts["written"])
+
+
+def restless():
+    """An untrained method whose rows stop thinking and answering, at different times."""
+    method = make("assorted")
+    head = method.model.head.weight.data
+    head[[END, EOS]] += 0.5
+    head[[method.eo, method.first + 3]] += 0.3
+    return method
+
+
+@torch.no_grad()
+def naive_written(method, e, latents=None):
+    """Greedy, of one problem, everything computed anew for every word."""
+    model, new = method.model, []
+    prompt = method.vocab.encode(e.question) + [THINK]
+
+    def logits():
+        h = model(model.embed(torch.tensor([prompt + new])))[0, -1]
+        return model.head(h)
+    if latents:
+        new = [method.bo]
+        while len(new) <= latents and (l := logits()).softmax(-1)[method.eo] <= vqvae.SURE:
+            new.append(method.first + int(l[method.first:].argmax()))
+        new.append(method.eo)
+    elif latents == 0:
+        first = logits()
+        first[[PAD, method.bo]] = -torch.inf
+        new.append(int(first.argmax()))
+    room = method.args.max_think + method.args.max_answer
+    while room and (not new or new[-1] != EOS):
+        new.append(1 + int(logits()[1:].argmax()))      # never 0, the padding
+        room -= 1
+    return " ".join(method.vocab.decode(new))
+
+
+@pytest.mark.parametrize("latents", [None, 0, 1, 2, 4])
+def test_rollout_equals_a_loop_without_cache(latents, monkeypatch):
+    """Free and forced; rows are of different lengths, and where codes end of themselves, too."""
+    method = restless()
+    monkeypatch.setattr(vqvae, "SURE", 0.05)
+    batch = batch_of(method, 8)
+    want = [naive_written(method, e, latents) for e in batch.examples]
+    assert written(method, batch, **{} if latents is None else {"latents": latents}) == want
+    assert len({len(row.split()) for row in want}) > 1
+    assert latents != 4 or len({row.split("<eoLatent>")[0].count("<z") for row in want}) > 1
+
+
+def test_no_codes_is_no_bo_latent():
+    """latents = 0: even where that is by far the likeliest word, or padding is."""
+    method = make("assorted")
+    batch, head = batch_of(method, 1), method.model.head.weight.data
+    with torch.no_grad():
+        prompt = torch.cat(method.prompt(batch), 1)
+        h = method.model(method.model.embed(prompt))[0, -1]
+    head[method.bo], head[PAD] = 5 * h, 6 * h
+    assert written(method, batch)[0].startswith("<boLatent>")
+    row = method.rollout(batch, 1, 0.0, latents=0).acts["written"][0]
+    assert row[0] not in (PAD, method.bo)
+
+
+@pytest.mark.parametrize("sure, codes", [(1.1, 3), (-1, 0)])
+def test_forced_codes_end_where_they_must(sure, codes, monkeypatch):
+    """Exactly 3 if <eoLatent> is never sure enough, none if it always is; then <eoLatent>."""
+    monkeypatch.setattr(vqvae, "SURE", sure)
+    method = restless()
+    for row in written(method, batch_of(method, 6), latents=3):
+        words = row.split()
+        assert words[0] == "<boLatent>" and words[codes + 1] == "<eoLatent>"
+        assert all(w[:2] == "<z" for w in words[1:codes + 1])
+
+
+def test_many_codes_end_with_the_longest_chain(monkeypatch):
+    """latents = 999 stops at twice the codes that --max-think words fill: 2 x 12 words, by 5."""
+    monkeypatch.setattr(vqvae, "SURE", 1.1)
+    method = restless()
+    solved = method.rollout(batch_of(method, 3), 1, 0.0, latents=999).solved
+    assert all(s.thoughts.split().index("<eoLatent>") == 1 + 4 for s in solved)
+
+
+def test_pauses_are_forced_like_codes(monkeypatch):
+    monkeypatch.setattr(vqvae, "SURE", 1.1)
+    method = make("assorted", "--replace", "pause")
+    for row in written(method, batch_of(method, 3), latents=2):
+        assert row.startswith("<boLatent> <pause> <pause> <eoLatent>")
+
+
+def test_delete_has_no_latents():
+    method = make("assorted", "--replace", "delete")
+    assert method.SWEEP == [{}]
+    with pytest.raises(BadInput, match="latents"):
+        method.solve(batch_of(method, 1), latents=0)
+
+
+def test_samples_of_a_problem_stand_together():
+    """Sampled rollouts of one problem share its prompt, differ, and follow the generator."""
+    method = make("assorted")
+    batch = batch_of(method, 2)
+
+    def draw(seed):
+        generator = torch.Generator().manual_seed(seed)
+        return method.rollout(batch, 3, 1.0, generator, latents=2)
+    acts = draw(1).acts
+    assert torch.equal(acts["prompt"][0], acts["prompt"][2])
+    assert not torch.equal(acts["prompt"][2], acts["prompt"][3])
+    assert len({tuple(row) for row in acts["written"].tolist()}) == 6
+    assert same(draw(1).acts, acts) and not same(draw(2).acts["written"], acts["written"])
+
+
+def test_reading_counts_every_word_of_the_chain():
+    """n_think: all that is written before </think>; codes in the answer are none of its codes."""
+    method = make("assorted")
+    row = "<boLatent> <z3> <z0> <eoLatent> Ann has </think> 7 <z5> <eos> <pad>"
+    s = method.read(method.vocab.encode(row.split()))
+    assert s == Solved(["7", "<z5>"], 6, "<boLatent> <z3> <z0> <eoLatent> Ann has", [3, 0])
+
+
+def test_codes_are_spelled_after_their_question():
+    """Each row's codes as `decode` reads them alone; a row without codes stays as it is."""
+    method = make("assorted")
+    method.vqvae.model.head.weight.data[PAD] += 0.2        # so that some chunks are short
+    batch = batch_of(method, 3)
+    codes = [3, 1, 14, 7], [], [3, 3, 5, 0, 8, 2]
+    solved = [Solved([], 0, f"has {' '.join(f'<z{k}>' for k in row)} <eoLatent> Ann", list(row))
+              for row in codes]
+    method.spell(batch, solved)
+    assert solved[1] == Solved([], 0, "has <eoLatent> Ann", [])
+    for i in (0, 2):
+        question = " ".join(batch.examples[i].question)
+        logits = logits_of(method.vqvae, question, method.vqvae.book.code[list(codes[i])])
+        words = [" ".join(method.vocab.decode(row)).split("<pad>")[0].strip()
+                 for row in logits.argmax(-1).tolist()]
+        assert [" ".join(latent) for latent in solved[i].latents] == words
+        assert solved[i].thoughts == f"has {' '.join(f'[{w}]' for w in words)} <eoLatent> Ann"
+    lengths = {len(latent) for s in solved for latent in s.latents}
+    assert len(lengths) > 1
+
+
+# ---- what the results table says -----------------------------------------------------------------
+
+def test_extras_of_the_vqvae_by_hand():
+    """6 of 8 words; 2 of 16 codes, used 1 and 3 times."""
+    method = make("vqvae")
+    examples = batch_with(method, ["1 2 3", "4 5"], ["6 7 8"]).examples
+    solved = [Solved("1 2 9 4 5".split(), 2, "", [5, 2]), Solved("6 9 8".split(), 2, "", [2, 2])]
+    extras = method.extras(examples, solved)
+    entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
+    assert extras == pytest.approx({"rebuilt": 6 / 8, "used": 2 / 16,
+                                    "perplexity": math.exp(entropy)})
+
+
+def test_extras_of_assorted_by_hand():
+    """Chunks: 1 2 3 4 5, 6, 7 8 and 9; 2 of the 4 codes with a chunk at their place are right."""
+    method = make("assorted")
+    examples = batch_with(method, ["1 2 3 4 5 6", "7 8"], ["9"], ["10"]).examples
+    latents = [["1 2 3 4 5".split(), ["7"], ["7", "8"]], [["8"], ["9"]], []]
+    solved = [Solved([], 0, "", row) for row in latents]
+    assert method.extras(examples, solved) == {"decoded": 2 / 4}
+    assert method.extras(examples[2:], solved[2:]) == {}
+    assert make("assorted", "--replace", "poisson").extras(examples, solved) == {}
+
+
+# ---- whole runs ----------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def assorted_run(tmp_path_factory):
+    """Both stages; chains are cut off at 12 words, since untrained models write to the limit."""
+    out = tmp_path_factory.mktemp("assorted") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "limits", lambda task: {"max_think": 12, "max_answer": 3})
+        train.main([*RUN, "--method", "assorted", "--steps", "6", "--first-steps", "6",
+                    "--out", str(out)])
+    return out
+
+
+def test_the_codes_of_a_run_are_frozen(assorted_run):
+    """The language model's training changes nothing in the VQ-VAE that it started from."""
+    first = train.load(assorted_run / "vqvae")["method"]
+    method = train.load_run(assorted_run)[1]
+    assert same(dict(first), dict(method.vqvae.state_dict()))
+    assert method.vqvae.book.count.sum() > 0
+    assert not any(p.requires_grad for p in method.vqvae.parameters())
+    assert not torch.equal(method.model.embed.weight, first["model.embed.weight"])
+
+
+def test_a_loaded_run_solves_like_the_one_that_was_saved(assorted_run):
+    """results.json was written by the method in memory; a loaded one gives the same rows."""
+    results = json.loads((assorted_run / "results.json").read_text())["rows"]
+    assert [r["knobs"] for r in results] == [{}, {}, {"latents": 0}, {"latents": 999}]
+    for run, rows in ((assorted_run / "vqvae", results[:1]), (assorted_run, results[1:])):
+        task, method, state = train.load_run(run)
+        for row in rows:
+            again = evaluation.evaluate(method, task, take(task, "test", 8), **row["knobs"])
+            assert {k: v for k, v in again.items() if k != "ms"} == {
+                k: v for k, v in row.items() if k not in ("ms", "method")}
+
+
+@pytest.mark.parametrize("argv, message", [
+    (["--codes", "32"], "codes 16, not 32"), (["--chunk", "4"], "chunk 5, not 4"),
+    (["--no-align"], "align True, not False")], ids=" ".join)
+def test_other_codes_than_those_of_init_are_refused(argv, message, assorted_run, tmp_path, capsys):
+    line = fails([*RUN, "--method", "assorted", *argv, "--init", str(assorted_run / "vqvae"),
+                  "--out", str(tmp_path / "o")], capsys)
+    assert line.startswith("train.py: --init") and message in line
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_stopped_codebook_resumes_to_the_last_bit(tmp_path, monkeypatch):
+    """Its state, and the draws that revive codes, are all in the checkpoint."""
+    argv = [*RUN, "--method", "vqvae", "--steps", "8"]
+    train.main(argv + ["--out", str(tmp_path / "whole")])
+    update = train.Training.update
+
+    def ctrl_c_in_step_3(self, *args):
+        if self.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return update(self, *args)
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Training, "update", ctrl_c_in_step_3)
+        with pytest.raises(SystemExit):
+            train.main(argv + ["--out", str(tmp_path / "parts")])
+    assert train.load(tmp_path / "parts")["step"] == 3
+    train.main(argv + ["--out", str(tmp_path / "parts"), "--resume"])
+    whole, parts = train.load(tmp_path / "whole"), train.load(tmp_path / "parts")
+    for key in ("step", "method", "optimizers", "rng"):
+        assert same(whole[key], parts[key]), key
