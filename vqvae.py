@@ -69,6 +69,8 @@ MANY = 999      # more codes than any chain has
 def chunked(thoughts, step, size, align):
     """Reasoning tokens and their steps, (B, T) each, -> chunks (B, n, size), PAD-filled."""
     thinking = thoughts != PAD
+    if not thoughts.shape[1]:
+        return thoughts.new_zeros(len(thoughts), 0, size)
     place = offsets(step, thinking, align) % size
     slot = groups(thinking, place)                                  # (B, T), rising from 0
     n = int(slot[thinking].max()) + 1 if thinking.any() else 0
@@ -84,6 +86,8 @@ def mix(chunk, code, latent, bo, eo):
 
     A run of codes stands between the tokens bo and eo. PAD as code, bo or eo writes nothing.
     """
+    if not latent.shape[1]:
+        return code
     starts = latent & ~F.pad(latent, (1, -1))
     ends = latent & ~F.pad(latent, (-1, 1))
     parts = bo * starts[..., None], (code * latent)[..., None], chunk * ~latent[..., None], \
@@ -112,14 +116,15 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def update(self, x):
-        """Eq. (4) on one batch x (N, D), after which dead codes start again."""
-        if not self.count.any():
-            self.start(x)
-        hit = F.one_hot(self.nearest(x), len(self.code)).to(x.dtype)        # (N, K)
-        self.count.lerp_(hit.sum(0), 1 - DECAY)
-        self.total.lerp_(hit.T @ x, 1 - DECAY)
-        self.code.copy_(self.total / self.count.clamp(min=1e-6)[:, None])
-        self.revive(x, self.count < DEAD * self.count.mean())
+        """Eq. (4) on one batch x (N, D), in full precision; then dead codes start again."""
+        with torch.autocast(x.device.type, enabled=False):
+            if not self.count.any():
+                self.start(x)
+            hit = F.one_hot(self.nearest(x), len(self.code)).to(x.dtype)        # (N, K)
+            self.count.lerp_(hit.sum(0), 1 - DECAY)
+            self.total.lerp_(hit.T @ x, 1 - DECAY)
+            self.code.copy_(self.total / self.count.clamp(min=1e-6)[:, None])
+            self.revive(x, self.count < DEAD * self.count.mean())
 
     def revive(self, x, dead):
         """Puts the codes dead (K,) on vectors of x, those far from their code the likelier."""
@@ -128,7 +133,7 @@ class Codebook(nn.Module):
             far = torch.cdist(x, self.code).amin(1).square() + 1e-9         # as in k-means++
             new = x[torch.multinomial(far, n, replacement=n > len(x))]
             self.code[dead], self.count[dead] = new, self.count.mean()
-            self.total[dead] = new * self.count.mean()
+            self.total[dead] = new * self.count[dead][:, None]
 
     def start(self, x, rounds=10):
         """K-means on x (N, D); a mean without vectors is put on one as in `revive`."""
@@ -198,6 +203,8 @@ class VQVAE(Method):
     def loss(self, batch):
         chunk = self.chunks(batch)
         there = chunk.any(-1)                                       # (B, n)
+        if not there.any():
+            raise BadInput("a batch without a reasoning step: there is nothing to make codes of")
         words = chunk[there]                                        # (N, L)
         x = self.encode(words)
         if self.training:
@@ -278,7 +285,7 @@ class Assorted(CoT):
         if self.args.replace == "poisson":
             m = torch.poisson(n / 2)
             place = torch.rand(there.shape, device=n.device).masked_fill(~there, 2)
-            place = place.argsort().argsort()                                   # a random order
+            place = place.argsort()                                             # a random order
         return there & (place < m)
 
     def thoughts(self, batch):
@@ -304,7 +311,7 @@ class Assorted(CoT):
             raise BadInput("latents: with --replace delete there are none")
         ids, part, _ = pack(*self.prompt(batch))
         new, room = (part >= 0).sum(1), self.args.max_think + self.args.max_answer
-        most = min(latents, 2 * self.args.max_think // self.args.chunk)
+        most = min(latents, self.args.max_think // 2)   # as many as the longest chain has words
         cache = Cache(len(ids), ids.shape[1] + most + 2 + room, ids.device)
         h = last(self.model(self.model.embed(ids), cache, new), new)            # (B, C)
         h = cache.repeat(h, samples)                                            # (R, C)

@@ -341,6 +341,7 @@ def test_the_whole_sequence(monkeypatch):
 
 
 def test_all_is_all(monkeypatch):
+    """All chunks, always."""
     assert drawn(*strategy(monkeypatch, "all"), n=5) == [
         {"<boLatent> <z0> <z1> <z2> <z3> <eoLatent>"}, {"<boLatent> <z4> <eoLatent>"}, {""},
         {"<boLatent> <z12> <z13> <z14> <z15> <eoLatent>"}]
@@ -411,12 +412,14 @@ def test_random_codes_say_nothing(monkeypatch):
 
 
 def test_delete_leaves_a_suffix_of_the_trace(monkeypatch):
+    """The deleted part leaves no word behind, no special one either."""
     rows = drawn(*strategy(monkeypatch, "delete"))
     assert rows[0] == {"1 2 3 4 5 6", "3 4 5 6", "4 5 6", "5 6", ""}
     assert rows[1] == {"7 8", ""} and rows[2] == {""}
 
 
 def test_pause_keeps_the_positions(monkeypatch):
+    """The layout of left, with <pause> in place of every code."""
     rows = drawn(*strategy(monkeypatch, "pause"))
     assert rows[0] == {
         "1 2 3 4 5 6", "<boLatent> <pause> <eoLatent> 3 4 5 6",
@@ -486,6 +489,7 @@ def test_gradients_reach_the_encoder_through_the_codes():
 
 
 def test_only_training_moves_the_codebook():
+    """Eq. (4) in training; in eval mode, neither `loss` nor `solve` changes e, N or S."""
     method = make("vqvae")
     batch, before = batch_of(method, 4), [t.clone() for t in method.book.buffers()]
     method.loss(batch)
@@ -643,14 +647,15 @@ def test_forced_codes_end_where_they_must(sure, codes, monkeypatch):
 
 
 def test_many_codes_end_with_the_longest_chain(monkeypatch):
-    """latents = 999 stops at twice the codes that --max-think words fill: 2 x 12 words, by 5."""
+    """latents = 999 stops at the 12 // 2 words of the longest chain, were each of them a code."""
     monkeypatch.setattr(vqvae, "SURE", 1.1)
     method = restless()
     solved = method.rollout(batch_of(method, 3), 1, 0.0, latents=999).solved
-    assert all(s.thoughts.split().index("<eoLatent>") == 1 + 4 for s in solved)
+    assert all(s.thoughts.split().index("<eoLatent>") == 1 + 6 for s in solved)
 
 
 def test_pauses_are_forced_like_codes(monkeypatch):
+    """With --replace pause, latents = 2 writes two pauses."""
     monkeypatch.setattr(vqvae, "SURE", 1.1)
     method = make("assorted", "--replace", "pause")
     for row in written(method, batch_of(method, 3), latents=2):
@@ -658,6 +663,7 @@ def test_pauses_are_forced_like_codes(monkeypatch):
 
 
 def test_delete_has_no_latents():
+    """One line for a setting that makes no sense, and no such row in the results."""
     method = make("assorted", "--replace", "delete")
     assert method.SWEEP == [{}]
     with pytest.raises(BadInput, match="latents"):
@@ -771,6 +777,7 @@ def test_a_loaded_run_solves_like_the_one_that_was_saved(assorted_run):
     (["--codes", "32"], "codes 16, not 32"), (["--chunk", "4"], "chunk 5, not 4"),
     (["--no-align"], "align True, not False")], ids=" ".join)
 def test_other_codes_than_those_of_init_are_refused(argv, message, assorted_run, tmp_path, capsys):
+    """Codes mean something only to the chunks they were learned on: exit 2, one line, no run."""
     line = fails([*RUN, "--method", "assorted", *argv, "--init", str(assorted_run / "vqvae"),
                   "--out", str(tmp_path / "o")], capsys)
     assert line.startswith("train.py: --init") and message in line
@@ -796,3 +803,47 @@ def test_a_stopped_codebook_resumes_to_the_last_bit(tmp_path, monkeypatch):
     whole, parts = train.load(tmp_path / "whole"), train.load(tmp_path / "parts")
     for key in ("step", "method", "optimizers", "rng"):
         assert same(whole[key], parts[key]), key
+
+
+def test_the_command_line_of_eval_forces_the_mixture(assorted_run, tmp_path, capsys):
+    """--latents gives a row per number, --top-k names itself, and --show the true chunks."""
+    evaluation.main([str(assorted_run), "--latents", "0,2", "--n", "5", "--show", "1", "--plot",
+                     str(tmp_path / "mix.png"), "--over", "latents", "--json",
+                     str(tmp_path / "mix.json")])
+    rows = json.loads((tmp_path / "mix.json").read_text())[0]["rows"]
+    assert [r["knobs"] for r in rows] == [{"latents": 0}, {"latents": 2}]
+    assert (tmp_path / "mix.png").stat().st_size > 5000
+    assert "true chain  [" in capsys.readouterr().out
+    evaluation.main([str(assorted_run), "--latents", "2", "--n", "4", "--k", "1,2", "--top-k", "1",
+                     "--json", str(tmp_path / "k.json")])
+    one, two = json.loads((tmp_path / "k.json").read_text())[0]["rows"]
+    assert one["knobs"] == {"latents": 2, "k": 1, "top_k": 1} and one["accuracy"] == two["accuracy"]
+
+
+def test_codes_are_explained(assorted_run, capsys):
+    """vqvae.py RUN: its shares are those of a loop over all chunks; with a figure."""
+    vqvae.main([str(assorted_run), "--n", "6"])
+    text = capsys.readouterr().out
+    task, method, _ = train.load_run(assorted_run)
+    found, rebuilt, mixed = vqvae.survey(method.vqvae, take(task, "test", 6))
+    want = Counter()
+    for e in take(task, "test", 6):
+        chunk, code = method.vqvae.codes(collate([e], method.vocab))
+        want.update((k, " ".join(w)) for k, w in zip(code[0].tolist(), method.groups_of(e)))
+    assert want == Counter({(k, t): n for k, c in found.items() for t, n in c.items()})
+    assert f"{100 * rebuilt:.1f}% of words rebuilt" in text and 0 <= mixed <= rebuilt + 0.1
+    top = max(found, key=lambda k: sum(found[k].values()))
+    share = 100 * sum(found[top].values()) / sum(want.values())
+    first = text.splitlines()[0].split()
+    assert first[0] == f"<z{top}>" and first[1] == f"{share:.1f}%"
+    assert (assorted_run / "codes.png").stat().st_size > 5000
+
+
+def test_runs_without_codes_and_runs_without_words_are_refused(assorted_run, tmp_path, capsys):
+    import rl
+    train.main(["--method", "nocot", "--size", "nano", "--threads", "1", "--test-n", "8", "--steps",
+                "1", "--out", str(tmp_path / "nocot")])
+    assert "has no codes" in fails([str(tmp_path / "nocot")], capsys, vqvae.main)
+    assert "nothing to reinforce" in fails([str(assorted_run / "vqvae")], capsys, rl.main)
+    argv = [str(assorted_run / "vqvae"), "--k", "2"]
+    assert "nothing to sample" in fails(argv, capsys, evaluation.main)
