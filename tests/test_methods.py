@@ -44,7 +44,7 @@ def test_overfits_one_batch(name, task_name, argv):
         torch.nn.utils.clip_grad_norm_(method.parameters(), 1.0)
         opt.step()
         opt.zero_grad()
-        if step % 50 == 49:
+        if (step % 50 == 49 and loss < 1) or step == 399:   # untrained models write to the limit
             solved = [method.solve(batch, **knobs) for knobs in method.SWEEP]
             right = [method.right(task, e, s) for row in solved
                      for e, s in zip(batch.examples, row)]

@@ -3,6 +3,7 @@
 Rows of words stand in the tests as text: "A B" is the chunk of the words A and B.
 """
 import copy
+import functools
 import json
 import math
 import os
@@ -15,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 import eval as evaluation
+import rl
 import train
 import vqvae
 from baselines import Solved
@@ -840,10 +842,10 @@ def test_codes_are_explained(assorted_run, capsys):
 
 
 def test_runs_without_codes_and_runs_without_words_are_refused(assorted_run, tmp_path, capsys):
-    import rl
     train.main(["--method", "nocot", "--size", "nano", "--threads", "1", "--test-n", "8", "--steps",
                 "1", "--out", str(tmp_path / "nocot")])
     assert "has no codes" in fails([str(tmp_path / "nocot")], capsys, vqvae.main)
-    assert "nothing to reinforce" in fails([str(assorted_run / "vqvae")], capsys, rl.main)
-    argv = [str(assorted_run / "vqvae"), "--k", "2"]
-    assert "nothing to sample" in fails(argv, capsys, evaluation.main)
+    argv = [str(assorted_run / "vqvae")]
+    main = functools.partial(train.command, rl.parse, rl.run, "rl.py")
+    assert "nothing to reinforce" in fails(argv, capsys, main)
+    assert "nothing to sample" in fails([*argv, "--k", "2"], capsys, evaluation.main)
