@@ -37,7 +37,8 @@ from recurrent import EXITS
 BATCH = 100     # problems solved at once
 COLUMNS = {     # of tables, where a row has them
     "decoded": "latents read, %", "gain": "gain, points", "iterations": "iterations",
-    "cache": "cached numbers per token", "rebuilt": "words rebuilt, %", "used": "codes in use, %",
+    "cache": "cached numbers per token", "rebuilt": "words rebuilt, %",
+    "mixed": "from mixed codes, %", "used": "codes in use, %",
     "perplexity": "code perplexity"}
 
 

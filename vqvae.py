@@ -244,12 +244,12 @@ class VQVAE(Method):
         return solved.answer == self.target(example)
 
     def extras(self, examples, solved):
-        """Of a row of results: words rebuilt, codes in use, and their perplexity."""
+        """Of a row of results: words rebuilt, also from mixed codes, codes in use, perplexity."""
         pairs = [w == v for e, s in zip(examples, solved) for w, v in zip(s.answer, self.target(e))]
         count = torch.tensor([k for s in solved for k in s.latents]).bincount(
             minlength=self.args.codes).float()
-        return {"rebuilt": sum(pairs) / len(pairs), "used": float((count > 0).float().mean()),
-                "perplexity": float(perplexity(count))}
+        return {"rebuilt": sum(pairs) / len(pairs), "mixed": survey(self, examples)[2],
+                "used": float((count > 0).float().mean()), "perplexity": float(perplexity(count))}
 
 
 class Assorted(CoT):
@@ -388,8 +388,9 @@ def survey(vqvae, examples):
     """{code: Counter of the chunks that it stands for}, and the share of words that are rebuilt
     from the codes and, as a control, from codes that have changed places: what the question and
     grammar alone give away."""
+    training = vqvae.training
     batch = collate(examples, vqvae.vocab).to(vqvae.book.code.device)
-    chunk, code = vqvae.codes(batch)
+    chunk, code = vqvae.eval().codes(batch)
     there = chunk.any(-1)                                                   # (B, n)
     words, code, found = chunk[there], code[there], {}                      # (N, L), (N,)
     for k, row in zip(code.tolist(), words.tolist()):
@@ -399,8 +400,10 @@ def survey(vqvae, examples):
     def rebuilt(code):
         logits = vqvae.decode(batch.question, there, vqvae.book.code[code])
         return float((logits.argmax(-1) == words)[words != PAD].float().mean())
-    mixed = torch.randperm(len(code), generator=torch.Generator().manual_seed(0))
-    return found, rebuilt(code), rebuilt(code[mixed.to(code.device)])
+    mixed = code[torch.randperm(len(code), generator=torch.Generator().manual_seed(0))]
+    shares = rebuilt(code), rebuilt(mixed)
+    vqvae.train(training)
+    return found, *shares
 
 
 def lines(found, n=20, chunks=4):

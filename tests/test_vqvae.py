@@ -723,7 +723,9 @@ def test_extras_of_the_vqvae_by_hand():
     method = make("vqvae")
     examples = batch_with(method, ["1 2 3", "4 5"], ["6 7 8"]).examples
     solved = [Solved("1 2 9 4 5".split(), 2, "", [5, 2]), Solved("6 9 8".split(), 2, "", [2, 2])]
-    extras = method.extras(examples, solved)
+    extras = method.train().extras(examples, solved)
+    assert method.training
+    assert extras.pop("mixed") == vqvae.survey(method, examples)[2]
     entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
     assert extras == pytest.approx({"rebuilt": 6 / 8, "used": 2 / 16,
                                     "perplexity": math.exp(entropy)})
