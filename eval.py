@@ -330,16 +330,20 @@ def read_rows(path):
         records = json.loads(Path(path).read_text())
         records = records if isinstance(records, list) else [records]
         for rows in (r["rows"] for r in records):
-            before = {(row["method"] + "+rl", row["knobs"].get("c"), row["knobs"].get("k")):
-                      row["accuracy"] for row in rows}
+            before = {(row["method"] + "+rl", *but_k(row)): row["accuracy"] for row in rows}
             for row in rows:
-                c, k = row["knobs"].get("c"), row["knobs"].get("k")
-                base = (row["method"], c, k) if k in (None, 1) else (row["method"] + "+rl", c, 1)
+                method, (other, k) = row["method"], but_k(row)
+                base = (method, other, k) if k in (None, 1) else (method + "+rl", other, 1)
                 if base in before:
                     row["gain"] = row["accuracy"] - before[base]
         return [(row, r["config"]) for r in records for row in r["rows"]]
     except (OSError, ValueError, KeyError, TypeError):
         raise BadInput(f"{path}: not a results.json") from None
+
+
+def but_k(row):
+    """A row's knobs other than k, and k."""
+    return str({name: v for name, v in row["knobs"].items() if name != "k"}), row["knobs"].get("k")
 
 
 def variant(row, config):

@@ -48,6 +48,10 @@ def test_gain_is_paired_by_seed(tmp_path):
     paths[0].write_text(json.dumps([{"rows": rows, "config": config}]))
     one, four = pool(paths[:1])
     assert "gain" not in one and abs(four["gain"] - 0.3) < 1e-9     # of four samples over one
+    rows += [{**r, "knobs": {**r["knobs"], "latents": 2}, "accuracy": 0.6} for r in rows]
+    paths[0].write_text(json.dumps([{"rows": rows, "config": config}]))
+    gains = [r.get("gain") for r in pool(paths[:1])]                # at the same setting
+    assert gains == [None, pytest.approx(0.3), None, pytest.approx(0.0)]
 
 
 def test_speed_is_what_bench_wrote():
