@@ -6,12 +6,13 @@ import train
 from data.common import collate
 
 
-FEW = {"colar": ["--c-train", "1,2"], "vqvae": ["--codes", "64"], "assorted": ["--codes", "64"]}
+FEW = {"colar": ["--c-train", "1,2"], "vqvae": ["--codes", "64"], "assorted": ["--codes", "64"],
+       "maze": ["--level", "tiny"]}      # flags that keep a method or task small
 
 
 def small(method, task, *argv):
-    argv = ["--method", method, "--task", task, "--size", "nano", "--layers", "2", *argv]
-    config = train.parse(argv + FEW.get(method, []))
+    argv = ["--method", method, "--task", task, "--size", "nano", *argv]
+    config = train.parse(argv + FEW.get(method, []) + FEW.get(task, []))
     config |= train.limits(train.make_task(config), 64)
     torch.manual_seed(0)
     return config, *train.build(config)
@@ -33,6 +34,7 @@ def test_overfits_one_batch(name, task_name, argv):
     """After some steps on four problems, `solve` answers all four, at every setting of SWEEP."""
     config, task, method = small(name, task_name, *argv)
     batch = shortest(task, method.vocab)
+    method.args.max_think = 2 * batch.thoughts.shape[1] + 1     # untrained models write to the limit
     if method.PARENT:
         parent = train.build({**config, "method": method.PARENT})[1]
         parent.loss(batch)      # a codebook starts from data
@@ -44,7 +46,7 @@ def test_overfits_one_batch(name, task_name, argv):
         torch.nn.utils.clip_grad_norm_(method.parameters(), 1.0)
         opt.step()
         opt.zero_grad()
-        if (step % 50 == 49 and loss < 1) or step == 399:   # untrained models write to the limit
+        if (step % 50 == 49 and loss < 1) or step == 399:
             solved = [method.solve(batch, **knobs) for knobs in method.SWEEP]
             right = [method.right(task, e, s) for row in solved
                      for e, s in zip(batch.examples, row)]
