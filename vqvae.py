@@ -426,7 +426,7 @@ def plot(found, codes, path):
     use.set(xlim=(0, codes), xlabel="codes, most used first", ylabel="% of chunks")
     table.axis("off")
     table.set_title("what the most used codes stand for", fontsize=9)
-    table.text(0, 1, "\n".join(line[:120] for line in lines(found)), family="monospace",
+    table.text(0, 1, "\n".join(line[:128] for line in lines(found)), family="monospace",
                fontsize=7.5, va="top", transform=table.transAxes)
     figure.savefig(path, dpi=150)
 

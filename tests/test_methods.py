@@ -34,7 +34,7 @@ def test_overfits_one_batch(name, task_name, argv):
     """After some steps on four problems, `solve` answers all four, at every setting of SWEEP."""
     config, task, method = small(name, task_name, *argv)
     batch = shortest(task, method.vocab)
-    method.args.max_think = 2 * batch.thoughts.shape[1] + 1     # untrained models write to the limit
+    method.args.max_think = 2 * batch.thoughts.shape[1] + 1     # where untrained models stop
     if method.PARENT:
         parent = train.build({**config, "method": method.PARENT})[1]
         parent.loss(batch)      # a codebook starts from data
