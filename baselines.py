@@ -199,4 +199,4 @@ class Pause(NoCoT):
     ARGS = {"pauses": (16, "number of <pause> tokens")}
 
     def thoughts(self, batch):
-        return column(batch.question, PAUSE).expand(-1, self.args.pauses)            # (B, n)
+        return column(batch.question, PAUSE).expand(-1, self.args.pauses)   # (B, n)
