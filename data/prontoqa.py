@@ -50,7 +50,9 @@ FAMILIES = [family.split() for family in """blue red brown orange, small large, 
 ADJECTIVES = sum(FAMILIES, [])
 ENGLISH = "are a an Each Every . or false :".split() + [c + "es" for c in CONCEPTS]
 ENGLISH += [plural.capitalize() for plural in ENGLISH[-17:]]
-LEVELS = {"tiny": ((2, 3), (4, 5), False), "full": ((5,), (6,), False), "text": ((5,), (6,), True)}
+LEVELS = {  # hops; for ood; English?
+    "tiny": ((2, 3), (4, 5), False), "tiny-text": ((2, 3), (4, 5), True),
+    "full": ((5,), (6,), False), "text": ((5,), (6,), True)}
 STYLES = ("plural", "plural", "Each", "Every")      # of rules, equally likely; a fact has style ""
 OPPOSITE = {"is": "not", "not": "is"}
 
@@ -114,7 +116,7 @@ def read(text):
 
 
 class ProntoQA:
-    ARGS = {"level": ("tiny", "tiny (2-3 hops), full (5 hops) or text (full, in English)"),
+    ARGS = {"level": ("tiny", "tiny (2-3 hops), full (5 hops); tiny-text, text: in English"),
             "debiased": (False, "distract by a mirror image of the chain: no zero-hop shortcut")}
 
     def __init__(self, level="tiny", debiased=False):

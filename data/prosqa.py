@@ -25,7 +25,7 @@ Differs from the paper:
 1. Its Algorithm 1 does not make its released file: a classifier on graph features tells the two
    apart 87-90% of the time. Steps 1-5 are refitted to that file and bring the classifier to chance.
 2. Endless fresh problems, not 17,886 / 300 / 500 (`parse` reads those), and the compact code. The
-   level "text" has the paper's sentences, on the same problems as "full".
+   levels "text" and "tiny-text" have the paper's sentences, on the problems of "full" and "tiny".
 3. "tiny" and "small" are smaller graphs. "ood" has more hops than train, on larger graphs. The
    split test-4 is like test (or ood, for its hop counts) with 4 hops only.
 4. `balanced` makes the wrong option as deep as the target. Asking about the other root is then as
@@ -62,6 +62,7 @@ CONCEPTS = [word + "pus" for word in """bom boom brim chor dum fel fom ger gor g
     zhor zum""".split()]
 LEVELS = {  # nodes before step 4, hops; for ood; English?  words (ood), ms in train, test, ood
     "tiny": (14, (2, 3), 20, (4, 5), False),        #  36  (50)  .1 1.0  3; balanced 1.4  9  80
+    "tiny-text": (14, (2, 3), 20, (4, 5), True),    #  97 (140)
     "small": (20, (2, 3, 4), 28, (5, 6), False),    #  53  (74)  .2 1.3  6;          1.0  6  28
     "full": (28, (3, 4, 5, 6), 40, (7, 8), False),  #  77 (108)  .3 1.6 39;          1.9 11  49
     "text": (28, (3, 4, 5, 6), 40, (7, 8), True)}   # 217 (309)  .5 2.1 37;          2.0 12  56
@@ -145,7 +146,7 @@ def read_fact(text):
 
 
 class ProsQA:
-    ARGS = {"level": ("tiny", "tiny, small, full (the paper's size) or text (full, in English)"),
+    ARGS = {"level": ("tiny", "tiny, small or full (the paper's size); tiny-text, text: in English"),
             "balanced": (False, "make both options equally deep: depth gives nothing away")}
 
     def __init__(self, level="tiny", balanced=False):

@@ -213,9 +213,10 @@ def plain(words):
     return " ".join(words).replace(" .", ".").replace(" :", ":")
 
 
-@pytest.mark.parametrize("debiased", [False, True])
-def test_text_is_full_in_english_and_parses_back(debiased):
-    full, text = ProntoQA("full", debiased), ProntoQA("text", debiased)
+@pytest.mark.parametrize("level, english, debiased", [
+    ("full", "text", False), ("full", "text", True), ("tiny", "tiny-text", False)])
+def test_text_is_full_in_english_and_parses_back(level, english, debiased):
+    full, text = ProntoQA(level, debiased), ProntoQA(english, debiased)
     for split, i in (("train", 0), ("train", 1), ("val", 0), ("ood", 0)):
         e = text.sample(split, i)
         record = {"question": plain(e.question), "steps": [plain(s) for s in e.steps],
@@ -260,7 +261,7 @@ def test_parse_refuses_in_one_line(change, message):
 def test_other_errors():
     with pytest.raises(ValueError, match="has question"):
         ProntoQA().parse({"question": RECORD["question"], "steps": RECORD["steps"]})
-    with pytest.raises(ValueError, match="unknown level 'huge' .known: tiny, full, text"):
+    with pytest.raises(ValueError, match="unknown level 'huge' .known: tiny, tiny-text, full, text"):
         ProntoQA("huge")
 
 

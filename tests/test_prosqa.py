@@ -210,8 +210,9 @@ def test_parse_the_worked_example():
     assert e.answer == "Tom is a zumpus .".split() and len(e.steps) == 3
 
 
-def test_text_is_full_in_english_and_parses_back():
-    full, text = ProsQA("full"), ProsQA("text")
+@pytest.mark.parametrize("level, english", [("full", "text"), ("tiny", "tiny-text")])
+def test_text_is_full_in_english_and_parses_back(level, english):
+    full, text = ProsQA(level), ProsQA(english)
     for split, i in (("train", 0), ("train", 1), ("val", 0), ("test-5", 0)):
         e = text.sample(split, i)
         question, *steps, answer = [" ".join(words).replace(" .", ".").replace(" ?", "?")
@@ -246,7 +247,7 @@ def test_parse_refuses_in_one_line(change, message):
 def test_other_errors():
     with pytest.raises(ValueError, match="has question"):
         ProsQA().parse({"question": RECORD["question"]})
-    with pytest.raises(ValueError, match="unknown level 'huge' .known: tiny, small, full, text"):
+    with pytest.raises(ValueError, match="unknown level 'huge' .known: tiny, tiny-text, small"):
         ProsQA("huge")
 
 
