@@ -220,6 +220,11 @@ class CoLaR(Method):
                 "stopped": stopped, "answer": answer}
         return Rollout(solved, c, acts, {"sigma": sigma})
 
+    def thought(self, rollout):
+        question, c, z, n = (rollout.acts[name] for name in ("question", "c", "z", "n_think"))
+        prompt = pack(question, SPEED + c[:, None], column(question, THINK))[0]
+        return prompt, z * self.std, n
+
     def speed_logits(self, h):
         """h (R, C) at a question's end -> (R, n) over the n speeds of c_train, for c = "auto"."""
         return self.model.head(h)[:, SPEED + self.c_train]

@@ -7,6 +7,7 @@
     python eval.py RUN --c 1,2,3,4,5,6,7 --plot dial.png --over c   # the dial, past training too
     python eval.py RUN RUN --k 1,4,16 --sigma-min 0.1           # does noise find right answers?
     python eval.py RUN --decode                             # what the latents hold
+    python eval.py RUN --controls --plot controls.png       # are they used? see controls.py
     python eval.py RUN --k 1,10 --top-k 10                  # 1-Feasible-10 of Token Assorted
     python eval.py RUN --latents 0,2,4,999 --plot mix.png --over latents     # from text to codes
     python eval.py RUN --r 1,4,16 --exit kl --share 1       # recurrent depth: see recurrent.py
@@ -39,7 +40,7 @@ COLUMNS = {     # of tables, where a row has them
     "decoded": "latents read, %", "gain": "gain, points", "iterations": "iterations",
     "cache": "cached numbers per token", "rebuilt": "words rebuilt, %",
     "mixed": "from mixed codes, %", "used": "codes in use, %",
-    "perplexity": "code perplexity"}
+    "perplexity": "code perplexity", "same": "answers kept, %", "donor": "the donor's, %"}
 
 
 def wilson(right, n, z=1.96):
@@ -480,6 +481,8 @@ def parse(argv, parser_class):
     parser.add_argument("--k", type=counts, default=[], help="pass@k of sampled rollouts, as 1,8")
     parser.add_argument("--top-k", type=int, default=0, help="sample among so many words [all]")
     parser.add_argument("--sigma-min", type=float, default=0, help="floor of sigma for --k [run's]")
+    parser.add_argument("--controls", action="store_true",
+                        help="change the thoughts: are they used? And what can be read from them?")
     parser.add_argument("--decode", action="store_true", help="how many latents can be read")
     parser.add_argument("--json", default="", help="write the rows to this file")
     parser.add_argument("--plot", default="", help="write the figure to this .png, .pdf or .svg")
@@ -540,7 +543,15 @@ def measure(run, args):
     examples, name, tried = problems(task, args), Path(run).name, settings(method, args)
     if args.k and not hasattr(method, "rollout"):
         raise BadInput(f"--k: {run} has nothing to sample")
-    if args.k:
+    if args.controls:
+        import controls                         # here, since controls.py needs this file
+        rows = controls.examine(name, method, task, examples, tried)
+        for row in rows[::len(controls.INTERVENTIONS)]:
+            knobs = {k: v for k, v in row["knobs"].items() if k != "thoughts"}
+            row["probe"], row["frequent"] = controls.probe(method, task, examples, knobs)
+            print(f"{name} {setting({'knobs': knobs})}\n"
+                  f"{controls.readable(row['probe'], row['frequent'])}\n")
+    elif args.k:
         rows = explore(name, method, task, examples, tried, args.k, args.top_k)
     else:
         rows = sweep(name, method, task, examples, tried)
@@ -567,7 +578,10 @@ def main(argv=None):
         sys.exit(2)
     if args.json:
         Path(args.json).write_text(json.dumps(found or rows, indent=1))
-    if args.plot and args.over:
+    if args.plot and args.controls:
+        import controls
+        controls.plot(rows, args.plot)
+    elif args.plot and args.over:
         plot_over(rows, args.over, args.plot)
     elif args.plot:
         plot(rows, args.plot)

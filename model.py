@@ -50,9 +50,12 @@ class Cache:
         """Writes new (B, T, ...) at slots `at` (B, T) of the buffer `key`; returns the buffer."""
         if key not in self.store:
             self.store[key] = new.new_zeros(new.shape[0], self.slots, *new.shape[2:])
-        buffer = self.store[key]
-        buffer[torch.arange(len(new), device=new.device)[:, None], at] = new
-        return buffer
+        rows = torch.arange(len(new), device=new.device)[:, None]
+        if torch.is_grad_enabled():     # backward will need the buffer as it was
+            self.store[key] = self.store[key].index_put((rows, at), new)
+        else:
+            self.store[key][rows, at] = new
+        return self.store[key]
 
     def advance(self, T, new):
         """T positions were written, of which new (B,) per row are real (all, if None)."""
@@ -181,6 +184,7 @@ class GPT(nn.Module):
     KNOBS = {}      # {setting of the forward pass: its default}; attributes of the same name
     HOT = "forward"     # what --compile compiles
     SWEEP = [{}]    # settings of these worth a row each in the results table
+    seen = None     # a list: gets the states (B, T, C) after every layer
     top_k = 0       # sample only among so many of the likeliest words; 0: among all
 
     def __init__(self, cfg):
@@ -204,9 +208,14 @@ class GPT(nn.Module):
         rope, at = self.positions(x, cache)
         for block in self.blocks:
             x = block(x, rope, at, cache)
+            self.show(x)
         if cache is not None:
             cache.advance(x.shape[1], new)
         return self.norm(x)
+
+    def show(self, x):
+        if self.seen is not None:
+            self.seen.append(x)
 
     def positions(self, x, cache):
         """Of embeddings (B, T, C) that continue a cache: tables of RoPE, positions at (B, T)."""

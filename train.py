@@ -43,6 +43,7 @@ from data.prontoqa import ProntoQA
 from data.prosqa import ProsQA
 
 METHODS = {"cot": baselines.CoT, "nocot": baselines.NoCoT, "pause": baselines.Pause,
+           "icot": baselines.ICoT, "coconut": baselines.Coconut, "codi": baselines.CODI,
            "colar": colar.CoLaR, "vqvae": vqvae.VQVAE, "assorted": vqvae.Assorted}
 TASKS = {"arithmetic": Arithmetic, "maze": Maze, "prosqa": ProsQA, "prontoqa": ProntoQA,
          "permutation": Permutation}

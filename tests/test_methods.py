@@ -6,7 +6,7 @@ import train
 from data.common import collate
 
 
-FEW = {"colar": ["--c-train", "1,2"], "vqvae": ["--codes", "64"], "assorted": ["--codes", "64"],
+FEW = {"coconut": ["--latents", "2"], "codi": ["--latents", "2"], "colar": ["--c-train", "1,2"], "vqvae": ["--codes", "64"], "assorted": ["--codes", "64"],
        "maze": ["--level", "tiny"]}      # flags that keep a method or task small
 
 
@@ -53,7 +53,7 @@ def test_overfits_one_batch(name, task_name, argv):
             if all(right):
                 break
     assert all(right), loss.item()
-    thinks = name not in ("nocot", "pause")
+    thinks = name not in ("nocot", "pause", "icot")
     assert all((s.n_think > 0) == thinks for row in solved for s in row)
 
 

@@ -1,0 +1,241 @@
+"""Does a model use its thoughts? Interventions on them, and probes of what they hold.
+
+A run first thinks about every problem, greedily, as always. Then it reads the question and its
+thoughts again, as embeddings z_1 ... z_n, but changed, and after </think> writes the answer:
+
+    as thought  unchanged: what everything below is to be compared with
+    swap        those of another problem, with as many thoughts wherever there is one
+    shuffle     its own, in random order
+    zero        zeros
+    noise       Gaussian noise, each vector with the norm of the thought it replaces
+    half        the first n // 2
+    none        no thoughts at all
+
+A model that answers as well without its thoughts, or with another problem's, did not think in
+them, whatever its accuracy: at most they are positions to compute in, like pause tokens. One that
+gives the answer which belongs to the swapped thoughts (the column "the donor's") reads it there.
+It works for every method that says what its thoughts were (`thought` in baselines.py), words
+included: a written chain is the yardstick.
+
+The probe is a ridge regression from the state after each thought to the result of each step of the
+true chain: its last word that varies. Column 0 is the state before the first thought: what is known
+there has not been thought out. A state that can be read is not thereby used: see above.
+
+    python eval.py RUN RUN --controls --plot controls.png
+"""
+import time
+
+import torch
+import torch.nn.functional as F
+
+from data.common import END, EOS, PAD, BadInput, collate, take
+from eval import BATCH, split_knobs, wilson
+from model import Cache, last
+
+RIDGE = 1.0     # penalty of the probe, for states of variance 1
+FEWEST = 30     # problems of the test that a share is taken of
+FIT = 4         # problems of train per problem of the test that the probe is fitted on
+
+
+def swap(z, n, generator):
+    """Rows sorted by their number of thoughts; each takes those of the one before it."""
+    donor = donors(n)
+    return z[donor], n[donor]
+
+
+def donors(n):
+    """For each row of n (N,), the row whose thoughts it gets in `swap`."""
+    order = n.argsort(stable=True)
+    return torch.empty_like(order).scatter_(0, order, order.roll(1))
+
+
+def shuffle(z, n, generator):
+    key = torch.rand(z.shape[:2], generator=generator).to(z.device)
+    key = key.masked_fill(torch.arange(z.shape[1], device=z.device) >= n[:, None], 2)
+    return z.gather(1, key.argsort(1)[..., None].expand_as(z)), n
+
+
+def noise(z, n, generator):
+    random = torch.randn(z.shape, generator=generator).to(z)
+    return F.normalize(random, dim=-1) * z.norm(dim=-1, keepdim=True), n
+
+
+INTERVENTIONS = {
+    "as thought": lambda z, n, generator: (z, n),
+    "swap": swap,
+    "shuffle": shuffle,
+    "zero": lambda z, n, generator: (torch.zeros_like(z), n),
+    "noise": noise,
+    "half": lambda z, n, generator: (z, n // 2),
+    "none": lambda z, n, generator: (z, torch.zeros_like(n)),
+}
+
+
+@torch.no_grad()
+def think(method, examples, **knobs):
+    """Greedy thoughts about all examples: prompts (N, P), z (N, M, C) and their numbers n (N,)."""
+    found = []
+    for i in range(0, len(examples), BATCH):
+        batch = collate(examples[i:i + BATCH], method.vocab).to(next(method.parameters()).device)
+        found.append(method.thought(method.rollout(batch, 1, temperature=0.0, **knobs)))
+    prompts, z, n = zip(*found)
+    P, M = (max(t.shape[1] for t in some) for some in (prompts, z))
+    return (torch.cat([F.pad(p, (0, P - p.shape[1])) for p in prompts]),
+            torch.cat([F.pad(t, (0, 0, 0, M - t.shape[1])) for t in z]), torch.cat(n))
+
+
+@torch.no_grad()
+def read(method, prompt, z, n, room=1):
+    """Reads prompts (B, P) and thoughts z (B, M, C), n (B,) of them. The cache, with room for so
+    many tokens more, and the states (B, M+1, C) before the first thought and after each."""
+    new = (prompt != PAD).sum(1)
+    cache = Cache(len(prompt), prompt.shape[1] + z.shape[1] + room, prompt.device)
+    h = method.model(method.model.embed(prompt), cache, new)
+    h = last(h, new)[:, None]
+    return cache, torch.cat([h, method.model(z, cache, n)], 1) if z.shape[1] else h
+
+
+@torch.no_grad()
+def answers(method, *thoughts):
+    """The words of every answer after reading prompts, z and n as `think` returns them."""
+    out = []
+    for p, t, k in zip(*(part.split(BATCH) for part in thoughts)):
+        cache, _ = read(method, p, t, k, 1 + method.args.max_answer)
+        end = method.model.embed(torch.full_like(k, END))[:, None]
+        rows = method.model.generate(end, torch.ones_like(k), cache, EOS, method.args.max_answer)
+        for row in rows.tolist():
+            cut = row.index(EOS) if EOS in row else len(row)
+            out.append(method.vocab.decode(row[:cut]))
+    return out
+
+
+def examine(name, method, task, examples, settings):
+    """Rows of a results table: every setting under every intervention.
+
+    "same" is the share of answers that stay; "donor", where thoughts are swapped and the two
+    problems' answers differ, the share of answers that become the donor's.
+    """
+    if not getattr(method, "thought", None):
+        raise BadInput(f"--controls: {name} has no thoughts to change")
+    rows, method = [], method.eval()
+    for knobs in settings:
+        own, deep = split_knobs(method, knobs)
+        with method.model.using(**deep):
+            rows += intervene(name, method, task, examples, knobs, think(method, examples, **own))
+    return rows
+
+
+def intervene(name, method, task, examples, knobs, thoughts):
+    prompt, z, n = thoughts
+    if not n.any():
+        raise BadInput(f"--controls: {name} thinks nothing")
+    rows, before = [], None
+    for control, change in INTERVENTIONS.items():
+        start = time.perf_counter()
+        changed, count = change(z, n, torch.Generator().manual_seed(0))
+        found = answers(method, prompt, changed, count)
+        before = before or found
+        right = [task.check(e, words) for e, words in zip(examples, found)]
+        low, high = wilson(sum(right), len(right))
+        row = {"method": name, "knobs": {**knobs, "thoughts": control}, "n": len(right),
+               "accuracy": sum(right) / len(right), "low": low, "high": high,
+               "steps": float(count.float().mean()),
+               "ms": 1000 * (time.perf_counter() - start) / len(right),
+               "same": sum(map(list.__eq__, found, before)) / len(found)}
+        if control == "swap":
+            other = [before[i] for i in donors(n).tolist()]
+            moved = [f == o for f, o, b in zip(found, other, before) if o != b]
+            row["donor"] = sum(moved) / max(1, len(moved))
+        rows.append(row)
+    return rows
+
+
+def results(examples):
+    """The result of every step of every chain: its last word but for those that never vary."""
+    tails = [step[::-1] for e in examples for step in e.steps]
+    place = 0
+    while len({tail[place] for tail in tails if len(tail) > place}) == 1:
+        place += 1
+    return [[step[-1 - place] if len(step) > place else "" for step in e.steps] for e in examples]
+
+
+def fit(x, y, classes):
+    """Ridge regression of one-hot y (N,) on x (N, C), both centred: a function (M, C) -> (M,)."""
+    mean, std = x.mean(0), x.std(0).clamp(min=1e-6)
+    x, target = (x - mean) / std, F.one_hot(y, classes).to(x)
+    offset = target.mean(0)
+    gram = x.T @ x + RIDGE * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    weight = torch.linalg.solve(gram, x.T @ (target - offset))
+    return lambda x: ((x - mean) / std @ weight + offset).argmax(1)
+
+
+@torch.no_grad()
+def probe(method, task, examples, knobs):
+    """Accuracy [step][thought] of reading a step's result from the state after a thought, column 0
+    being the state before any; and of always saying the step's most frequent result, [step].
+
+    nan where too few problems have so many steps and thoughts; none of those at the end.
+    """
+    own, deep = split_knobs(method, knobs)
+    known, parts = {}, []
+    for some in (take(task, "train", FIT * len(examples)), examples):
+        with method.model.using(**deep):
+            prompt, z, n = think(method, some, **own)
+            h = [read(method, *rows)[1] for rows in zip(*(t.split(BATCH) for t in (prompt, z, n)))]
+        words = [[known.setdefault(w, len(known)) for w in row] for row in results(some)]
+        steps = max(map(len, words))
+        target = torch.tensor([row + [-1] * (steps - len(row)) for row in words], device=n.device)
+        parts.append((torch.cat(h).double(), n, target))
+    steps, most = (min(t.shape[1] for t in some) for some in list(zip(*parts))[::-2])
+    scores = [[score(parts, i, j, len(known)) for i in range(most)] for j in range(steps)]
+    scores = [row for row in scores if row[0][0] == row[0][0]]
+    most = sum(any(row[i][0] == row[i][0] for row in scores) for i in range(most))
+    return [[hit for hit, _ in row[:most]] for row in scores], [row[0][1] for row in scores]
+
+
+def score(parts, i, j, classes):
+    """Accuracy of reading step j's result after thought i, and of its most frequent one."""
+    (x, y), (x_test, y_test) = ((h[there, i], target[there, j]) for h, n, target in parts
+                                for there in [(target[:, j] >= 0) & (n >= i)])
+    if len(y_test) < FEWEST:
+        return float("nan"), float("nan")
+    hit = fit(x, y, classes)(x_test) == y_test
+    return float(hit.double().mean()), float((y_test == y.mode().values).double().mean())
+
+
+def readable(table, base):
+    """The probe's table as text."""
+    head = "".join(f"{f'z{i}' if i else 'before':>8}" for i in range(len(table[0])))
+    lines = ["% of the steps' results read from the state after each thought",
+             f"{'':8}{head}{'frequent':>10}"]
+    for j, (row, most) in enumerate(zip(table, base)):
+        cells = "".join(f"{100 * hit:8.1f}" if hit == hit else f"{'':8}" for hit in row)
+        lines.append(f"step {j + 1:<3}{cells}{100 * most:10.1f}")
+    return "\n".join(lines)
+
+
+def plot(rows, path):
+    """Accuracy under every intervention, beside what can be read from the thoughts."""
+    from matplotlib.figure import Figure    # slow to import; no pyplot, so no screen is needed
+    groups = {}
+    for r in rows:
+        other = {k: v for k, v in r["knobs"].items() if k != "thoughts"}
+        name = " ".join([r.get("run", r["method"]), *(f"{k}={v}" for k, v in other.items())])
+        groups.setdefault(name, []).append(r)
+    figure = Figure(figsize=(6 + 4, 1.2 + 2.6 * len(groups)), layout="constrained")
+    panels = figure.subplots(len(groups), 2, squeeze=False, width_ratios=(1.3, 1))
+    for (bars, heat), (name, mine) in zip(panels, groups.items()):
+        y = [100 * r["accuracy"] for r in mine]
+        error = [[v - 100 * r["low"] for r, v in zip(mine, y)],
+                 [100 * r["high"] - v for r, v in zip(mine, y)]]
+        bars.bar([r["knobs"]["thoughts"] for r in mine], y, yerr=error, capsize=3)
+        bars.set(title=name, ylabel="accuracy, %", ylim=(0, 103))
+        bars.tick_params(axis="x", labelrotation=20)
+        table = next((r["probe"] for r in mine if "probe" in r), None)
+        heat.axis("on" if table else "off")
+        if table:
+            picture = heat.imshow(torch.tensor(table), vmin=0, vmax=1, aspect="auto")
+            heat.set(xlabel="state after thought (0: before any)", ylabel="result of step")
+            heat.set_yticks(range(len(table)), range(1, len(table) + 1))
+            figure.colorbar(picture, ax=heat, label="read right by the probe")
+    figure.savefig(path, dpi=150)
