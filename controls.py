@@ -234,7 +234,7 @@ def plot(rows, path):
         table = next((r["probe"] for r in mine if "probe" in r), None)
         heat.axis("on" if table else "off")
         if table:
-            picture = heat.imshow(torch.tensor(table), vmin=0, vmax=1, aspect="auto")
+            picture = heat.imshow(table, vmin=0, vmax=1, aspect="auto")
             heat.set(xlabel="state after thought (0: before any)", ylabel="result of step")
             heat.set_yticks(range(len(table)), range(1, len(table) + 1))
             figure.colorbar(picture, ax=heat, label="read right by the probe")

@@ -6,7 +6,8 @@ import train
 from data.common import collate
 
 
-FEW = {"coconut": ["--latents", "2"], "codi": ["--latents", "2"], "colar": ["--c-train", "1,2"], "vqvae": ["--codes", "64"], "assorted": ["--codes", "64"],
+FEW = {"colar": ["--c-train", "1,2"], "vqvae": ["--codes", "64"], "assorted": ["--codes", "64"],
+       "coconut": ["--latents", "2"], "codi": ["--latents", "2"],
        "maze": ["--level", "tiny"]}      # flags that keep a method or task small
 
 

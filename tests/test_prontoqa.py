@@ -261,7 +261,7 @@ def test_parse_refuses_in_one_line(change, message):
 def test_other_errors():
     with pytest.raises(ValueError, match="has question"):
         ProntoQA().parse({"question": RECORD["question"], "steps": RECORD["steps"]})
-    with pytest.raises(ValueError, match="unknown level 'huge' .known: tiny, tiny-text, full, text"):
+    with pytest.raises(ValueError, match="unknown level 'huge' .known: tiny, tiny-text, full"):
         ProntoQA("huge")
 
 
