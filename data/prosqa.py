@@ -26,8 +26,8 @@ Differs from the paper:
    apart 87-90% of the time. Steps 1-5 are refitted to that file and bring the classifier to chance.
 2. Endless fresh problems, not 17,886 / 300 / 500 (`parse` reads those), and the compact code. The
    levels "text" and "tiny-text" have the paper's sentences, on the problems of "full" and "tiny".
-3. "tiny" and "small" are smaller graphs. "ood" has more hops than train, on larger graphs. The
-   split test-4 is like test (or ood, for its hop counts) with 4 hops only.
+3. "tiny" and "small" are smaller graphs. "ood" has more hops than train, on larger graphs; "dense"
+   has Poisson(2.5) parents. The split test-4 is like test (or ood, for its hop counts) with 4 hops.
 4. `balanced` makes the wrong option as deep as the target. Asking about the other root is then as
    likely, so a rule that does not read the name is right half of the time. It rejects most graphs
    with many hops; so the hops are drawn first, one of the level's two lowest, ood being one more.
@@ -66,20 +66,21 @@ LEVELS = {  # nodes before step 4, hops; for ood; English?  words (ood), ms in t
     "small": (20, (2, 3, 4), 28, (5, 6), False),    #  53  (74)  .2 1.3  6;          1.0  6  28
     "full": (28, (3, 4, 5, 6), 40, (7, 8), False),  #  77 (108)  .3 1.6 39;          1.9 11  49
     "text": (28, (3, 4, 5, 6), 40, (7, 8), True)}   # 217 (309)  .5 2.1 37;          2.0 12  56
-POISSON = [sum(exp(-1.5) * 1.5 ** j / factorial(j) for j in range(k + 1)) for k in range(12)]
+SPARSE, DENSE = ([sum(exp(-mean) * mean ** j / factorial(j) for j in range(k + 1))
+                  for k in range(16)] for mean in (1.5, 2.5))   # Poisson distribution functions
 FACT = re.compile(r"\s*(Every )?(\w+) is a (\w+)\.?\s*")
 QUERY = re.compile(r"(.*)\.\s*Is (\w+) a (\w+) or (\w+)\?\s*")
 
 Problem = namedtuple("Problem", "facts options path")   # a fact is (parent, child), both words
 
 
-def grow(rng, size):
+def grow(rng, size, poisson):
     """Steps 1-3: each node's parents, family (1, 2, 3 = both, 0 = none) and depth."""
     parents, family, depth = [[], []], [1, 2], [0, 0]
     # what parents are drawn from: nodes and their cumulative weights
     everyone, members = ([0, 1], [1.0, 2.0]), {1: ([0], [1.0]), 2: ([1], [1.0])}
     for i in range(2, size):
-        count, u = bisect(POISSON, rng.random()), rng.random()
+        count, u = bisect(poisson, rng.random()), rng.random()
         nodes, weights = members[1] if u <= .35 else members[2] if u <= .80 else everyone
         mine, own = [], 0
         while len(mine) < min(count, len(nodes)):       # a parent drawn twice is drawn again
@@ -105,9 +106,9 @@ def shortest(parents, family, depth, node):
     return [path + [node] for p in back for path in shortest(parents, family, depth, p)]
 
 
-def pose(rng, size, hops, balanced):
+def pose(rng, size, hops, balanced, poisson=SPARSE):
     """Steps 4-5 on a fresh graph: a problem with one of these hop counts, or None (try again)."""
-    parents, family, depth = grow(rng, size)
+    parents, family, depth = grow(rng, size, poisson)
     inner = {p for mine in parents for p in mine}
     leaves = {r: [i for i in range(2, size) if family[i] == r and i not in inner] for r in (1, 2)}
     if not (leaves[1] and leaves[2]):
@@ -154,7 +155,7 @@ class ProsQA:
         if balanced:
             hops, ood_hops = hops[:2], (hops[1] + 1,)
         near, far = (nodes, hops), (ood_nodes, ood_hops)
-        self.shapes = {"train": near, "val": near, "test": near, "ood": far}
+        self.shapes = {"train": near, "val": near, "test": near, "ood": far, "dense": near}
         self.shapes |= {f"test-{h}": (size, (h,)) for size, some in (near, far) for h in some}
         self.splits = tuple(self.shapes)
         self.words = NAMES + CONCEPTS + ("Every is a . Is or ?" if self.english else "? :").split()
@@ -164,7 +165,8 @@ class ProsQA:
         size, hops = self.shapes[split]
         if self.balanced:
             hops = (rng.choice(hops),)
-        while not (problem := pose(rng, size, hops, self.balanced)):
+        poisson = DENSE if split == "dense" else SPARSE
+        while not (problem := pose(rng, size, hops, self.balanced, poisson)):
             pass
         return problem
 

@@ -193,12 +193,23 @@ def test_out_of_distribution_has_more_hops():
         ood = {task.sample("ood", i).difficulty for i in range(2)}
         assert min(ood) > max(task.shapes["train"][1]) >= max(trained)
     tiny = ProsQA()
-    assert tiny.splits == ("train", "val", "test", "ood", "test-2", "test-3", "test-4", "test-5")
+    assert tiny.splits == ("train", "val", "test", "ood", "dense",
+                           "test-2", "test-3", "test-4", "test-5")
     for hops in (2, 3, 4, 5):
         for i in range(5):
             e = tiny.sample(f"test-{hops}", i)
             facts, _, root, target, path = read(e)
             assert e.difficulty == len(path) == hops == distances(facts, root)[target]
+
+
+def test_dense_graphs_have_more_facts_per_node():
+    """Poisson(2.5) instead of (1.5) parents, at most as many as there are nodes before."""
+    ratio = {}
+    for split in ("test", "dense"):
+        problems = [read(e)[0] for e in sample(100, split)]
+        nodes = sum(len({word for fact in facts for word in fact}) for facts in problems)
+        ratio[split] = sum(map(len, problems)) / nodes
+    assert 1.2 < ratio["test"] < 1.45 and ratio["dense"] > 1.3 * ratio["test"]
 
 
 def test_parse_the_worked_example():
