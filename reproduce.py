@@ -1,0 +1,188 @@
+"""Makes the numbers of this project again, by repeating the commands that results/ names.
+
+Every file results/FOLDER/NAME.json keeps the command that made it; results/runs.txt keeps those of
+runs that only others start from. A command waits for the run folders that it names (--init, or what
+eval.py and rl.py take). What is done is skipped, what was stopped is resumed, so this can be
+stopped and started again at any time; of one that fails, what depends on it is left out.
+
+    python reproduce.py --list                  # what there is to do, and about how long it takes
+    python reproduce.py                         # all of it, two at a time
+    python reproduce.py codes replace           # these folders of results/, and what they need
+    python eval.py --summary again/codes/*.json     # compare with README.md
+
+Runs go to runs/, as their commands say, results to --out. Seeds are those of the commands; last
+digits depend on the machine and its number of threads.
+"""
+import argparse
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data.common import BadInput, choice
+
+ROOT = Path(__file__).parent
+OLD = ("rl-first",)     # not by default: made before rl.py had --beta
+
+
+@dataclass
+class Job:
+    """One command. `run`: the run folder that it makes, if any; `needs`: those it starts from."""
+    argv: list                  # without "python"
+    run: str = ""
+    needs: list = field(default_factory=list)
+    results: list = field(default_factory=list)     # files, relative to --out, that it fills
+    minutes: float = 0.0        # it took when it was recorded
+
+    def done(self, out):
+        if self.run and not Path(self.run, "results.json").exists():
+            return False
+        return all((out / name).exists() for name in self.results)
+
+    def command(self, out):
+        argv = [sys.executable, str(ROOT / self.argv[0]), *self.argv[1:]]
+        if not self.run:        # an evaluation: one file
+            return [*argv, "--json", str(out / self.results[0])]
+        return argv + ["--resume"] * Path(self.run, "config.json").exists()
+
+
+def job(command, minutes=0.0):
+    """The Job of a recorded command line."""
+    argv = shlex.split(command)[1:]
+    option = {a: b for a, b in zip(argv, argv[1:]) if a.startswith("--")}
+    runs = []
+    for word in argv[1:]:
+        if word.startswith("-"):
+            break
+        runs.append(word)
+    if argv[0] == "eval.py":
+        if "--json" in argv:
+            at = argv.index("--json")
+            argv = argv[:at] + argv[at + 2:]
+        return Job(argv, needs=runs, minutes=minutes)
+    if argv[0] == "rl.py":
+        return Job(argv, option.get("--out", f"{runs[0]}-rl"), runs, minutes=minutes)
+    from train import parse
+    needs = [option["--init"]] if "--init" in option else []
+    return Job(argv, parse(argv[1:])["out"], needs, minutes=minutes)
+
+
+def plan(folders):
+    """The jobs that fill these folders of results/ (all, if none are given), those needed first.
+
+    BadInput if a run that is needed has no command, or a folder is unknown.
+    """
+    known = sorted(p.name for p in (ROOT / "results").iterdir() if p.is_dir())
+    made, jobs = {}, []
+    for line in (ROOT / "results/runs.txt").read_text().splitlines():
+        command, _, minutes = line.partition("  # ")
+        found = job(command, float(minutes.removesuffix(" minutes")))
+        made[found.run] = found
+    folders = [choice(folder, known, "folder of results/") for folder in folders]
+    for folder in folders or [name for name in known if name not in OLD]:
+        for path in sorted((ROOT / "results" / folder).glob("*.json")):
+            records = json.loads(path.read_text())
+            record = records[0] if isinstance(records, list) else records
+            found = job(record["config"]["command"], record["minutes"])
+            again = made.setdefault(found.run, found) if found.run else found
+            if again.argv != found.argv:
+                raise BadInput(f"{path}: another command makes {found.run}, too")
+            found = again
+            found.results.append(f"{folder}/{path.name}")
+            found.minutes = max(found.minutes, record["minutes"])
+            jobs.append(found)
+    return ordered(jobs, made)
+
+
+def ordered(jobs, made):
+    """Jobs and what they need, each once, what is needed first."""
+    out = []
+
+    def add(one):
+        for run in one.needs:
+            parent = run.split("/", 2)      # runs/X/cot is a stage of runs/X
+            parent = made.get(run) or made.get("/".join(parent[:2]))
+            if parent is None:
+                raise BadInput(f"{run}: no command in results/ makes it")
+            add(parent)
+        if not any(one is other for other in out):
+            out.append(one)
+    for one in jobs:
+        add(one)
+    return out
+
+
+def ready(one, out):
+    return all(Path(run, "results.json").exists() for run in one.needs)
+
+
+def work(jobs, out, at_once):
+    """Runs jobs until none is left or can start. Returns those that failed."""
+    left, running, failed = [j for j in jobs if not j.done(out)], {}, []
+    while left or running:
+        for one in [j for j in left if ready(j, out)][:at_once - len(running)]:
+            left.remove(one)
+            running[start(one, out)] = one
+        if not running:
+            break
+        time.sleep(0.2)
+        for process in [p for p in running if p.poll() is not None]:
+            one = running.pop(process)
+            if process.returncode:
+                failed.append(one)
+                print(f"FAILED ({process.returncode}): {shlex.join(one.argv)}", flush=True)
+            else:
+                collect(one, out)
+                rest = sum(j.minutes for j in left) / at_once
+                print(f"done: {shlex.join(one.argv)}; {len(left)} to start, about {rest:.0f} "
+                      "minutes", flush=True)
+    return failed + left
+
+
+def start(one, out):
+    for name in one.results:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+    log = out / "logs" / (shlex.join(one.argv).replace("/", "_").replace(" ", "_")[:200] + ".txt")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "w") as file:
+        return subprocess.Popen(one.command(out), stdout=file, stderr=file)
+
+
+def collect(one, out):
+    """Copies the results of a run to where they belong."""
+    for name in one.results if one.run else ():
+        shutil.copy(Path(one.run, "results.json"), out / name)
+
+
+def main(argv=None):
+    from train import Parser
+    parser = Parser(prog="reproduce.py", description=__doc__, allow_abbrev=False,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="*", metavar="FOLDER", help="of results/ [all]")
+    parser.add_argument("--out", type=Path, default=Path("again"), help="where results go [again]")
+    parser.add_argument("--jobs", type=int, default=2, help="commands at a time [2]")
+    parser.add_argument("--list", action="store_true", help="only say what there is to do")
+    args = parser.parse_args(argv)
+    try:
+        if args.jobs < 1:
+            raise BadInput("--jobs must be at least 1")
+        jobs = plan(args.folders)
+    except BadInput as error:
+        print(f"reproduce.py: {error}", file=sys.stderr)
+        sys.exit(2)
+    left = [one for one in jobs if not one.done(args.out)]
+    if args.list:
+        print("\n".join(f"{one.minutes:6.1f}  python {shlex.join(one.argv)}" for one in left))
+    print(f"{len(left)} of {len(jobs)} commands to run, about "
+          f"{sum(one.minutes for one in left) / args.jobs:.0f} minutes", flush=True)
+    if not args.list and (failed := work(jobs, args.out, args.jobs)):
+        sys.exit(f"{len(failed)} of {len(left)} commands failed or could not start; logs are in "
+                 f"{args.out / 'logs'}")
+
+
+if __name__ == "__main__":
+    main()

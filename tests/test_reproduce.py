@@ -1,0 +1,104 @@
+"""Repeating recorded commands: their order, what is skipped, resumed and left out."""
+import json
+from pathlib import Path
+
+import pytest
+
+import reproduce
+
+FAKE = """import json, pathlib, sys
+argv = sys.argv[1:]
+if "9" in argv:                             # the seed that fails
+    sys.exit(1)
+out = pathlib.Path(argv[argv.index("--json" if "--json" in argv else "--out") + 1])
+if "--json" not in argv:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.json").write_text("{}")
+    out = out / "results.json"
+out.write_text(json.dumps(argv))
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project of fake scripts: run b starts from run a, an evaluation needs b; seed 9 fails."""
+    def record(name, command):
+        path = tmp_path / "results" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"config": {"command": command}, "minutes": 2.0}))
+    record("deep/e.json", "python eval.py runs/b --n 4 --json old.json")
+    record("deep/b.json", "python train.py --method colar --init runs/a --out runs/b")
+    record("wide/c.json", "python train.py --method cot --seed 1 --out runs/c")
+    (tmp_path / "results/runs.txt").write_text(
+        "python train.py --method cot --out runs/a  # 3.5 minutes\n"
+        "python train.py --method cot --seed 9 --out runs/bad  # 1 minutes\n")
+    for script in ("train.py", "eval.py", "rl.py"):
+        (tmp_path / script).write_text(FAKE)
+    monkeypatch.setattr(reproduce, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return record
+
+
+def commands(folders=()):
+    return [" ".join(one.argv) for one in reproduce.plan(folders)]
+
+
+def test_what_is_needed_comes_first_and_once(project):
+    a, b, e, c = (one for one in reproduce.plan([]))
+    assert (a.run, b.run, e.run, c.run) == ("runs/a", "runs/b", "", "runs/c")
+    assert e.argv == ["eval.py", "runs/b", "--n", "4"] and e.needs == ["runs/b"]
+    assert a.minutes == 3.5 and a.results == [] and b.results == ["deep/b.json"]
+    assert commands(["wide"]) == ["train.py --method cot --seed 1 --out runs/c"]
+
+
+def test_runs_everything_then_nothing(project):
+    jobs, out = reproduce.plan([]), Path("again")
+    assert reproduce.work(jobs, out, 2) == []
+    assert all(one.done(out) for one in jobs)
+    found = {str(p.relative_to(out)) for p in out.glob("*/*.json")}
+    assert found == {"deep/e.json", "deep/b.json", "wide/c.json"}
+    assert json.loads((out / "deep/b.json").read_text())[:2] == ["--method", "colar"]
+    before = {p: p.stat().st_mtime_ns for p in Path().glob("*/**/*.json")}
+    assert reproduce.work(reproduce.plan([]), out, 2) == []
+    assert before == {p: p.stat().st_mtime_ns for p in Path().glob("*/**/*.json")}
+
+
+def test_what_was_begun_is_resumed(project):
+    c = reproduce.plan(["wide"])[0]
+    assert "--resume" not in c.command(Path("again"))
+    Path("runs/c").mkdir(parents=True)
+    Path("runs/c/config.json").write_text("{}")
+    assert c.command(Path("again"))[-1] == "--resume"
+
+
+def test_a_failure_stops_only_what_depends_on_it(project, capsys):
+    project("wide/d.json", "python rl.py runs/bad")
+    with pytest.raises(SystemExit, match="2 of 6 commands failed"):
+        reproduce.main([])
+    assert "FAILED (1): train.py --method cot --seed 9" in capsys.readouterr().out
+    assert Path("again/wide/c.json").exists() and not Path("again/wide/d.json").exists()
+
+
+@pytest.mark.parametrize("name, command, message", [
+    ("x/y.json", "python eval.py runs/lost", "runs/lost: no command in results/ makes it"),
+    ("x/y.json", "python train.py --method cot --seed 2 --out runs/c", "another command makes"),
+])
+def test_bad_records(project, name, command, message, capsys):
+    project(name, command)
+    with pytest.raises(SystemExit, match="2"):
+        reproduce.main(["--list"])
+    assert message in capsys.readouterr().err
+
+
+def test_unknown_folder(project, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        reproduce.main(["deap"])
+    assert "nearest: deep" in capsys.readouterr().err
+
+
+def test_every_recorded_command_of_this_project_can_be_planned():
+    jobs = reproduce.plan([])
+    files = {name for one in jobs for name in one.results}
+    root = Path(reproduce.__file__).parent / "results"
+    assert files == {str(p.relative_to(root)) for p in root.glob("*/*.json")
+                     if p.parent.name not in reproduce.OLD}
