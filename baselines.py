@@ -256,6 +256,10 @@ class ICoT(CoT):
         k = math.ceil(share * K)
         return k, k / K
 
+    def count(self, n):
+        """How many of n thoughts are there by now."""
+        return round(n * self.schedule()[1])
+
     def thoughts(self, batch):
         gone, place = self.schedule()[0], batch.step
         if self.args.curriculum == "tokens" and gone:
@@ -271,8 +275,7 @@ class Pause(ICoT):
                         "curriculum": (("none", "steps", "tokens"), ICoT.ARGS["curriculum"][1])}
 
     def opening(self, batch):
-        n = round(self.args.pauses * self.schedule()[1])
-        pauses = column(batch.question, PAUSE).expand(-1, n)
+        pauses = column(batch.question, PAUSE).expand(-1, self.count(self.args.pauses))
         return torch.cat([super().opening(batch), pauses], 1)               # (B, 1 + n)
 
 
@@ -288,8 +291,7 @@ class Coconut(ICoT):
     def think(self, ids, room, samples=1):
         """Reads prompts ids (B, P) and thinks: cache, z (R, n, C), h (R, n, C). The last z is not
         read yet; the cache has room for it and `room` more. R = B samples."""
-        n = round(self.args.latents * self.schedule()[1])
-        new = (ids != PAD).sum(1)
+        n, new = self.count(self.args.latents), (ids != PAD).sum(1)
         cache = Cache(len(ids), ids.shape[1] + n + room, ids.device)
         h = [last(self.model(self.model.embed(ids), cache, new), new)]
         h = [cache.repeat(h[0], samples)]
@@ -306,7 +308,7 @@ class Coconut(ICoT):
         return self.model(torch.cat([z[:, -1:], self.model.embed(ids[:, :-1])], 1), cache)
 
     def loss(self, batch):
-        if not self.schedule()[1]:
+        if not self.count(self.args.latents):
             return super().loss(batch)      # the first stage is CoT
         prompt = pack(*self.prompt(batch))[0]
         ids = pack(self.thoughts(batch), column(batch.question, END), batch.answer)[0]
@@ -316,7 +318,7 @@ class Coconut(ICoT):
 
     @torch.no_grad()
     def rollout(self, batch, samples, temperature=1.0, generator=None):
-        if not self.schedule()[1]:
+        if not self.count(self.args.latents):
             return super().rollout(batch, samples, temperature, generator)
         ids, room = pack(*self.prompt(batch))[0], self.args.max_think + self.args.max_answer
         cache, z, h = self.think(ids, room, samples)
@@ -325,7 +327,8 @@ class Coconut(ICoT):
         solved = [self.read(row) for row in out.tolist()]
         for s, said in zip(solved, self.model.head(h).argmax(-1).tolist()):
             s.n_think += len(said)
-            s.thoughts = " ".join(f"[{word}]" for word in self.vocab.decode(said)) + s.thoughts
+            latents = [f"[{word}]" for word in self.vocab.decode(said)]
+            s.thoughts = " ".join(latents + [s.thoughts] * bool(s.thoughts))
         return Rollout(solved, torch.zeros_like(out[:, 0]), {
             "prompt": ids.repeat_interleave(samples, 0), "z": z, "written": out}, {})
 
@@ -353,7 +356,7 @@ class CODI(Coconut):
     def latent(self, h):
         if self.args.thought == "pauses":
             return self.model.embed(torch.full_like(h[:, 0], PAUSE, dtype=torch.long))
-        return self.project(h)
+        return self.project(h).to(h.dtype)      # under autocast, too
 
     def teach(self, batch):
         """Cross-entropy on the chain but for its last step, and on the answer; and the states of

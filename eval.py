@@ -303,8 +303,16 @@ def over_seeds(values):
 def pool(paths):
     """results.json files of several seeds -> rows as of `sweep`, each the mean over its seeds.
 
-    Rows are the same if method, setting, flags, task and number of updates are. BadInput for a file
-    that is no results.json or repeats a seed, and for more seeds than STUDENT knows.
+    BadInput as of `by_seed`, and for more seeds than STUDENT knows.
+    """
+    return [mean_row(list(rows.values())) for rows in by_seed(paths).values()]
+
+
+def by_seed(paths):
+    """results.json files -> {(name, task, split, updates): {seed: row}}.
+
+    The name is method, setting and flags. BadInput for a file that is no results.json or repeats a
+    seed with other numbers.
     """
     found = {}      # what makes rows the same: {seed: row}
     for path in paths:
@@ -319,7 +327,7 @@ def pool(paths):
             again = found.setdefault(key, {}).setdefault(config["seed"], row)
             if (again["accuracy"], again["steps"]) != (row["accuracy"], row["steps"]):
                 raise BadInput(f"{path}: {row['name']} with seed {config['seed']} comes twice")
-    return [mean_row(list(rows.values())) for rows in found.values()]
+    return found
 
 
 def read_rows(path):

@@ -87,7 +87,7 @@ FLAGS = {   # name: (default, help). None: --size decides; a tuple: the choices,
     "threads": (0, "CPU threads; 0 = all cores"),
     "data": ("", "train on this JSON file of {question, steps, answer}"),
 }
-MAY_BE_0 = ("conv", "threads", "seed", "weight_decay", "punish", "beta")
+MAY_BE_0 = ("conv", "threads", "seed", "weight_decay", "punish", "beta", "distill")
 FORMAT = "nanolatent 1"     # written into every checkpoint
 VALIDATIONS = 5     # times in a run that validation problems are solved
 SAVE_SECONDS = 60   # between checkpoints
@@ -258,6 +258,8 @@ def load_run(run, device="cpu", **changes):
     state = load(run, device)
     task, method = build({**state["config"], **changes})
     method.load_state_dict(state["method"])
+    if "stage" not in state["config"]:      # that is reinforced: its training is over
+        method.progress = state["step"] / state["config"]["steps"]
     return task, method.to(device), state
 
 

@@ -86,8 +86,8 @@ GONE = (math.inf, 1, 16)
     ("tokens", [(0, 0, 0), (0, 0, 0), (0, 0, 0), (3, 0.5, 8), (6, 1, 16), GONE, GONE])])
 @torch.no_grad()
 def test_schedule_on_worked_values(curriculum, want):
-    """K = 3, a longest chain of 6, n = 16 pauses or latents, which are thought from stage 1 on."""
-    icot, pause, coconut = methods = [make(cls, curriculum=curriculum, latents=16)
+    """K = 3, a longest chain of 6 words; with n = 16 pauses and n = 3 latents in the end."""
+    icot, pause, coconut = methods = [make(cls, curriculum=curriculum)
                                       for cls in (ICoT, Pause, Coconut)]
     for moment, (gone, share, n) in zip(MOMENTS, want):
         for method in methods:
@@ -95,7 +95,9 @@ def test_schedule_on_worked_values(curriculum, want):
             assert method.schedule() == (gone, pytest.approx(share, abs=1e-8))
         assert icot.opening(BATCH).tolist() == [[THINK]] * 3
         assert pause.opening(BATCH).tolist() == [[THINK] + [PAUSE] * n] * 3
-        assert not n or coconut.think(coconut.opening(BATCH), 0)[1].shape == (3, n, 16)
+        if round(3 * share):
+            z = coconut.think(coconut.opening(BATCH), 0)[1]
+            assert z.shape == (3, round(3 * share), 16)
 
 
 @pytest.mark.parametrize("curriculum, progress, want", [
@@ -200,8 +202,7 @@ def test_the_teacher_reads_all_but_the_last_step():
                     "c a d <think> d e </think> g <eos>"]
 
 
-@pytest.mark.parametrize("cls", [ICoT, Pause, Coconut, pytest.param(CODI, marks=pytest.mark.xfail(
-    strict=True, reason="project(h) is bfloat16 in float32's buffers of the cache"))])
+@pytest.mark.parametrize("cls", [ICoT, Pause, Coconut, CODI])
 def test_every_parameter_gets_a_gradient_under_autocast(cls):
     method = make(cls).float()
     with torch.autocast("cpu", torch.bfloat16):
@@ -280,7 +281,7 @@ def test_seen_gets_what_prelude_core_and_coda_make():
     assert model.seen is None
 
 
-def test_the_loop_sets_progress_and_a_saved_run_has_1(tmp_path):
+def test_the_loop_sets_progress_and_a_saved_run_knows_it(tmp_path):
     config, task, method = small("coconut", "permutation")
     training = train.Training(method, config, torch.float32)
     assert method.progress == 1
@@ -288,4 +289,4 @@ def test_the_loop_sets_progress_and_a_saved_run_has_1(tmp_path):
         training.update(iter([shortest(task, method.vocab)]), torch.device("cpu"), torch.float32)
         assert method.progress == step / 30
     train.save(tmp_path / "ckpt.pt", training.state())
-    assert train.load_run(tmp_path)[1].progress == 1
+    assert train.load_run(tmp_path)[1].progress == 2 / 30
