@@ -220,7 +220,7 @@ class VQVAE(Method):
                                         "used": k.unique().numel() / self.args.codes}
 
     def warn(self, size):
-        if size < 0.1 * self.args.codes and self.progress > 0.1 and not self.warned:
+        if size < 0.1 * self.args.codes and 0.1 < self.progress < 1 and not self.warned:
             self.warned = True
             warnings.warn(f"the codes collapse: {self.args.codes} of them are used like "
                           f"{float(size):.0f}; fewer --codes, or smaller --chunk, may help")

@@ -1,7 +1,11 @@
-"""Runs in tests are validated once: untrained models decode to the limit, which takes long."""
+"""What keeps the tests fast. Runs in them are validated once: untrained models decode to the limit.
+And one thread: to their small models a second one only costs."""
 import pytest
+import torch
 
 import train
+
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True, scope="session")
