@@ -394,6 +394,9 @@ def mean_row(rows):
 def summary(paths):
     """results.json files -> a Markdown table, one line per method and setting."""
     rows = pool(paths)
+    if all("thoughts" in r["knobs"] for r in rows):
+        import controls                         # here, since controls.py needs this file
+        return controls.summary(rows)
     extra = {key: title for key, title in COLUMNS.items() if any(key in r for r in rows)}
     titles = ["method", "updates", "accuracy, %", "thinking steps", "ms per problem",
               "seeds x problems", *extra.values()]

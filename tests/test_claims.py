@@ -1,0 +1,73 @@
+"""The table of claims: numbers and verdicts follow from results/."""
+import json
+import math
+
+import pytest
+
+import claims
+from claims import Claim, Part
+from data.common import BadInput
+from eval import STUDENT
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """Two seeds of a method and of its control, the control at two numbers of updates."""
+    def write(name, seed, accuracy, steps, updates):
+        rows = [{"method": name, "knobs": {}, "accuracy": accuracy, "steps": steps, "ms": 1,
+                 "n": 50 + seed, "low": 0, "high": 1}]
+        path = tmp_path / "results/x" / f"{name}-{seed}-{updates}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        config = {"method": name, "task": "arithmetic", "seed": seed, "steps": updates}
+        path.write_text(json.dumps({"rows": rows, "config": config}))
+    for seed, (a, b) in enumerate([(0.9, 0.5), (0.8, 0.6)]):
+        write("cot", seed, a, 8, 100)
+        write("nocot", seed, b, 4, 100)
+        write("nocot", seed, b + 0.1, 4, 200)
+    monkeypatch.setattr(claims, "ROOT", tmp_path)
+    claims.rows.cache_clear()
+    yield
+    claims.rows.cache_clear()
+
+
+def test_differences_are_paired_by_seed(results):
+    """40 and 20 points: 30 +- t sd / sqrt 2, and sd is 20 / sqrt 2."""
+    part = claims.gain("x: cot", "x: nocot @100", "over none", 5.0)
+    mean, half = part.interval()
+    assert mean == pytest.approx(30) and half == pytest.approx(STUDENT[0] * 10)
+    assert str(part) == f"+30.0 ± {STUDENT[0] * 10:.1f} points over none" and part.n == 50
+    part = claims.change("x: nocot @100", "x: cot", "steps")
+    assert str(part) == "-50.0 ± 0.0% steps"
+    assert str(claims.value("x: nocot @200", "alone")) == f"65.0 ± {STUDENT[0] * 5:.1f}% alone"
+
+
+def test_a_row_is_named_without_doubt(results):
+    for ref in ("x: nocot", "x: pause", "x: cot @5"):
+        with pytest.raises(BadInput, match="rows are called"):
+            claims.get(ref)
+
+
+WIDE, NARROW, ONE = {0: 0.0, 1: 0.2}, {0: 0.09, 1: 0.11}, {0: 0.1}     # mean 10 points each
+
+
+@pytest.mark.parametrize("values, bound, upper, mean, sure", [
+    (NARROW, -10, False, True, True), (NARROW, 5, False, True, False),
+    (WIDE, 5, False, True, False), (NARROW, 11, False, False, False),
+    (NARROW, 30, True, True, True), (WIDE, 15, True, True, False),
+    (NARROW, 9, True, False, False), (ONE, 5, False, True, False)])
+def test_bounds(values, bound, upper, mean, sure):
+    """Its mean, and its whole interval, beyond the bound; a single seed is never sure."""
+    part = Part(values, "points", "", bound, upper)
+    assert (part.holds(sure=False), part.holds(sure=True)) == (mean, sure)
+
+
+def test_verdicts():
+    def verdict(*bounds):
+        parts = [Part(NARROW, "points", "", bound, n=7) for bound in bounds]
+        return Claim("", "", parts, [], "").verdict()
+    assert verdict(-10, -20) == "reproduced"
+    assert verdict(-10, 11) == verdict(5, 11) == verdict(5) == "partly"
+    assert verdict(11) == verdict(11, 12) == "not at this scale"
+    claim = Claim("", "", [Part(NARROW, "%", "", n=7), Part(ONE, "%", "", n=9)], [], "")
+    assert claim.size() == "1 x 7"
+    assert math.isnan(Part(ONE, "%", "").interval()[1]) and str(Part(ONE, "%", "a")) == "10.0% a"
