@@ -140,9 +140,10 @@ def colar():
          value("default: nocot @6000", "without thoughts")], "default latent")
     yield Claim(
         "CoLaR", "RL on a harder set: +5.4 points, -82.8% of the steps",
-        [gain("rl: colar+rl c=5", "rl: colar c=5 @4000", "on longer problems, c=5", 2.7),
-         change("rl: colar+rl c=5", "rl: colar c=5 @4000", "steps", -41.4)],
-        [gain("rl: colar c=5 @6500", "rl: colar c=5 @4000",
+        [gain("rl: colar+rl c=5 on long", "rl: colar c=5 on long @4000",
+              "on longer problems, c=5", 2.7),
+         change("rl: colar+rl c=5 on long", "rl: colar c=5 on long @4000", "steps", -41.4)],
+        [gain("rl: colar c=5 on long @6500", "rl: colar c=5 on long @4000",
               "by supervised training for as many minutes")], "rl")
     yield Claim(
         "CoLaR", "one model, any speed, by prompting c (c=5 costs 12 points)",
@@ -150,12 +151,12 @@ def colar():
          for c in (2, 3, 4, 5)],
         [value(f"dial: colar c={c}", f"at c={c}, never trained") for c in (6, 9)], "default dial")
     noise, still, floor = (
-        paired(get(f"explore: colar c=5 k=16{flag}"), get(f"explore: colar c=5 k=1{flag}"))
+        paired(*(get(f"explore: colar c=5 k={k}{flag} on long") for k in (16, 1)))
         for flag in ("", " --head deterministic", " --sigma-min 0.1"))
     yield Claim(
         "CoLaR", "the noise of the latent head explores",
         [Part(paired(noise, still), "points", "more from 16 samples than without the head's noise",
-              0.0, n=problems("explore: colar c=5 k=16"))],
+              0.0, n=problems("explore: colar c=5 k=16 on long"))],
         [Part(floor, "points", "from 16 samples with sigma held at 0.1")], "explore")
 
 
@@ -204,7 +205,7 @@ CHAIN = " r=4 --backbone recurrent{} --mean-r 4 --sort 1"
 
 def depth():
     r1, r16 = (f"depth: {DEEP.format(r, '')}" for r in (1, 16))
-    long = f"depth-long: {DEEP.format(16, '')}"
+    long = f"depth-long: {DEEP.format(16, '')} on long"
     yield Claim(
         "Recurrent depth", "accuracy grows with the iterations r",
         [gain(r16, r1, "from r=1 to r=16", 10.0)],
@@ -245,12 +246,12 @@ def depth():
         "Recurrent depth", "more compute per parameter",
         [gain(r16, f"depth: {TWIN}", "over the twin of as many parameters", 0.0),
          gain(r16, "depth: nocot --layers 8 --sort 1", "over the twin of as many layers", -1.0)],
-        [gain(long, f"depth-long: {TWIN}", "on longer problems, over the first"),
-         gain(long, "depth-long: nocot --layers 8 --sort 1", "over the second")],
+        [gain(long, f"depth-long: {TWIN} on long", "on longer problems, over the first"),
+         gain(long, "depth-long: nocot --layers 8 --sort 1 on long", "over the second")],
         "depth depth-long")
     yield Claim(
         "Recurrent depth", "it generalises beyond the difficulty in training",
-        [gain(long, f"depth-long: {TWIN}", "on 13-18 moves, trained on 3-12", 20.0)],
+        [gain(long, f"depth-long: {TWIN} on long", "on 13-18 moves, trained on 3-12", 20.0)],
         [value(long, "on 13-18 moves"), value(r16, "on 3-12")], "depth depth-long")
 
 

@@ -215,12 +215,13 @@ def readable(table, base):
 
 
 def summary(rows):
-    """Pooled rows of `examine` -> a Markdown table: accuracy of a method under each intervention."""
+    """Pooled rows of `examine` -> a Markdown table: accuracy under each intervention."""
     lines = {}
     for r in rows:
         name = " ".join(r["name"].split(f"thoughts={r['knobs']['thoughts']}")).replace("  ", " ")
         lines.setdefault(name.strip(), {})[r["knobs"]["thoughts"]] = r
-    titles = ["method, accuracy in %", "thoughts", *INTERVENTIONS, "the donor's", "seeds x problems"]
+    titles = ["method, accuracy in %", "thoughts", *INTERVENTIONS, "the donor's",
+              "seeds x problems"]
     out = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     for name, by in lines.items():
         first, cells = by["as thought"], [name, f"{by['as thought']['steps']:.1f}"]

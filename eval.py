@@ -322,8 +322,10 @@ def by_seed(paths):
                 row["updates"] = config["steps" if own else "first_steps"]
             flags = list(variant(row, config))
             row["line"] = " ".join([row["method"], *flags])
-            row["name"] = " ".join(w for w in (row["method"], setting(row), *flags) if w)
-            key = (row["name"], config["task"], config.get("split") or "test", row["updates"])
+            split = config.get("split") or "test"
+            where = f"on {split}" if split != "test" else ""
+            row["name"] = " ".join(w for w in (row["method"], setting(row), *flags, where) if w)
+            key = (row["name"], config["task"], split, row["updates"])
             again = found.setdefault(key, {}).setdefault(config["seed"], row)
             if (again["accuracy"], again["steps"]) != (row["accuracy"], row["steps"]):
                 raise BadInput(f"{path}: {row['name']} with seed {config['seed']} comes twice")

@@ -358,9 +358,9 @@ def test_stages_build_on_each_other_and_are_told_apart(sft, tmp_path):
     main([tmp_path / "a", *ARGS, "--c", "3", "--learn", "latent", "--out", tmp_path / "b"])
     names = [r["name"] for r in evaluation.pool([tmp_path / "b/results.json"])]
     how = "--c auto --batch 3 --samples 4 --minibatch 6 --punish 1.0 --no-average --warmup 1"
-    assert names[:2] == [f"colar+rl c=3 {how}", f"colar+rl c=3 k=1 {how}"]
+    assert names[:2] == [f"colar+rl c=3 {how} on long", f"colar+rl c=3 k=1 {how} on long"]
     assert names[2] == "colar+rl+rl c=3 --c 3 --batch 3 --samples 4 --minibatch 6 --learn latent " \
-                       "--warmup 1"
+                       "--warmup 1 on long"
     state = train.load(tmp_path / "b")["config"]
     assert state["seed"] == 0 and state["split"] == "long" and state["accum"] == 1
 
