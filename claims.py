@@ -9,16 +9,18 @@ more measured quantities, values over seeds, and a bound on each, mostly half of
 
 The bounds were written down before the table was made, but after most of the results were known.
 
-    python claims.py                # writes results/CLAIMS.md
+    python claims.py                # writes results/CLAIMS.md, and the numbers of README.md
     python reproduce.py default     # what the column "again" says makes a claim's numbers anew
 """
 import math
+import re
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from data.common import BadInput
-from eval import by_seed, over_seeds
+from tables import by_seed, over_seeds, summary
 
 ROOT = Path(__file__).parent
 UNITS = {"points": 100, "%": 100, "x": 1, "": 1}
@@ -300,10 +302,34 @@ each experiment was. Three seeds make wide intervals: "partly" often means too f
 """
 
 
+def refresh(text):
+    """README.md with its tables, and its differences "3.1 ± 2.0<!-- one | other -->", from results/.
+
+    A difference is that of `gain`, with a sign if it had one.
+    """
+    def one(match):
+        paths = sorted(ROOT.glob(match[1]))
+        return f"<!-- eval.py --summary {match[1]} -->\n{summary(paths)}\n<!-- end -->"
+
+    def difference(match):
+        mean, half = gain(match[2], match[3], "").interval()
+        return f"{mean:{'+' * bool(match[1])}.1f} ± {half:.1f}<!-- {match[2]} | {match[3]} -->"
+    return DIFFERENCE.sub(difference, TABLE.sub(one, text))
+
+
+TABLE = re.compile(r"<!-- eval.py --summary (\S+) -->\n.*?<!-- end -->", re.S)
+DIFFERENCE = re.compile(r"([+-]?)[\d.]+ ± [\d.]+<!-- ([^|>]+?) \| ([^|>]+?) -->")
+
+
 def main():
-    path = ROOT / "results" / "CLAIMS.md"
-    path.write_text(table())
-    print(path.read_text())
+    try:
+        claims, readme = table(), refresh((ROOT / "README.md").read_text())
+    except BadInput as error:
+        print(f"claims.py: {error}", file=sys.stderr)
+        sys.exit(2)
+    (ROOT / "results" / "CLAIMS.md").write_text(claims)
+    (ROOT / "README.md").write_text(readme)
+    print(claims)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 
 from data.common import END, EOS, PAD, BadInput, collate, take
-from eval import BATCH, percent, split_knobs, wilson
+from eval import BATCH, split_knobs, wilson
 from model import Cache, last
 
 RIDGE = 1.0     # penalty of the probe, for states of variance 1
@@ -212,24 +212,6 @@ def readable(table, base):
         cells = "".join(f"{100 * hit:8.1f}" if hit == hit else f"{'':8}" for hit in row)
         lines.append(f"step {j + 1:<3}{cells}{100 * most:10.1f}")
     return "\n".join(lines)
-
-
-def summary(rows):
-    """Pooled rows of `examine` -> a Markdown table: accuracy under each intervention."""
-    lines = {}
-    for r in rows:
-        name = " ".join(r["name"].split(f"thoughts={r['knobs']['thoughts']}")).replace("  ", " ")
-        lines.setdefault(name.strip(), {})[r["knobs"]["thoughts"]] = r
-    titles = ["method, accuracy in %", "thoughts", *INTERVENTIONS, "the donor's",
-              "seeds x problems"]
-    out = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
-    for name, by in lines.items():
-        first, cells = by["as thought"], [name, f"{by['as thought']['steps']:.1f}"]
-        cells += [percent(by[k]["accuracy"], by[k]["high"] - by[k]["accuracy"], by[k])
-                  for k in INTERVENTIONS]
-        cells += [f"{100 * by['swap']['donor']:.1f}", f"{first['seeds']} x {first['n']}"]
-        out.append("| " + " | ".join(cells) + " |")
-    return "\n".join(out)
 
 
 def plot(rows, path):

@@ -48,7 +48,6 @@ import math
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 
 from data.common import BadInput, choice
 from model import GPT, Block, RMSNorm, generate, last

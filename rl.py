@@ -51,6 +51,7 @@ import torch
 import eval as evaluation
 import train
 from data.common import MAX_SPEED, BadInput, choice, take
+from tables import table
 from train import Parser, Training
 
 FLAGS = {
@@ -252,7 +253,7 @@ def run(config, resume):
     rows = before + measure(name, training, method, examples, config)
     figure(out)
     evaluation.write_results(out, rows, config, time.time() - began)
-    print(f"\n{evaluation.table(rows)}\n")
+    print(f"\n{table(rows)}\n")
     print(evaluation.show(method, task, examples[:3], **training.settings[0]))
     print(f"saved in {out}", flush=True)
     return rows

@@ -34,6 +34,7 @@ import colar
 import eval as evaluation
 import model
 import recurrent
+import tables
 import vqvae
 from data.arithmetic import Arithmetic
 from data.common import BadInput, FileTask, Vocab, batches, choice, take
@@ -419,7 +420,7 @@ def train(training, task, device, dtype, out, splits=("train", "val")):
             if validate:
                 rows = [evaluation.evaluate(method, task, val, **k) for k in training.settings]
                 write(log, step=step, val=rows)
-                bar.write(f"  step {step}: {evaluation.one_line(rows)}")
+                bar.write(f"  step {step}: {tables.one_line(rows)}")
         save(out / "ckpt.pt", training.state())
     if interrupt.asked:
         raise Stopped
@@ -520,7 +521,7 @@ def run_stage(config, resume):
     rows = rows + evaluation.sweep(config["method"], method, task, test)
     evaluation.write_results(out, rows, config, time.time() - began)
     middle = method.SWEEP[len(method.SWEEP) // 3]
-    print(f"\n{evaluation.table(rows)}\n")
+    print(f"\n{tables.table(rows)}\n")
     print(evaluation.show(method, task, test[:3], **middle))
     print(f"saved in {out}", flush=True)
     return rows

@@ -7,6 +7,7 @@ import torch
 import depth
 import eval as evaluation
 import rl
+import tables
 import train
 from recurrent import RecurrentGPT
 from tests.test_train import NANO, fails, run
@@ -41,7 +42,7 @@ def test_every_switch_trains_and_is_named(argv, tmp_path):
     argv = ["--method", "nocot", "--backbone", "recurrent", "--task", "permutation",
             "--mean-r", "3", *argv]
     out = run(tmp_path, *argv)
-    name = evaluation.pool([out / "results.json"])[0]["name"]
+    name = tables.pool([out / "results.json"])[0]["name"]
     shown = [a for a in argv[6:] if a not in ("--dtype", "bfloat16")]
     assert name.startswith("nocot r=1 --backbone recurrent") and all(a in name for a in shown)
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
@@ -71,7 +72,7 @@ def test_eval_takes_the_product_of_depth_settings(deep_run, tmp_path):
         for r in (2, 9) for e in ("", "latent")]
     two, early, nine, stopped = (r["iterations"] for r in record["rows"])
     assert (two, nine) == (2, 9) and early <= 2 and 1 <= stopped < 9
-    table = evaluation.summary([path])
+    table = tables.summary([path])
     assert table.splitlines()[0].endswith("| iterations | cached numbers per token |")
     assert "r=9 exit=latent" in table
     per_block = 2 * 32 + 2 * 32                     # keys and values, inputs of two convolutions

@@ -7,7 +7,7 @@ import pytest
 
 import bench
 from data.common import BadInput
-from eval import STUDENT, over_seeds, pool, summary
+from tables import STUDENT, over_seeds, pool, summary
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-import eval as evaluation
 import rl
+import tables
 import train
 from baselines import LENGTH, OPTION, RIGHT
 from data.common import END, EOS, PAD, SPEED, THINK, collate
@@ -356,7 +356,7 @@ def test_stopped_and_resumed_equals_uninterrupted(sft, which, tmp_path, monkeypa
 def test_stages_build_on_each_other_and_are_told_apart(sft, tmp_path):
     main([sft, *ARGS, "--c", "auto", "--punish", "1", "--no-average", "--out", tmp_path / "a"])
     main([tmp_path / "a", *ARGS, "--c", "3", "--learn", "latent", "--out", tmp_path / "b"])
-    names = [r["name"] for r in evaluation.pool([tmp_path / "b/results.json"])]
+    names = [r["name"] for r in tables.pool([tmp_path / "b/results.json"])]
     how = "--c auto --batch 3 --samples 4 --minibatch 6 --punish 1.0 --no-average --warmup 1"
     assert names[:2] == [f"colar+rl c=3 {how} on long", f"colar+rl c=3 k=1 {how} on long"]
     assert names[2] == "colar+rl+rl c=3 --c 3 --batch 3 --samples 4 --minibatch 6 --learn latent " \

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import eval as evaluation
+import tables
 import train
 from baselines import Rollout, Solved
 from data.arithmetic import Arithmetic
@@ -306,7 +307,7 @@ def test_eval_command(colar_run, tmp_path, capsys):
             for r in found["rows"]] == [("cot", "cot", {}, 6), ("run", "colar", {"c": 2}, 6),
                                         ("run", "colar", {"c": 4}, 6)]
     assert records[1]["config"]["command"].startswith("python eval.py") and records[1]["git"]
-    assert [r["name"] for r in evaluation.pool([tmp_path / "rows.json"])] == [
+    assert [r["name"] for r in tables.pool([tmp_path / "rows.json"])] == [
         "cot", "colar c=2", "colar c=4"]
     assert (tmp_path / "p.png").exists() and "thoughts" in capsys.readouterr().out
     evaluation.main([str(colar_run), "--c", "3", "--data", str(tmp_path / "d.json")])
