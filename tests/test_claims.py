@@ -7,7 +7,7 @@ import pytest
 import claims
 from claims import Claim, Part
 from data.common import BadInput
-from eval import STUDENT
+from tables import STUDENT
 
 
 @pytest.fixture
