@@ -334,7 +334,7 @@ class Coconut(ICoT):
 
     def thought(self, rollout):
         prompt, words, n = super().thought(rollout)
-        z = rollout.acts["z"]
+        z = rollout.acts.get("z", words[:, :0])     # in its first stage it has none
         return prompt, torch.cat([z, words], 1), n + z.shape[1]
 
 

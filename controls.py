@@ -4,7 +4,7 @@ A run first thinks about every problem, greedily, as always. Then it reads the q
 thoughts again, as embeddings z_1 ... z_n, but changed, and after </think> writes the answer:
 
     as thought  unchanged: what everything below is to be compared with
-    swap        those of another problem, with as many thoughts wherever there is one
+    swap        those of another problem, with as many thoughts but for one problem of each number
     shuffle     its own, in random order
     zero        zeros
     noise       Gaussian noise, each vector with the norm of the thought it replaces
@@ -13,7 +13,8 @@ thoughts again, as embeddings z_1 ... z_n, but changed, and after </think> write
 
 A model that answers as well without its thoughts, or with another problem's, did not think in
 them, whatever its accuracy: at most they are positions to compute in, like pause tokens. One that
-gives the answer which belongs to the swapped thoughts (the column "the donor's") reads it there.
+gives the answer which belongs to the swapped thoughts (the column "the donor's") reads it there;
+where a task has few answers, some of these are chance.
 It works for every method that says what its thoughts were (`thought` in baselines.py), words
 included: a written chain is the yardstick.
 
@@ -23,11 +24,13 @@ there has not been thought out. A state that can be read is not thereby used: se
 
     python eval.py RUN RUN --controls --plot controls.png
 """
+import math
 import time
 
 import torch
 import torch.nn.functional as F
 
+from baselines import until
 from data.common import END, EOS, PAD, BadInput, collate, take
 from eval import BATCH, split_knobs, wilson
 from model import Cache, last
@@ -38,7 +41,7 @@ FIT = 4         # problems of train per problem of the test that the probe is fi
 
 
 def swap(z, n, generator):
-    """Rows sorted by their number of thoughts; each takes those of the one before it."""
+    """z (N, M, C), n (N,): sorted by n, each row takes the thoughts of the one before it."""
     donor = donors(n)
     return z[donor], n[donor]
 
@@ -50,12 +53,14 @@ def donors(n):
 
 
 def shuffle(z, n, generator):
+    """z (N, M, C): the first n (N,) of each row in random order."""
     key = torch.rand(z.shape[:2], generator=generator).to(z.device)
     key = key.masked_fill(torch.arange(z.shape[1], device=z.device) >= n[:, None], 2)
     return z.gather(1, key.argsort(1)[..., None].expand_as(z)), n
 
 
 def noise(z, n, generator):
+    """z (N, M, C): every vector in a random direction."""
     random = torch.randn(z.shape, generator=generator).to(z)
     return F.normalize(random, dim=-1) * z.norm(dim=-1, keepdim=True), n
 
@@ -103,9 +108,7 @@ def answers(method, *thoughts):
         cache, _ = read(method, p, t, k, 1 + method.args.max_answer)
         end = method.model.embed(torch.full_like(k, END))[:, None]
         rows = method.model.generate(end, torch.ones_like(k), cache, EOS, method.args.max_answer)
-        for row in rows.tolist():
-            cut = row.index(EOS) if EOS in row else len(row)
-            out.append(method.vocab.decode(row[:cut]))
+        out += [method.vocab.decode(until(row, EOS)[0]) for row in rows.tolist()]
     return out
 
 
@@ -120,6 +123,9 @@ def examine(name, method, task, examples, settings):
     rows, method = [], method.eval()
     for knobs in settings:
         own, deep = split_knobs(method, knobs)
+        if deep.get("exit") or deep.get("share") or deep.get("warm"):
+            raise BadInput("--controls goes with neither --exit, --share nor --warm: thoughts read "
+                           "together would see another cache than those thought one by one")
         with method.model.using(**deep):
             rows += intervene(name, method, task, examples, knobs, think(method, examples, **own))
     return rows
@@ -150,13 +156,13 @@ def intervene(name, method, task, examples, knobs, thoughts):
     return rows
 
 
-def results(examples):
-    """The result of every step of every chain: its last word but for those that never vary."""
+def result_place(examples):
+    """Which word of a step, counted from its end, is the last one that is not always the same."""
     tails = [step[::-1] for e in examples for step in e.steps]
     place = 0
     while len({tail[place] for tail in tails if len(tail) > place}) == 1:
         place += 1
-    return [[step[-1 - place] if len(step) > place else "" for step in e.steps] for e in examples]
+    return place
 
 
 def fit(x, y, classes):
@@ -164,53 +170,69 @@ def fit(x, y, classes):
     mean, std = x.mean(0), x.std(0).clamp(min=1e-6)
     x, target = (x - mean) / std, F.one_hot(y, classes).to(x)
     offset = target.mean(0)
-    gram = x.T @ x + RIDGE * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    gram = x.T @ x + RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
     weight = torch.linalg.solve(gram, x.T @ (target - offset))
     return lambda x: ((x - mean) / std @ weight + offset).argmax(1)
 
 
 @torch.no_grad()
 def probe(method, task, examples, knobs):
-    """Accuracy [step][thought] of reading a step's result from the state after a thought, column 0
+    """Accuracy [step][thought] of reading a step's result from the state after a thought, thought 0
     being the state before any; and of always saying the step's most frequent result, [step].
 
-    nan where too few problems have so many steps and thoughts; none of those at the end.
+    Fitted on problems of train. None where fewer than FEWEST problems have so many steps and
+    thoughts; a column holds only problems with as many thoughts.
     """
+    train, known = take(task, "train", FIT * len(examples)), {}
+    place = result_place(train)
+    fitted, tested = [states(method, some, place, known, knobs) for some in (train, examples)]
+    steps = min(part[2].shape[1] for part in (fitted, tested))
+    thoughts = min(part[0].shape[1] for part in (fitted, tested))
+    table = [[score(fitted, tested, i, j, len(known)) for i in range(thoughts)]
+             for j in range(steps)]
+    table = [row for row in table if row[0]]
+    width = sum(any(row[i] for row in table) for i in range(thoughts))
+    return ([[cell and cell[0] for cell in row[:width]] for row in table],
+            [row[0][1] for row in table])
+
+
+def states(method, examples, place, known, knobs):
+    """States (N, M+1, C) before and after each thought, numbers of thoughts (N,), and the results
+    of the steps (N, S) as numbers in `known`, which grows; -1 where there is none."""
     own, deep = split_knobs(method, knobs)
-    known, parts = {}, []
-    for some in (take(task, "train", FIT * len(examples)), examples):
-        with method.model.using(**deep):
-            prompt, z, n = think(method, some, **own)
-            h = [read(method, *rows)[1] for rows in zip(*(t.split(BATCH) for t in (prompt, z, n)))]
-        words = [[known.setdefault(w, len(known)) for w in row] for row in results(some)]
-        steps = max(map(len, words))
-        target = torch.tensor([row + [-1] * (steps - len(row)) for row in words], device=n.device)
-        parts.append((torch.cat(h).double(), n, target))
-    steps, most = (min(t.shape[1] for t in some) for some in list(zip(*parts))[::-2])
-    scores = [[score(parts, i, j, len(known)) for i in range(most)] for j in range(steps)]
-    scores = [row for row in scores if row[0][0] == row[0][0]]
-    most = sum(any(row[i][0] == row[i][0] for row in scores) for i in range(most))
-    return [[hit for hit, _ in row[:most]] for row in scores], [row[0][1] for row in scores]
+    with method.model.using(**deep):
+        thoughts = think(method, examples, **own)
+        h = [read(method, *rows)[1] for rows in zip(*(t.split(BATCH) for t in thoughts))]
+    words = [[step[-1 - place] if len(step) > place else "" for step in e.steps] for e in examples]
+    target = torch.full((len(words), max(map(len, words))), -1)
+    for row, some in enumerate(words):
+        target[row, :len(some)] = torch.tensor([known.setdefault(w, len(known)) for w in some])
+    return torch.cat(h).cpu().double(), thoughts[2].cpu(), target
 
 
-def score(parts, i, j, classes):
+def score(fitted, tested, i, j, classes):
     """Accuracy of reading step j's result after thought i, and of its most frequent one."""
-    (x, y), (x_test, y_test) = ((h[there, i], target[there, j]) for h, n, target in parts
-                                for there in [(target[:, j] >= 0) & (n >= i)])
-    if len(y_test) < FEWEST:
-        return float("nan"), float("nan")
+    pairs = []
+    for h, n, target in (fitted, tested):
+        there = (target[:, j] >= 0) & (n >= i)
+        pairs.append((h[there, i], target[there, j]))
+    (x, y), (x_test, y_test) = pairs
+    if min(len(y), len(y_test)) < FEWEST:
+        return None
     hit = fit(x, y, classes)(x_test) == y_test
     return float(hit.double().mean()), float((y_test == y.mode().values).double().mean())
 
 
 def readable(table, base):
     """The probe's table as text."""
+    if not table:
+        return f"fewer than {FEWEST} problems with a chain: too few for the probe"
     head = "".join(f"{f'z{i}' if i else 'before':>8}" for i in range(len(table[0])))
     lines = ["% of the steps' results read from the state after each thought",
              f"{'':8}{head}{'frequent':>10}"]
-    for j, (row, most) in enumerate(zip(table, base)):
-        cells = "".join(f"{100 * hit:8.1f}" if hit == hit else f"{'':8}" for hit in row)
-        lines.append(f"step {j + 1:<3}{cells}{100 * most:10.1f}")
+    for j, (row, frequent) in enumerate(zip(table, base)):
+        cells = "".join(f"{100 * hit:8.1f}" if hit is not None else f"{'':8}" for hit in row)
+        lines.append(f"step {j + 1:<3}{cells}{100 * frequent:10.1f}")
     return "\n".join(lines)
 
 
@@ -222,7 +244,7 @@ def plot(rows, path):
         other = {k: v for k, v in r["knobs"].items() if k != "thoughts"}
         name = " ".join([r.get("run", r["method"]), *(f"{k}={v}" for k, v in other.items())])
         groups.setdefault(name, []).append(r)
-    figure = Figure(figsize=(6 + 4, 1.2 + 2.6 * len(groups)), layout="constrained")
+    figure = Figure(figsize=(10, 1 + 2 * len(groups)), layout="constrained")
     panels = figure.subplots(len(groups), 2, squeeze=False, width_ratios=(1.3, 1))
     for (bars, heat), (name, mine) in zip(panels, groups.items()):
         y = [100 * r["accuracy"] for r in mine]
@@ -234,7 +256,8 @@ def plot(rows, path):
         table = next((r["probe"] for r in mine if "probe" in r), None)
         heat.axis("on" if table else "off")
         if table:
-            picture = heat.imshow(table, vmin=0, vmax=1, aspect="auto")
+            shades = [[math.nan if hit is None else hit for hit in row] for row in table]
+            picture = heat.imshow(shades, vmin=0, vmax=1, aspect="auto")
             heat.set(xlabel="state after thought (0: before any)", ylabel="result of step")
             heat.set_yticks(range(len(table)), range(1, len(table) + 1))
             figure.colorbar(picture, ax=heat, label="read right by the probe")

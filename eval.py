@@ -272,6 +272,8 @@ def parse(argv, parser_class):
         raise BadInput("--n must be at least 1, and --k, --r; --show and --sigma-min at least 0")
     if min(args.share + args.draft + args.threshold + args.latents + [args.top_k]) < 0:
         raise BadInput("--share, --draft, --threshold, --latents, --top-k must be at least 0")
+    if args.controls and (args.decode or args.k):
+        raise BadInput("--controls goes with neither --decode nor --k")
     args.exit = ["" if name == "none" else name for name in args.exit]
     for name in filter(None, args.exit):
         choice(name, EXITS, "exit")
@@ -355,7 +357,9 @@ def main(argv=None):
         print(f"eval.py: {error}", file=sys.stderr)
         sys.exit(2)
     if args.json:
-        Path(args.json).write_text(json.dumps(found or rows, indent=1))
+        part = Path(args.json).with_suffix(".part")
+        part.write_text(json.dumps(found or rows, indent=1))
+        part.replace(args.json)     # whole or not at all
     if args.plot and args.controls:
         import controls
         controls.plot(rows, args.plot)

@@ -208,12 +208,13 @@ class GPT(nn.Module):
         rope, at = self.positions(x, cache)
         for block in self.blocks:
             x = block(x, rope, at, cache)
-            self.show(x)
+            self.note(x)
         if cache is not None:
             cache.advance(x.shape[1], new)
         return self.norm(x)
 
-    def show(self, x):
+    def note(self, x):
+        """Keeps the states x (B, T, C) for whoever asked with using(seen=[])."""
         if self.seen is not None:
             self.seen.append(x)
 

@@ -201,7 +201,7 @@ class RecurrentGPT(GPT):
             s = self.iterate(s, e, rope, at, cache, new)
         h = self.read_out(s, rope, at, cache)
         for layer in (e, s, h):         # what prelude, core and coda make
-            self.show(layer)
+            self.note(layer)
         if cache is not None:
             self.keep_state(s, cache, new)
             cache.advance(x.shape[1], new)

@@ -83,7 +83,8 @@ def plan(folders):
         found = job(command, float(minutes.removesuffix(" minutes")))
         made[found.run] = found
     folders = [choice(folder, known, "folder of results/") for folder in folders]
-    for folder in folders or [name for name in known if name not in OLD]:
+    folders = folders or [name for name in known if name not in OLD]
+    for folder in [*folders, *(name for name in known if name not in (*folders, *OLD))]:
         for path in sorted((ROOT / "results" / folder).glob("*.json")):
             records = json.loads(path.read_text())
             record = records[0] if isinstance(records, list) else records
@@ -92,9 +93,10 @@ def plan(folders):
             if again.argv != found.argv:
                 raise BadInput(f"{path}: another command makes {found.run}, too")
             found = again
-            found.results.append(f"{folder}/{path.name}")
             found.minutes = max(found.minutes, record["minutes"])
-            jobs.append(found)
+            if folder in folders:       # others may be what it starts from
+                found.results.append(f"{folder}/{path.name}")
+                jobs.append(found)
     return ordered(jobs, made)
 
 
@@ -104,8 +106,8 @@ def ordered(jobs, made):
 
     def add(one):
         for run in one.needs:
-            parent = run.split("/", 2)      # runs/X/cot is a stage of runs/X
-            parent = made.get(run) or made.get("/".join(parent[:2]))
+            whole = "/".join(run.split("/")[:2])        # runs/X/cot is a stage of runs/X
+            parent = made.get(run) or made.get(whole)
             if parent is None:
                 raise BadInput(f"{run}: no command in results/ makes it")
             add(parent)
@@ -116,15 +118,26 @@ def ordered(jobs, made):
     return out
 
 
-def ready(one, out):
+def ready(one):
     return all(Path(run, "results.json").exists() for run in one.needs)
 
 
 def work(jobs, out, at_once):
     """Runs jobs until none is left or can start. Returns those that failed."""
     left, running, failed = [j for j in jobs if not j.done(out)], {}, []
+    try:
+        turn(left, running, failed, out, at_once)
+    except KeyboardInterrupt:       # which those that run get, too: they save and stop
+        for process in running:
+            process.wait()
+        raise
+    return failed + left
+
+
+def turn(left, running, failed, out, at_once):
+    """The loop of `work`: starts what can start, and collects what has ended."""
     while left or running:
-        for one in [j for j in left if ready(j, out)][:at_once - len(running)]:
+        for one in [j for j in left if ready(j)][:at_once - len(running)]:
             left.remove(one)
             running[start(one, out)] = one
         if not running:
@@ -140,7 +153,6 @@ def work(jobs, out, at_once):
                 rest = sum(j.minutes for j in left) / at_once
                 print(f"done: {shlex.join(one.argv)}; {len(left)} to start, about {rest:.0f} "
                       "minutes", flush=True)
-    return failed + left
 
 
 def start(one, out):
@@ -177,9 +189,16 @@ def main(argv=None):
     left = [one for one in jobs if not one.done(args.out)]
     if args.list:
         print("\n".join(f"{one.minutes:6.1f}  python {shlex.join(one.argv)}" for one in left))
-    print(f"{len(left)} of {len(jobs)} commands to run, about "
+    print(f"{len(left)} of {len(jobs)} commands to run, at least "
           f"{sum(one.minutes for one in left) / args.jobs:.0f} minutes", flush=True)
-    if not args.list and (failed := work(jobs, args.out, args.jobs)):
+    if args.list:
+        return
+    try:
+        failed = work(jobs, args.out, args.jobs)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from there")
+        sys.exit(130)
+    if failed:
         sys.exit(f"{len(failed)} of {len(left)} commands failed or could not start; logs are in "
                  f"{args.out / 'logs'}")
 

@@ -217,6 +217,8 @@ def mean_row(rows):
 def summary(paths):
     """results.json files -> a Markdown table, one line per method and setting."""
     rows = pool(paths)
+    if not rows:
+        raise BadInput("no results files")
     if all("thoughts" in r["knobs"] for r in rows):
         return controls_summary(rows)
     extra = {key: title for key, title in COLUMNS.items() if any(key in r for r in rows)}
@@ -235,12 +237,12 @@ def controls_summary(rows):
     """Pooled rows of controls.py -> a Markdown table: accuracy under each intervention."""
     lines = {}
     for r in rows:
-        name = " ".join(r["name"].split(f"thoughts={r['knobs']['thoughts']}")).replace("  ", " ")
-        lines.setdefault(name.strip(), {})[r["knobs"]["thoughts"]] = r
+        name = " ".join(r["name"].replace(f"thoughts={r['knobs']['thoughts']}", "").split())
+        lines.setdefault((name, r["updates"]), {})[r["knobs"]["thoughts"]] = r
     changes = list(next(iter(lines.values())))
     titles = ["method, accuracy in %", "thoughts", *changes, "the donor's", "seeds x problems"]
     out = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
-    for name, by in lines.items():
+    for (name, _), by in lines.items():
         first, cells = by["as thought"], [name, f"{by['as thought']['steps']:.1f}"]
         cells += [percent(by[k]["accuracy"], by[k]["high"] - by[k]["accuracy"], by[k])
                   for k in changes]

@@ -112,12 +112,12 @@ def test_colar_answers_the_same_when_its_thoughts_are_read_again():
     assert found == [s.answer for s in solved]
 
 
-def test_results_are_the_last_words_that_vary():
+def test_the_result_is_the_last_word_that_varies():
     class E:
         def __init__(self, *steps):
             self.steps = [step.split() for step in steps]
-    assert controls.results([E("a = 3 .", "b = 4 ."), E("c = 5 .")]) == [["3", "4"], ["5"]]
-    assert controls.results([E("Tom cat", "cat dog")]) == [["cat", "dog"]]
+    assert controls.result_place([E("a = 3 .", "b = 4 ."), E("c = 5 .")]) == 1
+    assert controls.result_place([E("Tom cat", "cat dog")]) == 0
 
 
 def test_probe_is_ridge_regression():
@@ -145,11 +145,11 @@ def test_probe_reads_a_planted_result_and_nothing_else():
         n = torch.full((rows,), 1)
         n[:20] = 2
         parts.append((h, n, target))
-    hit, base = controls.score(parts, 1, 0, 4)
+    hit, base = controls.score(*parts, 1, 0, 4)
     assert hit == 1 and base < 0.5
     for i, j in ((0, 0), (0, 1), (1, 1)):
-        assert controls.score(parts, i, j, 4)[0] < 0.45
-    assert math.isnan(controls.score(parts, 2, 0, 4)[0])
+        assert controls.score(*parts, i, j, 4)[0] < 0.45
+    assert controls.score(*parts, 2, 0, 4) is None
 
 
 def test_command(tmp_path, capsys, monkeypatch):
@@ -167,6 +167,11 @@ def test_command(tmp_path, capsys, monkeypatch):
     assert rows[0]["same"] == 1 and "donor" in rows[1] and len(rows[0]["probe"][0]) > 6
     assert rows[-1]["steps"] == 0 and figure.stat().st_size > 10000
     assert "thoughts=swap" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="2"):
-        evaluation.main([runs[1], "--n", "8", "--controls"])
-    assert "has no thoughts to change" in capsys.readouterr().err
+    monkeypatch.undo()
+    evaluation.main([runs[0], "--n", "8", "--controls"])
+    assert "too few for the probe" in capsys.readouterr().out
+    for argv, message in (([runs[1]], "has no thoughts to change"),
+                          ([runs[0], "--k", "2"], "goes with neither --decode")):
+        with pytest.raises(SystemExit, match="2"):
+            evaluation.main([*argv, "--n", "8", "--controls"])
+        assert message in capsys.readouterr().err

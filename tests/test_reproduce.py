@@ -51,6 +51,13 @@ def test_what_is_needed_comes_first_and_once(project):
     assert commands(["wide"]) == ["train.py --method cot --seed 1 --out runs/c"]
 
 
+def test_what_is_needed_may_be_recorded_in_another_folder(project):
+    project("other/f.json", "python eval.py runs/b runs/c --n 4")
+    jobs = reproduce.plan(["other"])
+    assert [one.run for one in jobs] == ["runs/a", "runs/b", "runs/c", ""]
+    assert [one.results for one in jobs] == [[], [], [], ["other/f.json"]]
+
+
 def test_runs_everything_then_nothing(project):
     jobs, out = reproduce.plan([]), Path("again")
     assert reproduce.work(jobs, out, 2) == []
