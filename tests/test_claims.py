@@ -1,10 +1,12 @@
 """The table of claims: numbers and verdicts follow from results/."""
 import json
 import math
+import re
 
 import pytest
 
 import claims
+import reproduce
 from claims import Claim, Part
 from data.common import BadInput
 from tables import STUDENT
@@ -68,6 +70,33 @@ def test_verdicts():
     assert verdict(-10, -20) == "reproduced"
     assert verdict(-10, 11) == verdict(5, 11) == verdict(5) == "partly"
     assert verdict(11) == verdict(11, 12) == "not at this scale"
+    saved = Part({0: -0.5, 1: -0.6}, "%", "", -10, upper=True, n=7)
+    assert Claim("", "", [saved, Part(NARROW, "points", "", 11)], [], "").verdict() == \
+        "not at this scale"         # to save is not enough
+    assert Claim("", "", [], [saved], "").verdict() == "open"
     claim = Claim("", "", [Part(NARROW, "%", "", n=7), Part(ONE, "%", "", n=9)], [], "")
     assert claim.size() == "1 x 7"
     assert math.isnan(Part(ONE, "%", "").interval()[1]) and str(Part(ONE, "%", "a")) == "10.0% a"
+
+
+def test_the_claims_follow_from_results():
+    assert (claims.ROOT / "results/CLAIMS.md").read_text() == claims.table()
+
+
+@pytest.mark.parametrize("name", claims.READMES)
+def test_the_readme_follows_from_results(name):
+    """Its tables, and the differences in its text; any other interval there stands in a table."""
+    text = (claims.ROOT / name).read_text()
+    assert claims.refresh(text) == text
+    tables = claims.table() + " ".join(match[0] for match in claims.TABLE.finditer(text))
+    prose = claims.TABLE.sub("", claims.DIFFERENCE.sub("", text))
+    for number in re.findall(r"[\d.]+ ± [\d.]+\d", prose):
+        assert number in tables, number
+
+
+def test_a_changed_difference_is_put_right(results):
+    rows = "<!-- x: {} | x: {} -->"
+    one, other = rows.format("cot", "nocot @100"), rows.format("nocot @100", "cot")
+    new = claims.refresh(f"CoT is 7.0 ± 1.0{one} and +1 ± 1{other}")
+    assert new.startswith(f"CoT is 30.0 ± {STUDENT[0] * 10:.1f}{one} and -30.0 ± ")
+    assert claims.refresh(new) == new
