@@ -100,3 +100,11 @@ def test_a_changed_difference_is_put_right(results):
     new = claims.refresh(f"CoT is 7.0 ± 1.0{one} and +1 ± 1{other}")
     assert new.startswith(f"CoT is 30.0 ± {STUDENT[0] * 10:.1f}{one} and -30.0 ± ")
     assert claims.refresh(new) == new
+
+
+def test_all_claims_have_three_seeds_a_control_and_folders():
+    found = [*claims.colar(), *claims.assorted(), *claims.depth(), *claims.ours()]
+    assert len(found) == 20
+    for claim in found:
+        assert claim.control and claim.size().startswith("3 x ")
+        assert reproduce.plan(claim.folders.split())
