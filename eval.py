@@ -192,7 +192,8 @@ def true_groups(method, example, knobs):
 
 
 def record(rows, config, seconds):
-    """Rows with all that is needed to repeat them."""
+    """Rows with all that is needed to repeat them; config.json of the run has its tokenizer."""
+    config = {name: value for name, value in config.items() if name != "pieces"}
     return {"rows": rows, "config": config, "seed": config["seed"],
             "minutes": round(seconds / 60, 2), "git": git_hash(), "torch": torch.__version__}
 

@@ -38,6 +38,7 @@ import tables
 import vqvae
 from data.arithmetic import Arithmetic
 from data.common import BadInput, FileTask, Vocab, batches, choice, take
+from data.gsm8k import GSM8K
 from data.maze import Maze
 from data.permutation import Permutation
 from data.prontoqa import ProntoQA
@@ -47,7 +48,7 @@ METHODS = {"cot": baselines.CoT, "nocot": baselines.NoCoT, "pause": baselines.Pa
            "icot": baselines.ICoT, "coconut": baselines.Coconut, "codi": baselines.CODI,
            "colar": colar.CoLaR, "vqvae": vqvae.VQVAE, "assorted": vqvae.Assorted}
 TASKS = {"arithmetic": Arithmetic, "maze": Maze, "prosqa": ProsQA, "prontoqa": ProntoQA,
-         "permutation": Permutation}
+         "permutation": Permutation, "gsm8k": GSM8K}
 BACKBONES = {"gpt": model.GPT, "recurrent": recurrent.RecurrentGPT}
 SIZES = {   # one dial; any flag given by hand wins
     # seconds: is everything wired up?
@@ -88,7 +89,8 @@ FLAGS = {   # name: (default, help). None: --size decides; a tuple: the choices,
     "threads": (0, "CPU threads; 0 = all cores"),
     "data": ("", "train on this JSON file of {question, steps, answer}"),
 }
-MAY_BE_0 = ("conv", "threads", "seed", "weight_decay", "punish", "beta", "distill")
+MAY_BE_0 = ("conv", "threads", "seed", "weight_decay", "punish", "beta", "distill", "variants",
+            "mix")
 FORMAT = "nanolatent 1"     # written into every checkpoint
 VALIDATIONS = 5     # times in a run that validation problems are solved
 SAVE_SECONDS = 60   # between checkpoints
@@ -208,7 +210,8 @@ def bf16_speedup(n=512):
 
 def make_task(config):
     cls = TASKS[config["task"]]
-    task = cls(**{name: config[name] for name in cls.ARGS if name in config})   # older runs: fewer
+    names = [*cls.ARGS, *getattr(cls, "LEARNS", ())]
+    task = cls(**{name: config[name] for name in names if name in config})  # older runs have fewer
     return FileTask(task, config["data"]) if config["data"] else task
 
 
@@ -227,9 +230,11 @@ def build(config):
 
 
 def limits(task, n=256):
-    """How many tokens a chain and an answer may take: twice the longest of n training examples."""
+    """What a run keeps of its task: how many tokens a chain and an answer may take, twice the
+    longest of n training examples; and what the task has learned."""
     examples = [task.sample("train", i) for i in range(n)]
-    return {"max_think": 2 * max(sum(map(len, e.steps)) for e in examples) + 1,
+    learned = {name: getattr(task, name) for name in getattr(task, "LEARNS", ())}
+    return learned | {"max_think": 2 * max(sum(map(len, e.steps)) for e in examples) + 1,
             "max_answer": 2 * max(len(e.answer) for e in examples) + 1}
 
 
@@ -434,7 +439,8 @@ def write(log, **row):
 # ---- stages --------------------------------------------------------------------------------------
 
 SHAPE = ("task", "backbone", "layers", "width", "heads", "conv", "qk_norm")  # stages must share
-FREE = ("out", "init", "command", "device", "threads", "max_think", "max_answer")  # may change
+FREE = ("out", "init", "command", "device", "threads", "max_think", "max_answer",
+        "pieces")   # these may change
 
 
 def must_match(config, other, names, message):

@@ -9,6 +9,10 @@ A task is a class with (see data/arithmetic.py for the shortest one)
     parse(record)           Example from a {question, steps, answer} record of --data; ValueError
                             if it cannot
     check(example, words)   is this answer right? By meaning, not by string
+and, if it needs them,
+    LEARNS                  names of what it makes of its files (a tokenizer): attributes, arguments
+                            of its constructor, and kept in the config of a run
+    records(text)           the records of a file's text, for formats that are not JSON
 It knows no method and no model.
 """
 import difflib
@@ -183,17 +187,20 @@ def batches(task, vocab, size, seed=0, start=0, pool=64, split="train"):
         start += pool - skip
 
 
+def read_records(text):
+    """The records of a file's text: one JSON list, or one record per line."""
+    if text.lstrip().startswith("{"):
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    return json.loads(text)
+
+
 def read_problems(task, path):
     """The examples of a JSON file (one list, or one record per line) under the rules of `task`.
 
     BadInput, naming the record, for anything that is not {question, steps, answer} in its words.
     """
     try:
-        text = Path(path).read_text()
-        if text.lstrip().startswith("{"):       # one record per line
-            records = [json.loads(line) for line in text.splitlines() if line.strip()]
-        else:
-            records = json.loads(text)
+        records = getattr(task, "records", read_records)(Path(path).read_text())
     except (OSError, ValueError) as error:
         raise BadInput(f"--data {path}: {error}") from None
     if not isinstance(records, list) or not records:
@@ -218,6 +225,8 @@ class FileTask:
 
     def __init__(self, task, path):
         self.words, self.splits = task.words, ("train", "val", "test")
+        self.LEARNS = getattr(task, "LEARNS", ())
+        vars(self).update({name: getattr(task, name) for name in self.LEARNS})
         self.check, self.parse = task.check, task.parse
         self.examples = {split: [] for split in self.splits}
         for e in read_problems(task, path):

@@ -1,15 +1,49 @@
 """What keeps the tests fast. Runs in them are validated once: untrained models decode to the limit.
-And one thread: to their small models a second one only costs."""
+And one thread: to their small models a second one only costs. GSM8K's place is taken by a few
+problems of our own."""
+import json
+
 import pytest
 import torch
 
 import train
+from data import gsm8k
 
 torch.set_num_threads(1)
 
+STORIES = [     # question, solution; {a}, {b}: numbers; {c}, {d}: computed
+    ("Zoe has {a} jars with {b} beans each. She eats 5 beans. How many beans are left?",
+     "There were <<{a}*{b}={c}>>{c} beans. Now there are <<{c}-5={d}>>{d}.\n#### {d}",
+     lambda a, b: (a * b, a * b - 5)),
+    ("Bo read {a} pages on Monday and twice as many on Tuesday. Then he read {b} more. In all?",
+     "Tuesday: 2*{a}=<<2*{a}={c}>>{c}. So <<{a}+{c}+{b}={d}>>{d} pages.\n#### {d}",
+     lambda a, b: (2 * a, 3 * a + b)),
+    ("A ride of {a} km costs ${b} per km, and a tip of $3. What does Kai pay?",
+     "{a}*{b}=$<<{a}*{b}={c}>>{c} and {c}+3=$<<{c}+3={d}>>{d}\n#### {d}",
+     lambda a, b: (a * b, a * b + 3))]
+
+
+def stories(n, first=7):
+    """n records in the format of GSM8K."""
+    for i in range(n):
+        question, solution, compute = STORIES[i % 3]
+        a, b = first + i, 2 + i % 9
+        c, d = compute(a, b)
+        numbers = {"a": a, "b": b, "c": c, "d": d}
+        yield {"question": f"Story {'abcdefghij'[i % 10]}. " + question.format(**numbers),
+               "answer": solution.format(**numbers)}
+
+
+def write_stories(folder):
+    for name, n in (("train.jsonl", 60), ("test.jsonl", 3)):
+        records = [json.dumps(r) for r in stories(n, 7 if n == 60 else 90)]
+        (folder / name).write_text("\n".join(records))
+
 
 @pytest.fixture(autouse=True, scope="session")
-def validate_once():
+def quick(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "VALIDATIONS", 1)
+        patch.setattr(gsm8k, "FOLDER", tmp_path_factory.mktemp("gsm8k"))
+        write_stories(gsm8k.FOLDER)
         yield

@@ -1,0 +1,377 @@
+"""GSM8K: school problems in free English, with equation chains. Cobbe et al., arXiv 2110.14168.
+
+    python data/gsm8k.py                        # downloads the official files, once (5 MB)
+    python data/gsm8k.py --from DIR             # takes train.jsonl and test.jsonl from there
+    python data/gsm8k.py --show 3               # problems, their variants, and statistics
+    python train.py --task gsm8k --method cot
+
+A worked example, as pieces (a blank between any two):
+
+    question  n ##at ##al ##ia sold clip ##s to 4 8 of her friends in ap ##ril , and then she ...
+    steps     << 4 8 / 2 = 2 4 >>   << 4 8 + 2 4 = 7 2 >>
+    answer    7 2
+
+The chain is that of iCoT and Coconut: the annotations <<...>> of the official solutions, nothing
+else. Words are lower case and cut into pieces: byte-pair encoding of the training questions, each
+word then by the longest piece that fits; digits and signs are single.
+
+Splits: test is the official one. val is a part of the official training file, by a hash of the text
+without its numbers; train is the rest, without what is in test but for numbers. Of each training
+problem that data/resample.py can follow there are `variants` with other numbers.
+
+The same formats as extra training problems (--extra) or to test on (eval.py --data): GSM8K's and
+GSM8k-Aug's lines, SVAMP, MultiArith, GSM-Hard, and {question, steps, answer}.
+
+    answer is right     as floats, without $ , % and a full stop; else as strings
+    last result = answer in 93.7% of the training and 91.6% of the test problems; 1.4% have no steps
+"""
+import argparse
+import functools
+import hashlib
+import heapq
+import json
+import os
+import random
+import re
+import sys
+import urllib.request
+import zlib
+from collections import Counter
+from pathlib import Path
+
+if __package__ in (None, ""):       # run as a script
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from data.arithmetic import Arithmetic
+from data.common import BadInput, Example
+from data.resample import NUMBER, Untraceable, spell, trace
+
+FOLDER = Path(__file__).parent / "download"
+URL = ("https://raw.githubusercontent.com/openai/grade-school-math/master/grade_school_math/data/")
+SHA256 = {"train.jsonl": "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465",
+          "test.jsonl": "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14"}
+HOLD = 15       # one of so many training problems is for validation
+SIGNS = list("0123456789+-*/=().,?!$%'\"&:;#_") + ["<<", ">>"]     # _ between two numbers
+UNKNOWN = "<?>"
+TOKEN = re.compile(r"[a-z]+|<<|>>|\S")
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def fetch(name, folder=None, source=None, url=URL):
+    """The official file `name` in `folder`: there already, copied from `source` or downloaded.
+
+    BadInput without a network, or if it is not the official file. A download that breaks off goes
+    on where it stopped; the file appears whole or not at all.
+    """
+    folder = folder or FOLDER
+    path, part = folder / name, folder / (name + ".part")
+    if path.exists() and digest(path) == SHA256[name]:
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if source:
+            part.write_bytes((Path(source) / name).read_bytes())
+        else:
+            download(url + name, part)
+    except OSError as error:
+        raise BadInput(f"{source or url}: cannot get {name} ({error}); run again to continue, or "
+                       "give --from DIR with the files") from None
+    if digest(part) != SHA256[name]:
+        part.unlink()
+        raise BadInput(f"{name} from {source or url} is not the official file (its SHA-256 differs)")
+    os.replace(part, path)
+    return path
+
+
+def download(url, part):
+    """Writes what is missing of a file."""
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        with open(part, "ab" if answer.status == 206 else "wb") as out:     # 206: only the rest
+            while block := answer.read(1 << 16):
+                out.write(block)
+
+
+def read(path):
+    """The records of a file: a JSON list, or one per line, JSON or question||chain #### answer."""
+    try:
+        text = Path(path).read_text()
+        return records(text)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path}: {error}") from None
+
+
+def records(text):
+    """The same of its text; ValueError if it is neither."""
+    if text.lstrip().startswith("["):
+        return json.loads(text)
+    lines = [line for line in text.splitlines() if line.strip()]
+    return [json.loads(line) if line.startswith("{") else line for line in lines]
+
+
+# ---- records -> (question, equations, answer), all text ------------------------------------------
+
+def problem(record):
+    """Any of the formats above as (question, ["48/2=24"], answer); ValueError if it is none."""
+    if isinstance(record, str):                                             # GSM8k-Aug
+        question, bar, rest = record.partition("||")
+        chain, mark, answer = rest.partition("####")
+        if not bar or not mark:
+            raise ValueError("neither JSON nor question||<<chain>> #### answer")
+        return question, annotations(chain), clean(answer)
+    if "steps" in record:
+        return record["question"], tuple(map(strip, record["steps"])), clean(record["answer"])
+    if "Body" in record:                                                    # SVAMP
+        answer = spell(float(record["Answer"]))
+        body = record["Body"].strip()
+        question = body + ("" if body[-1:] in ".,?!" else ",") + " " + record["Question"]
+        return question, (f"{formula(record['Equation'])}={answer}",), answer
+    if "sQuestion" in record:                                               # MultiArith
+        answer = spell(float(record["lSolutions"][0]))
+        left = record["lEquations"][0].partition("=")[2]
+        return record["sQuestion"].strip(), (f"{formula(left)}={answer}",), answer
+    if "input" in record:                                                   # GSM-Hard: no chain
+        return record["input"], (), spell(float(record["target"]))
+    text, mark, answer = record["answer"].partition("####")                 # GSM8K
+    if not mark:
+        raise ValueError("its answer has no ####")
+    return record["question"], annotations(text), clean(answer)
+
+
+def problems_of(path):
+    """All problems of a file; BadInput names the record that is none."""
+    found = []
+    for i, record in enumerate(read(path)):
+        try:
+            found.append(problem(record))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            what = error if isinstance(error, ValueError) else repr(error)
+            raise BadInput(f"{path}, record {i}: {what}") from None
+    return found
+
+
+def annotations(text):
+    return tuple(strip(e) for e in re.findall(r"<<(.*?)>>", text))
+
+
+def strip(equation):
+    """Only the signs that equations have."""
+    return re.sub(r"[^-+*/().=\d]", "", equation)
+
+
+def formula(text):
+    """"( 76.0 - ( 3.0 * 5.0 ) )" -> "76-(3*5)"."""
+    text = re.sub(r"\d+\.\d+", lambda m: spell(float(m[0])), re.sub(r"\s", "", text))
+    return text[1:-1] if re.fullmatch(r"\([^()]*(?:\([^()]*\)[^()]*)*\)", text) else text
+
+
+def clean(answer):
+    """An answer without what does not count: $ , % blanks and a full stop."""
+    return re.sub(r"[$,%\s]|\.$", "", str(answer).strip())
+
+
+def bare(question):
+    """A question without its numbers: what makes two problems the same."""
+    return " ".join(NUMBER.sub("#", question.lower()).split())
+
+
+# ---- pieces --------------------------------------------------------------------------------------
+
+def learn_pieces(words, size):
+    """Byte-pair encoding: the `size` most useful pieces of words {word: count}; ##x goes on."""
+    cut = {word: [word[0], *("##" + c for c in word[1:])] for word in words}
+    pieces = dict.fromkeys(sorted({piece for row in cut.values() for piece in row}))
+    pairs, where = Counter(), {}
+
+    def count(word, sign):
+        for pair in zip(cut[word], cut[word][1:]):
+            pairs[pair] += sign * words[word]
+            where.setdefault(pair, set()).add(word)
+    for word in words:
+        count(word, 1)
+    heap = [(-n, pair) for pair, n in pairs.items()]
+    heapq.heapify(heap)
+    while len(pieces) < size and heap:
+        n, best = heapq.heappop(heap)
+        if -n != pairs[best]:       # an old count: the new one is in the heap, too
+            continue
+        joined = best[0] + best[1].removeprefix("##")
+        pieces[joined] = None
+        changed = where.pop(best)
+        touched = set()
+        for word in changed:
+            touched |= set(zip(cut[word], cut[word][1:]))
+            count(word, -1)
+            cut[word] = join(cut[word], best, joined)
+            count(word, 1)
+            touched |= set(zip(cut[word], cut[word][1:]))
+        for pair in touched:
+            if pairs[pair] > 0:
+                heapq.heappush(heap, (-pairs[pair], pair))
+    return list(pieces)
+
+
+def join(row, pair, joined):
+    """["a", "b", "c"] -> ["ab", "c"], wherever the pair (a, b) stands."""
+    out, i = [], 0
+    while i < len(row):
+        both = tuple(row[i:i + 2]) == pair
+        out.append(joined if both else row[i])
+        i += 1 + both
+    return out
+
+
+class Pieces:
+    """Text -> pieces: each word by the longest piece that fits, again and again."""
+
+    def __init__(self, pieces):
+        self.known = set(pieces)
+        self.word = functools.cache(self.word)
+
+    def word(self, word):
+        found, at = [], 0
+        while at < len(word):
+            mark = "##" if at else ""
+            end = next((end for end in range(len(word), at, -1)
+                        if mark + word[at:end] in self.known), at + 1)
+            piece = mark + word[at:end]
+            found.append(piece if piece in self.known else UNKNOWN)
+            at = end
+        return tuple(found)
+
+    def __call__(self, text):
+        """Text -> [piece]."""
+        text = re.sub(r"(?<=\d)\s+(?=\d)", "_", text.lower().replace("\u2019", "'"))
+        return [piece for word in TOKEN.findall(text) for piece in self.word(word)]
+
+
+# ---- the task ------------------------------------------------------------------------------------
+
+@functools.cache
+def official():
+    """The problems of every split, from the official files."""
+    missing = [name for name in SHA256 if not (FOLDER / name).exists()]
+    if missing:
+        raise BadInput(f"{FOLDER / missing[0]} is not there: python data/gsm8k.py downloads it")
+    known, test = (problems_of(FOLDER / name) for name in SHA256)
+    taken = {bare(question) for question, _, _ in test}
+    split = {"train": [], "val": [], "test": test}
+    for p in known:
+        key = bare(p[0])
+        if key not in taken:
+            split["val" if zlib.crc32(key.encode()) % HOLD == 0 else "train"].append(p)
+    return split
+
+
+@functools.cache
+def template(problem):
+    """The Template of a problem as tuples, or None."""
+    try:
+        return trace(*problem)
+    except Untraceable:
+        return None
+
+
+@functools.cache
+def official_pieces(size):
+    words = Counter(w for question, _, _ in official()["train"]
+                    for w in re.findall("[a-z]+", question.lower()))
+    return " ".join(learn_pieces(words, size))
+
+
+class GSM8K:
+    """Task contract: data/common.py. difficulty = number of equations."""
+    ARGS = {
+        "variants": (1000, "of each training problem, with other numbers; 0: none"),
+        "vocabulary": (2000, "pieces of words"),
+        "extra": ("", "more training problems: files, separated by commas"),
+        "mix": (0.0, "share of training problems from --task arithmetic --level full"),
+    }
+    LEARNS = ("pieces",)        # what it makes of its files; the config of a run keeps it
+    splits = ("train", "val", "test")
+
+    def __init__(self, variants=1000, vocabulary=2000, extra="", mix=0.0, pieces=""):
+        if not 0 <= mix <= 1:
+            raise BadInput(f"--mix {mix}: must be between 0 and 1")
+        self.variants, self.mix, self.extra = variants, mix, extra
+        self.pieces = pieces or official_pieces(vocabulary)
+        self.words = [*SIGNS, UNKNOWN, *self.pieces.split()]
+        self.cut, self.arithmetic = Pieces(self.words), Arithmetic("full")
+
+    @functools.cached_property
+    def problems(self):
+        """Those of every split, with the extra files in train."""
+        split = dict(official())
+        kept = {bare(question) for name in ("val", "test") for question, _, _ in split[name]}
+        for path in filter(None, self.extra.split(",")):
+            more = problems_of(path)
+            split["train"] = split["train"] + [p for p in more if bare(p[0]) not in kept]
+        return split
+
+    def sample(self, split, index):
+        problems = self.problems[split]
+        if split != "train":
+            return self.example(*problems[index % len(problems)])
+        rng = random.Random(f"gsm8k/{index}")
+        if rng.random() < self.mix:
+            return self.stand_in(index)
+        problem, variant = rng.choice(problems), rng.randint(0, self.variants)
+        found = variant and template(problem)
+        drawn = found and found.draw(random.Random(f"{problem[0]}/{variant}"))
+        return self.example(*drawn or problem)
+
+    def example(self, question, equations, answer):
+        steps = [["<<", *e, ">>"] for e in equations]
+        return Example(self.cut(question), steps, self.cut(answer), len(steps))
+
+    def stand_in(self, index):
+        """A problem of the task `arithmetic`, in the form of these."""
+        e = self.arithmetic.sample("train", index)
+        question, *steps = (re.sub(r"(?<=\d) (?=\d)", "", " ".join(words))
+                            for words in (e.question, *e.steps))
+        return self.example(question, sum(map(annotations, steps), ()), "".join(e.answer))
+
+    records = staticmethod(records)
+
+    def parse(self, record):
+        return self.example(*problem(record))
+
+    def check(self, example, words):
+        mine, true = clean("".join(words)), clean("".join(example.answer))
+        try:
+            return float(mine) == float(true)
+        except ValueError:
+            return mine == true
+
+
+def main():
+    from train import Parser        # here, since train.py needs this file
+    parser = Parser(prog="data/gsm8k.py", description=__doc__, allow_abbrev=False,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--from", dest="source", metavar="DIR", help="a folder with the files")
+    parser.add_argument("--show", type=int, default=0, help="problems to print, with 3 variants")
+    args = parser.parse_args()
+    try:
+        for name in SHA256:
+            print(fetch(name, source=args.source))
+    except BadInput as error:
+        parser.error(error)
+    split, rng = official(), random.Random(0)
+    print({name: len(problems) for name, problems in split.items()})
+    traced = [p for p in split["train"] if template(p)]
+    print(f"other numbers for {len(traced)} of {len(split['train'])} training problems "
+          f"({len(traced) / len(split['train']):.1%})")
+    for p in traced[:args.show]:
+        for question, equations, answer in [p] + [template(p).draw(rng) or p for _ in range(3)]:
+            print(f"{question} | {' '.join(equations)} | {answer}")
+        print()
+
+
+if __name__ == "__main__":
+    main()
