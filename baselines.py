@@ -28,6 +28,7 @@ Differs from the papers:
 A method is an nn.Module, most easily a Method, with (METHODS in train.py holds them all)
     ARGS      {flag: (default, help)} of its own
     PARENT    name of the method it starts from, or None
+    ALONE     must one process see every batch, since it learns in other ways than by gradients?
     words(args)     words of its own, beyond those of the task
     progress  share of the training that is done: 1, but while the loop sets it
     SWEEP     settings of `solve` worth a row each in the results table
@@ -124,6 +125,7 @@ class Method(nn.Module):
     """What most methods have in common."""
     ARGS = {}
     PARENT = None
+    ALONE = False
     SWEEP = [{}]
     progress = 1.0
 

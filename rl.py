@@ -227,6 +227,8 @@ def parse(argv):
 def run(config, resume):
     """Trains the run folder config["init"] further and tests it before and after: their rows."""
     out = Path(config["out"])
+    if train.WORLD > 1:
+        raise BadInput("it runs in one process, without torchrun")
     state = train.reopen(config, resume)
     device, dtype = train.setup(config, state)
     task, method, parent = train.load_run(config["init"], device, sigma_min=config["sigma_min"])

@@ -4,10 +4,15 @@
     python train.py --method nocot --steps 6000        # the control: no thoughts
     python train.py --method cot --task maze           # another task
     python train.py --method colar --resume            # continues a stopped run, bit for bit
+    torchrun --nproc_per_node=2 train.py --accum 2     # two processes share the batches of a step
 
 A run folder holds config.json, log.jsonl, ckpt.pt, results.json and curves.png. A method that
 starts from another one (CoLaR from CoT) trains that first, in a run folder inside its own;
 --init RUN takes a trained one instead.
+
+Of the --accum batches of a step every process takes its share, and the gradients are added up: a
+step is the same for one process and for N, and a run may go on with another N. The first process
+alone validates, writes and talks.
 """
 import argparse
 import contextlib
@@ -19,6 +24,7 @@ import shlex
 import signal
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,6 +33,7 @@ from types import SimpleNamespace
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import torch
+import torch.distributed as dist
 from tqdm import tqdm
 
 import baselines
@@ -94,6 +101,8 @@ MAY_BE_0 = ("conv", "threads", "seed", "weight_decay", "punish", "beta", "distil
 FORMAT = "nanolatent 1"     # written into every checkpoint
 VALIDATIONS = 5     # times in a run that validation problems are solved
 SAVE_SECONDS = 60   # between checkpoints
+RANK, WORLD = (int(os.environ.get(name, n)) for name, n in (("RANK", 0), ("WORLD_SIZE", 1)))
+MAIN = RANK == 0    # of the processes that torchrun started, the one that writes
 WIDE = 256          # width from which bfloat16 can pay on a CPU: see bench.py --dtype --width
 
 
@@ -161,6 +170,49 @@ def check_numbers(config):
             raise BadInput(f"{flag}: must be above 0")
 
 
+# ---- several processes ---------------------------------------------------------------------------
+
+def join(config):
+    """Meets the other processes that torchrun has started, if there are any."""
+    if config["accum"] % WORLD:
+        raise BadInput(f"--accum {config['accum']}: {WORLD} processes share the batches of a step; "
+                       f"make it a multiple of {WORLD}, with a smaller --batch")
+    if WORLD > 1 and not dist.is_initialized():
+        cuda = pick_device(config["device"]) == "cuda"
+        if cuda:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=3))
+
+
+def meet():
+    """Waits until all processes are here."""
+    if WORLD > 1:
+        dist.barrier()
+
+
+def add_up(params):
+    """Sums the gradients of all processes, in one message."""
+    grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
+    flat = torch.cat([g.flatten() for g in grads])
+    dist.all_reduce(flat)
+    for p, g in zip(params, flat.split([g.numel() for g in grads])):
+        p.grad = g.view_as(p)
+
+
+def anywhere(flag, device):
+    """Is it so in any process? They have to stop together."""
+    if WORLD == 1:
+        return flag
+    flag = torch.tensor(float(flag), device=device)
+    dist.all_reduce(flag, dist.ReduceOp.MAX)
+    return bool(flag)
+
+
+def say(text):
+    if MAIN:
+        print(text, flush=True)
+
+
 # ---- device, model, checkpoints ------------------------------------------------------------------
 
 def setup(config, state=None):
@@ -172,7 +224,8 @@ def setup(config, state=None):
         dtype, why = state["dtype"], "as before"
     elif dtype == "auto":
         dtype, why = pick_dtype(device, config["width"])
-    print(f"device {device}, {dtype} ({why}), {torch.get_num_threads()} threads", flush=True)
+    several = f", {WORLD} processes" if WORLD > 1 else ""
+    say(f"device {device}, {dtype} ({why}), {torch.get_num_threads()} threads{several}")
     return torch.device(device), getattr(torch, dtype)
 
 
@@ -296,18 +349,21 @@ def learning_rate(step, config):
 # ---- the loop ------------------------------------------------------------------------------------
 
 class Interrupt:
-    """Ctrl-C asks for a stop after the current step; a second one stops at once."""
+    """Ctrl-C asks for a stop after the current step, and so does torchrun or a scheduler that ends
+    the process; a second time stops at once."""
 
     def __enter__(self):
-        self.asked, self.old = False, signal.signal(signal.SIGINT, self.ask)
+        self.asked = False
+        self.old = {s: signal.signal(s, self.ask) for s in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def ask(self, *_):
-        signal.signal(signal.SIGINT, self.old)
+        self.__exit__()
         self.asked = True
 
     def __exit__(self, *_):
-        signal.signal(signal.SIGINT, self.old)
+        for number, handler in self.old.items():
+            signal.signal(number, handler)
 
 
 class Stopped(KeyboardInterrupt):
@@ -338,6 +394,7 @@ class Training:
     def __init__(self, method, config, dtype):
         self.method, self.config, self.step = method, config, 0
         self.settings = method.SWEEP    # of `solve`, for the validations
+        self.rank, self.world = (0, 1) if method.ALONE else (RANK, WORLD)
         self.dtype = str(dtype).removeprefix("torch.")
         self.opts = optimizers(method, config)
         device = next(method.parameters()).device.type
@@ -365,11 +422,15 @@ class Training:
     def update(self, data, device, dtype):
         """One optimizer step on `accum` batches: loss parts of the last one, and gradient norm."""
         self.method.progress = self.step / self.config["steps"]
-        for _ in range(self.config["accum"]):
+        for i in range(self.rank, self.config["accum"], self.world):
+            if self.config["accum"] > 1:    # so that it does not matter who takes a batch
+                torch.manual_seed((self.config["seed"] << 32) + self.step * 1000 + i)
             batch = next(data).to(device)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 loss, parts = self.method.loss(batch)
             self.backward(loss / self.config["accum"])
+        if self.world > 1:
+            add_up(self.params)
         norm = self.descend()
         self.step += 1
         return {**parts, "norm": norm}
@@ -400,13 +461,13 @@ def train(training, task, device, dtype, out, splits=("train", "val")):
     method, config = training.method, training.config
     start, total, saved = training.step, config["steps"], time.time()
     data = batches(task, method.vocab, config["batch"], config["seed"], start * config["accum"],
-                   config.get("sort", 64), splits[0])
+                   config.get("sort", 64), splits[0], training.rank, training.world)
     val = take(task, splits[1], config["val_n"])
     bar = tqdm(total=total, initial=start, desc=f"train {config['method']}", unit="step",
-               mininterval=1 if sys.stderr.isatty() else 10, dynamic_ncols=True)
-    with Interrupt() as interrupt, bar, open(out / "log.jsonl", "a") as log, \
+               mininterval=1 if sys.stderr.isatty() else 10, dynamic_ncols=True, disable=not MAIN)
+    with Interrupt() as interrupt, bar, open(out / "log.jsonl" if MAIN else os.devnull, "a") as log, \
             compiled(method.model, config["compile"]):
-        while training.step < total and not interrupt.asked:
+        while training.step < total and not anywhere(interrupt.asked, device):
             try:
                 parts = training.update(data, device, dtype)
             except FloatingPointError as error:
@@ -419,15 +480,16 @@ def train(training, task, device, dtype, out, splits=("train", "val")):
                 bar.set_postfix(row, refresh=False)
                 write(log, step=step, **row)
             validate = step % max(1, total // VALIDATIONS) == 0
-            if validate or time.time() - saved > SAVE_SECONDS:
+            if MAIN and (validate or time.time() - saved > SAVE_SECONDS):
                 save(out / "ckpt.pt", training.state())
                 saved = time.time()
-            if validate:
+            if MAIN and validate:
                 rows = [evaluation.evaluate(method, task, val, **k) for k in training.settings]
                 write(log, step=step, val=rows)
                 bar.write(f"  step {step}: {tables.one_line(rows)}")
-        save(out / "ckpt.pt", training.state())
-    if interrupt.asked:
+        if MAIN:
+            save(out / "ckpt.pt", training.state())
+    if training.step < total:
         raise Stopped
 
 
@@ -494,13 +556,15 @@ def load_parent(config, device):
 def run_stage(config, resume):
     """Trains one stage, the stage it starts from first, and tests it. Returns the rows of both."""
     out, cls, rows = Path(config["out"]), METHODS[config["method"]], []
+    join(config)
     state = reopen(config, resume)
     device, dtype = setup(config, state)
     config |= limits(make_task(config))
     torch.manual_seed(config["seed"])
     task, method = build(config)
     parent = load_parent(config, device) if config["init"] else None
-    if not (out / "config.json").exists():
+    meet()
+    if MAIN and not (out / "config.json").exists():
         create(config)      # only now, when nothing can be wrong with the input any more
     if cls.PARENT and not parent:
         config["init"] = str(out / cls.PARENT)
@@ -508,22 +572,28 @@ def run_stage(config, resume):
         shared = {k: v for k, v in config.items() if k not in own}
         rows = run_stage({**shared, "method": cls.PARENT, "out": config["init"], "init": None,
                           "steps": config["first_steps"]}, resume)
+        meet()      # until it has been written
         parent = load_parent(config, device)
     if state and (out / "results.json").exists():
-        print(f"{out} is finished")
+        say(f"{out} is finished")
         return json.loads((out / "results.json").read_text())["rows"]
     torch.manual_seed(config["seed"])
     method.to(device)
     if parent:
         method.start_from(parent)
     count = sum(p.numel() for p in method.parameters())
-    print(f"{config['method']} on {config['task']}: {count:,} parameters", flush=True)
+    say(f"{config['method']} on {config['task']}: {count:,} parameters")
     began = time.time()
     training = Training(method, config, dtype)
     if state:
         training.restore(state)
     train(training, task, device, dtype, out)
-    test = take(task, "test", config["test_n"])
+    return final_test(method, task, config, rows, began) if MAIN else []
+
+
+def final_test(method, task, config, rows, began):
+    """Tests a trained method, and prints and keeps the rows after those of its first stage."""
+    out, test = Path(config["out"]), take(task, "test", config["test_n"])
     rows = rows + evaluation.sweep(config["method"], method, task, test)
     evaluation.write_results(out, rows, config, time.time() - began)
     middle = method.SWEEP[len(method.SWEEP) // 3]
@@ -545,10 +615,11 @@ def command(parse, run, script, argv=None):
             raise BadInput(f"{config['out']}: no run there to resume")
         run(config, resume)
     except BadInput as error:
-        print(f"{script}: {error}", file=sys.stderr)
+        if MAIN:
+            print(f"{script}: {error}", file=sys.stderr)
         sys.exit(2)
     except Stopped:
-        print(f"\nstopped and saved; continue with: {again} --resume")
+        say(f"\nstopped and saved; continue with: {again} --resume")
         sys.exit(130)
     except KeyboardInterrupt:
         print("\nstopped; --resume continues from the last checkpoint, if there is one")

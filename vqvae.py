@@ -160,6 +160,7 @@ class VQVAE(Method):
         "codes": (256, "K, the number of codes"),
         "align": (True, "cut chunks at step boundaries; off: through the whole trace (the paper)"),
     }
+    ALONE = True        # Eq. (4) is no gradient
 
     def __init__(self, backbone, vocab, args):
         super().__init__(backbone, vocab, args)

@@ -169,8 +169,9 @@ def groups(thinking, place):
     return (~thinking | (place == 0)).long().cumsum(1) - 1
 
 
-def batches(task, vocab, size, seed=0, start=0, pool=64, split="train"):
-    """Endless training batches of `size` examples, from number `start` on: their only state.
+def batches(task, vocab, size, seed=0, start=0, pool=64, split="train", rank=0, world=1):
+    """Endless training batches of `size` examples, from number `start` on: their only state; of
+    `world` processes, number `rank` gets every world-th.
 
     `pool` batches are drawn at once, sorted by length, cut into batches and shuffled: a batch then
     holds rows of about equal length and wastes few slots on padding.
@@ -182,8 +183,9 @@ def batches(task, vocab, size, seed=0, start=0, pool=64, split="train"):
         examples.sort(key=lambda e: len(e.question) + sum(map(len, e.steps)))
         order = list(range(pool))
         random.Random(f"{seed}/{p}").shuffle(order)
-        for b in order[skip:]:
-            yield collate(examples[b * size:(b + 1) * size], vocab)
+        for number, b in enumerate(order[skip:], start):
+            if number % world == rank:
+                yield collate(examples[b * size:(b + 1) * size], vocab)
         start += pool - skip
 
 
