@@ -465,7 +465,8 @@ def train(training, task, device, dtype, out, splits=("train", "val")):
     val = take(task, splits[1], config["val_n"])
     bar = tqdm(total=total, initial=start, desc=f"train {config['method']}", unit="step",
                mininterval=1 if sys.stderr.isatty() else 10, dynamic_ncols=True, disable=not MAIN)
-    with Interrupt() as interrupt, bar, open(out / "log.jsonl" if MAIN else os.devnull, "a") as log, \
+    path = out / "log.jsonl" if MAIN else os.devnull
+    with Interrupt() as interrupt, bar, open(path, "a") as log, \
             compiled(method.model, config["compile"]):
         while training.step < total and not anywhere(interrupt.asked, device):
             try:

@@ -83,7 +83,7 @@ def fetch(name, folder=None, source=None, url=URL):
                        "give --from DIR with the files") from None
     if digest(part) != SHA256[name]:
         part.unlink()
-        raise BadInput(f"{name} from {source or url} is not the official file (its SHA-256 differs)")
+        raise BadInput(f"{name} from {source or url} is not the official file: other SHA-256")
     os.replace(part, path)
     return path
 

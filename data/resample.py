@@ -28,8 +28,9 @@ NUMBER = re.compile(r"\d+(?:,\d{3})+(?:\.\d+)?|\d*\.\d+|\d+")
 OPERAND = re.compile(r"\d*\.\d+|\d+")
 CONSTANTS = {   # an operand, and the beginnings of the words that explain it
     2: "half|halves|twice|doubl|both|couple|pair|two|weekend|each other|second",
-    3: "third|tripl|thrice|three|yard", 4: "quarter|four|month|legs", 5: "fifth|five|nickel|weekday",
-    6: "six", 7: "seven|week|dail|day", 8: "eigh", 9: "nin", 10: "ten|dime|decade", 11: "eleven",
+    3: "third|tripl|thrice|three|yard", 4: "quarter|four|month|legs",
+    5: "fifth|five|nickel|weekday", 6: "six", 7: "seven|week|dail|day", 8: "eigh", 9: "nin",
+    10: "ten|dime|decade", 11: "eleven",
     12: "twel|dozen|year|annual|month|feet|foot|inch", 13: "thirteen", 14: "fourteen",
     15: "fifteen", 16: "sixteen|pound|ounce", 18: "eighteen", 20: "twenty", 24: "day|dail|hour",
     25: "quarter", 28: "feb", 30: "thirt|month", 31: "march|may|july|august|jan|dec|oct",
@@ -40,7 +41,7 @@ CONSTANTS = {   # an operand, and the beginnings of the words that explain it
     0.05: "nickel", 0.01: "%|percent|cent|penn"}
 CONSTANTS = {value: re.compile(rf"\b(?:{words})") for value, words in CONSTANTS.items()}
 PERCENT = ("{}/100", "1-{}/100", "1+{}/100", "100-{}", "100+{}")
-TOPS = {re.compile(words): top for words, top in {     # how large what comes before these may become
+TOPS = {re.compile(words): top for words, top in {     # how large may be what comes before these
     r"\s?(?:%|percent)": 100, r" days (?:a|per|each|every|of the) week": 7,
     r" hours (?:a|per|each|every) (?:day|night)": 24, r" months (?:a|per|each|every) year": 12,
     r" weeks (?:a|per|each|every) (?:year|month)": 4}.items()}

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+import eval as evaluation
 import train
 from data import gsm8k
 
@@ -47,3 +48,11 @@ def quick(tmp_path_factory):
         patch.setattr(gsm8k, "FOLDER", tmp_path_factory.mktemp("gsm8k"))
         write_stories(gsm8k.FOLDER)
         yield
+
+
+@pytest.fixture
+def one_setting(monkeypatch):
+    """For tests that only train: the final table has one row."""
+    sweep = evaluation.sweep
+    monkeypatch.setattr(evaluation, "sweep", lambda name, method, task, examples, settings=None:
+                        sweep(name, method, task, examples, (settings or method.SWEEP)[:1]))

@@ -17,8 +17,8 @@ from data.common import BadInput, read_problems
 from data.resample import NUMBER, Untraceable, trace, value
 from tests.conftest import stories, write_stories
 
-CLIPS = ("Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in "
-         "May. How many clips did Natalia sell altogether in April and May?")
+CLIPS = ("Natalia sold clips to 48 of her friends in April, and then she sold half as many clips "
+         "in May. How many clips did Natalia sell altogether in April and May?")
 
 
 # ---- files ---------------------------------------------------------------------------------------
@@ -160,7 +160,8 @@ def test_extra_files_and_stand_ins_join_train_only(tmp_path):
 
 def test_pieces_equal_a_naive_byte_pair_encoding():
     rng = random.Random(0)
-    words = {"".join(rng.choices("abcd", k=rng.randint(1, 7))): rng.randint(1, 9) for _ in range(60)}
+    words = {"".join(rng.choices("abcd", k=rng.randint(1, 7))): rng.randint(1, 9)
+             for _ in range(60)}
     cut = {word: [word[0], *("##" + c for c in word[1:])] for word in words}
     pieces = dict.fromkeys(sorted({p for row in cut.values() for p in row}))
     while len(pieces) < 40:
@@ -291,4 +292,4 @@ def test_variants_are_as_many_as_asked_and_pure():
         tuple(none.cut(q)) for q, _, _ in split}
     assert few.sample("train", 5) == gsm8k.GSM8K(variants=2).sample("train", 5)
     text = str([few.sample("train", i) for i in range(20)])
-    assert hashlib.sha256(text.encode()).hexdigest()[:8] == "91971216"     # the same on every machine
+    assert hashlib.sha256(text.encode()).hexdigest()[:8] == "91971216"     # on every machine

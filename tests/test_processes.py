@@ -1,10 +1,11 @@
-"""Two processes share a step's batches: the same steps as one process, and one log and checkpoint."""
+"""Two processes share a step's batches: steps as of one process, one log and one checkpoint."""
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 import train
@@ -25,6 +26,7 @@ train.main(sys.argv[1:])
 """
 
 
+@pytest.mark.usefixtures("one_setting")
 def test_two_processes_do_what_one_does_and_one_goes_on(tmp_path, capfd):
     """Both stages of CoLaR, which draws c and noise, in two processes; one of them is stopped after
     four steps of the second stage, and one process does the rest: all as if there was only one."""

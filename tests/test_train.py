@@ -69,6 +69,7 @@ def same(a, b):
     return a == b
 
 
+@pytest.mark.usefixtures("one_setting")
 @pytest.mark.parametrize("method, backbone", [
     ("cot", "gpt"), ("colar", "gpt"), ("cot", "recurrent")])
 def test_stopped_and_resumed_equals_uninterrupted(method, backbone, tmp_path, monkeypatch, capsys):
@@ -171,6 +172,7 @@ def test_a_stopped_stage_is_no_start(colar_run, tmp_path, capsys):
     assert "not finished" in line and not (tmp_path / "o").exists()
 
 
+@pytest.mark.usefixtures("one_setting")
 def test_resume_keeps_the_run_given_by_init(colar_run, tmp_path):
     out = run(tmp_path, "--init", str(colar_run / "cot"))
     (out / "results.json").unlink()
@@ -237,6 +239,7 @@ def test_every_switch_trains(argv, tmp_path):
     assert 0 < log[-2]["loss"] < 4.3     # ln 73, what guessing costs
 
 
+@pytest.mark.usefixtures("one_setting")
 @pytest.mark.parametrize("argv", [
     ["--c-per", "batch", "--no-align", "--labels", "one"],
     ["--pool", "mean", "--head", "deterministic"],
@@ -247,6 +250,7 @@ def test_every_switch_of_colar_trains(argv, colar_run, tmp_path):
     assert train.load(out)["step"] == 10 and not (out / "cot").exists()
 
 
+@pytest.mark.usefixtures("one_setting")
 def test_compile_wraps_training_only(tmp_path, monkeypatch):
     used = []       # the number of positional arguments of each call; training passes one
 
