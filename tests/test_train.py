@@ -70,16 +70,18 @@ def same(a, b):
 
 
 @pytest.mark.usefixtures("one_setting")
-@pytest.mark.parametrize("method, backbone", [
-    ("cot", "gpt"), ("colar", "gpt"), ("cot", "recurrent")])
-def test_stopped_and_resumed_equals_uninterrupted(method, backbone, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("method, backbone, how", [
+    ("cot", "gpt", signal.SIGTERM), ("colar", "gpt", signal.SIGINT),
+    ("cot", "recurrent", signal.SIGINT)])
+def test_stopped_and_resumed_equals_uninterrupted(method, backbone, how, tmp_path, monkeypatch,
+                                                  capsys):
     argv = [*NANO, "--method", method, "--backbone", backbone]
     train.main(argv + ["--out", str(tmp_path / "whole")])
     update = train.Training.update
 
     def ctrl_c_in_step_7(self, *args):
         if self.step == 6 and self.config["method"] == method:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), how)
         return update(self, *args)
     monkeypatch.setattr(train.Training, "update", ctrl_c_in_step_7)
     with pytest.raises(SystemExit) as stop:
