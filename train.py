@@ -94,10 +94,11 @@ FLAGS = {   # name: (default, help). None: --size decides; a tuple: the choices,
               "of matrix products; weights are float32"),
     "compile": (False, "torch.compile the backbone for training"),
     "threads": (0, "CPU threads; 0 = all cores"),
+    "workers": (0, "processes that draw the problems ahead: for a GPU, which needs many"),
     "data": ("", "train on this JSON file of {question, steps, answer}"),
 }
 MAY_BE_0 = ("conv", "threads", "seed", "weight_decay", "punish", "beta", "distill", "variants",
-            "mix")
+            "mix", "workers")
 FORMAT = "nanolatent 1"     # written into every checkpoint
 VALIDATIONS = 5     # times in a run that validation problems are solved
 SAVE_SECONDS = 60   # between checkpoints
@@ -461,7 +462,8 @@ def train(training, task, device, dtype, out, splits=("train", "val")):
     method, config = training.method, training.config
     start, total, saved = training.step, config["steps"], time.time()
     data = batches(task, method.vocab, config["batch"], config["seed"], start * config["accum"],
-                   config.get("sort", 64), splits[0], training.rank, training.world)
+                   config.get("sort", 64), splits[0], training.rank, training.world,
+                   config.get("workers", 0))
     val = take(task, splits[1], config["val_n"])
     bar = tqdm(total=total, initial=start, desc=f"train {config['method']}", unit="step",
                mininterval=1 if sys.stderr.isatty() else 10, dynamic_ncols=True, disable=not MAIN)
@@ -502,7 +504,7 @@ def write(log, **row):
 # ---- stages --------------------------------------------------------------------------------------
 
 SHAPE = ("task", "backbone", "layers", "width", "heads", "conv", "qk_norm")  # stages must share
-FREE = ("out", "init", "command", "device", "threads", "max_think", "max_answer",
+FREE = ("out", "init", "command", "device", "threads", "workers", "max_think", "max_answer",
         "pieces")   # these may change
 
 

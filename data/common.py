@@ -20,6 +20,7 @@ import json
 import random
 import zlib
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 
 import torch
@@ -113,9 +114,12 @@ class Batch:
     prefixes: torch.Tensor  # the answer to each prefix of the question; PAD: none
     examples: list
 
-    def to(self, device):
+    def map(self, f):
         parts = self.question, self.thoughts, self.step, self.answer, self.prefixes
-        return Batch(*(t.to(device, non_blocking=True) for t in parts), self.examples)
+        return Batch(*map(f, parts), self.examples)
+
+    def to(self, device):
+        return self.map(lambda t: t.to(device, non_blocking=True))
 
 
 def ragged(rows):
@@ -169,24 +173,42 @@ def groups(thinking, place):
     return (~thinking | (place == 0)).long().cumsum(1) - 1
 
 
-def batches(task, vocab, size, seed=0, start=0, pool=64, split="train", rank=0, world=1):
-    """Endless training batches of `size` examples, from number `start` on: their only state; of
-    `world` processes, number `rank` gets every world-th.
+class Pools(torch.utils.data.Dataset):
+    """`pool` batches drawn at once: number p has the same ones on every machine."""
 
-    `pool` batches are drawn at once, sorted by length, cut into batches and shuffled: a batch then
-    holds rows of about equal length and wastes few slots on padding.
-    """
-    while True:
-        p, skip = divmod(start, pool)
-        first = seed * 2**32 + p * pool * size
-        examples = [task.sample(split, first + i) for i in range(pool * size)]
+    def __init__(self, task, vocab, size, seed, pool, split):
+        self.task, self.vocab, self.size = task, vocab, size
+        self.seed, self.pool, self.split = seed, pool, split
+
+    def __getitem__(self, p):
+        """[Batch], their tensors as arrays: those can be sent to another process.
+
+        Examples are sorted by length, cut into batches and these shuffled: a batch holds rows of
+        about equal length and wastes few slots on padding.
+        """
+        first = self.seed * 2**32 + p * self.pool * self.size
+        examples = [self.task.sample(self.split, first + i) for i in range(self.pool * self.size)]
         examples.sort(key=lambda e: len(e.question) + sum(map(len, e.steps)))
-        order = list(range(pool))
-        random.Random(f"{seed}/{p}").shuffle(order)
-        for number, b in enumerate(order[skip:], start):
-            if number % world == rank:
-                yield collate(examples[b * size:(b + 1) * size], vocab)
-        start += pool - skip
+        order = list(range(self.pool))
+        random.Random(f"{self.seed}/{p}").shuffle(order)
+        return [collate(examples[b * self.size:(b + 1) * self.size], self.vocab).map(
+            torch.Tensor.numpy) for b in order]
+
+
+def batches(task, vocab, size, seed=0, start=0, pool=64, split="train", rank=0, world=1, workers=0):
+    """Endless training batches of `size` examples, from number `start` on: their only state.
+
+    Of `world` processes, number `rank` gets every world-th. `workers` processes of its own draw
+    the examples ahead; the batches are the same without.
+    """
+    p, skip = divmod(start, pool)
+    loader = torch.utils.data.DataLoader(
+        Pools(task, vocab, size, seed, pool, split), batch_size=None, sampler=count(p),
+        num_workers=workers, prefetch_factor=1 if workers else None, collate_fn=list,
+        generator=torch.Generator())        # so that it takes no random numbers from training
+    for number, batch in enumerate(chain.from_iterable(loader), p * pool):
+        if number >= start and number % world == rank:
+            yield batch.map(torch.from_numpy)
 
 
 def read_records(text):

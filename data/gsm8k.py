@@ -231,10 +231,15 @@ class Pieces:
     """Text -> pieces: each word by the longest piece that fits, again and again."""
 
     def __init__(self, pieces):
-        self.known = set(pieces)
-        self.word = functools.cache(self.word)
+        self.known, self.words = set(pieces), {}
 
     def word(self, word):
+        """A word as pieces; most words come again, so they are kept."""
+        if word not in self.words:
+            self.words[word] = self.cut(word)
+        return self.words[word]
+
+    def cut(self, word):
         found, at = [], 0
         while at < len(word):
             mark = "##" if at else ""
@@ -243,7 +248,7 @@ class Pieces:
             piece = mark + word[at:end]
             found.append(piece if piece in self.known else UNKNOWN)
             at = end
-        return tuple(found)
+        return found
 
     def __call__(self, text):
         """Text -> [piece]."""

@@ -51,6 +51,16 @@ def test_batches_restart_anywhere_and_waste_little():
     assert sum((k == 0).sum().item() for k in kept) < 0.05 * sum(k.numel() for k in kept)
 
 
+def test_other_processes_draw_the_same_batches():
+    """And no random numbers of the training are used for that."""
+    state = torch.get_rng_state()
+    alone, ahead = (batches(TASK, VOCAB, 4, seed=1, start=5, pool=4, workers=w) for w in (0, 2))
+    for _ in range(9):
+        a, b = next(alone), next(ahead)
+        assert torch.equal(a.thoughts, b.thoughts) and a.examples == b.examples
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_take_repeats_nothing():
     class Three:
         def sample(self, split, index):
