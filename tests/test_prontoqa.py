@@ -18,23 +18,17 @@ RECORD = {
     "steps": ["Max is a wumpus. Each wumpus is a yumpus.",
               "Max is a yumpus. Every yumpus is not blue.", "Max is not blue."],
     "answer": "False"}
-COMPACT = ("tumpus blue wumpus yumpus rompus sweet wumpus rompus lempus gorpus yumpus not-blue "
-           "dumpus hot wumpus small yumpus dumpus yumpus zumpus lempus kind Max lempus Max wumpus "
-           "? Max blue").split()
+COMPACT = ("tumpus is blue wumpus is yumpus rompus is sweet wumpus is rompus lempus is gorpus "
+           "yumpus not blue dumpus is hot wumpus is small yumpus is dumpus yumpus is zumpus "
+           "lempus is kind Max is lempus Max is wumpus ? Max is blue").split()
 
 
 def read(example):
     """(statements, query, proof, answer) of an example in the compact code."""
-    *code, mark, name, adjective = example.question
-    assert mark == "?" and len(code) % 2 == 0
-    statements = [long(*code[i:i + 2]) for i in range(0, len(code), 2)]
-    return (statements, long(name, adjective), [list(long(*step)) for step in example.steps],
-            example.answer[0])
-
-
-def long(subject, word):
-    """Two words of the compact code as (subject, link, predicate)."""
-    return subject, "not" if word.startswith("not-") else "is", word.removeprefix("not-")
+    *code, mark, name, link, adjective = example.question
+    assert mark == "?" and len(code) % 3 == 0
+    statements = [tuple(code[i:i + 3]) for i in range(0, len(code), 3)]
+    return statements, (name, link, adjective), example.steps, example.answer[0]
 
 
 def closure(statements, name):
@@ -56,14 +50,14 @@ def test_sample_is_pure_and_in_its_words(task):
     again = [task.sample("train", i) for i in range(20)]
     assert [task.sample("train", i) for i in range(20)] == again
     assert again[0] != again[1] != task.sample("val", 1)
-    assert len(set(task.words)) == len(task.words) == (118 if task.english else 119)
+    assert len(set(task.words)) == len(task.words) == (118 if task.english else 76)
     for e in again:
         assert set(e.question + sum(e.steps, []) + e.answer) <= set(task.words)
 
 
 def test_sample_is_the_same_on_every_machine():
     """A change that moves these numbers makes new data: trained runs no longer compare."""
-    for debiased, expected in ((False, 2675668262), (True, 2640986235)):
+    for debiased, expected in ((False, 941057645), (True, 2390309418)):
         examples = [ProntoQA(debiased=debiased).sample("train", i) for i in range(10)]
         assert zlib.crc32(repr(examples).encode()) == expected
 
@@ -209,7 +203,7 @@ def test_out_of_distribution_has_more_hops():
 def test_parse_the_worked_example():
     e = ProntoQA("tiny").parse(RECORD)
     assert e.question == COMPACT and e.answer == ["False"] and e.difficulty == 2
-    assert e.steps == [["wumpus", "yumpus"], ["yumpus", "not-blue"]]
+    assert e.steps == [["wumpus", "is", "yumpus"], ["yumpus", "not", "blue"]]
     e = ProntoQA("text").parse({**RECORD, "query": "ignored"})
     assert plain(e.question) == RECORD["question"] and e.answer == ["False"]
     assert [plain(step) for step in e.steps] == RECORD["steps"]
