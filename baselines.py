@@ -189,7 +189,8 @@ class CoT(Method):
     @torch.no_grad()
     def rollout(self, batch, samples, temperature=1.0, generator=None):
         ids, part, _ = pack(*self.prompt(batch))
-        new, room = (part >= 0).sum(1), self.args.max_think + self.args.max_answer
+        new, room = (part >= 0).sum(1), self.args.max_answer
+        room += self.args.max_think if self.given == OPEN else 0
         cache = Cache(len(ids), ids.shape[1] + room, ids.device)
         out = self.model.generate(self.model.embed(ids), new, cache, EOS, room,
                                   temperature, generator, samples)
