@@ -1,159 +1,502 @@
-"""Measures speed on this machine, as ratios within one run: machines differ and are noisy.
+"""Measures speed on this machine, beside a loop written the obvious way.
 
-    python bench.py                          # size tiny: a minute on 2 CPU cores
-    python bench.py --size nano --json out.json
-    python bench.py --width 256 --dtype bfloat16 --steps 10
+    python bench.py                                     # size tiny: 3 minutes on 2 CPU cores
+    python bench.py --size small --methods cot,colar --backbones gpt --json out.json
+    python bench.py --profile cot                       # where the time of a training step goes
 
-training   shares of a step's time: data, forward, backward, optimizer, and all outside the last
-           three; tokens per second, and the share of this CPU's measured matrix-product peak
-           (6 floating-point operations per parameter and token)
-decoding   problems per second: batched with a cache, against one by one without a cache
-depth      megabytes that a recurrent backbone keeps for the backward pass, at r iterations
+One row for each method and backbone, all of them untrained:
+problems/s, tokens/s   in training, drawing the problems included. Tokens are words of question,
+           chain and answer, without padding, also for a method that does without the chain;
+           problems are of mean length
+ms/step    of one optimizer step, drawing included
+of peak    floating-point operations of a step's matrix products (counted, forward and backward)
+           over its time, against the fastest square matrix product of this --dtype here
+data       share of a step that goes into drawing its problems
+ms b1, b64 per problem to solve, one by one and 64 in a batch, always in float32 as in eval.py. The
+           answer may take as long as there, the thoughts take what a chain of mean length does, and
+           nothing stops a row before. CoLaR thinks at c = 2; Token Assorted writes text only; those
+           that hide or have no chain write none; the VQ-VAE rebuilds one
+MB         peak memory of an update on CUDA; elsewhere what is kept for the backward pass, weights,
+           gradients and the optimizer's state. Of the longest batch that was timed
+x, x b1, x b64         times as fast as the reference: by problems/s, ms b1, ms b64
+
+reference  torch.nn.TransformerEncoderLayer, as many and as wide, learned positions, the chain in
+           words, batches as they come (not sorted by length), AdamW that is not fused, and all of
+           the sequence again for every new word
+depth      MB that a recurrent backbone keeps for the backward pass of a batch at r iterations
+
+Curricula (icot, coconut, pause) are measured at their end. Recurrent backbones take --mean-r
+iterations, of which --k-grad have a gradient. All rows are timed in turn, several times, and the
+fastest counts: noise only ever adds, and no row has a better hour of the machine than another.
 """
+import argparse
+import contextlib
 import json
+import math
 import time
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch.utils import flop_counter
+from tqdm import tqdm
 
 import train
-from data.common import THINK, batches, collate, pack
-from model import Cache, generate
+from baselines import OPEN, ICoT, NoCoT, column
+from data.common import END, EOS, PAD, THINK, BadInput, Vocab, batches, choice, collate, pack
+from model import last
 
-MINIMUM_OF = 3      # repetitions; the fastest counts, since noise only ever adds
+ROUNDS = 3          # through all rows; each call counts when it was fastest
+MANY, FEW = 64, 4   # problems solved in one batch, and one by one
+POSITIONS = 1024    # of the reference, more than any problem takes
+LEFT = 0.001        # share of the training that is yet to come: every curriculum is at its end
+COLUMNS = {         # {figure: (heading, width, format)}
+    "method": ("method", -10, ""), "backbone": ("backbone", -9, ""),
+    "problems_per_s": ("problems/s", 11, ".0f"), "tokens_per_s": ("tokens/s", 10, ".0f"),
+    "ms_per_step": ("ms/step", 9, ".1f"), "share_of_peak": ("of peak", 9, ".1%"),
+    "data": ("data", 7, ".1%"), "ms_single": ("ms b1", 8, ".1f"),
+    "ms_batched": ("ms b64", 8, ".2f"), "memory_mb": ("MB", 8, ".1f"),
+    "x_problems": ("x", 7, ".2f"), "x_single": ("x b1", 7, ".2f"),
+    "x_batched": ("x b64", 7, ".2f")}
 
 
-def seconds(f):
-    """The fastest of a few calls."""
-    times = []
-    for _ in range(MINIMUM_OF):
+# ---- clocks and counters -------------------------------------------------------------------------
+
+def sync(device):
+    """Waits for the device, whose work goes on after a call returns."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize()
+
+
+def timed(calls, device):
+    """Seconds of each call."""
+    out = []
+    for call in calls:
+        sync(device)
         start = time.perf_counter()
-        f()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def peak(n=1024):
-    """FLOP/s of a square float32 matrix product."""
-    a, b = torch.randn(2, n, n)
-    a @ b
-    return 2 * n ** 3 / seconds(lambda: a @ b)
-
-
-def training(config, steps, dtype):
-    """Where the time of a training step goes, timed inside the real `Training.update`."""
-    task, method = train.build(config)
-    spent = {"data": 0.0, "forward": 0.0, "backward": 0.0, "optimizer": 0.0}
-
-    def timed(name, f):
-        def call(*args, **kwargs):
-            start = time.perf_counter()
-            out = f(*args, **kwargs)
-            spent[name] += time.perf_counter() - start
-            return out
-        return call
-
-    run = train.Training(method, config, dtype)
-    stream, tokens = batches(task, method.vocab, config["batch"]), 0
-    next(stream)
-    method.loss = timed("forward", method.loss)
-    for opt in run.opts:
-        opt.step = timed("optimizer", opt.step)
-    backward, pull = torch.Tensor.backward, timed("data", lambda: next(stream))
-    torch.Tensor.backward = timed("backward", backward)
-
-    class Stream:
-        def __next__(self):
-            nonlocal tokens
-            batch = pull()
-            parts = batch.question, batch.thoughts, batch.answer
-            tokens += sum(int((t > 0).sum()) for t in parts)
-            return batch
-    try:
-        start = time.perf_counter()
-        for _ in range(steps):
-            run.update(Stream(), torch.device("cpu"), dtype)
-        total = time.perf_counter() - start
-    finally:
-        torch.Tensor.backward = backward
-    n = sum(p.numel() for p in method.model.parameters()) - method.model.embed.weight.numel()
-    inside = spent["forward"] + spent["backward"] + spent["optimizer"]
-    return {"ms_per_step": 1000 * total / steps, **{k: v / total for k, v in spent.items()},
-            "outside": 1 - inside / total, "tokens_per_second": tokens / total,
-            "share_of_peak": 6 * n * tokens / total / peak()}
-
-
-def uncached(model, ids, max_new):
-    """Greedy decoding of one row the slow way: all of the sequence again for every token."""
-    for _ in range(max_new):
-        token = model.head(model(model.embed(ids))[:, -1]).argmax(-1)
-        ids = torch.cat([ids, token[:, None]], 1)
-    return ids
-
-
-@torch.no_grad()
-def decoding(config, rows=64, max_new=48):
-    """The same prompts to the same number of new tokens, in one cached batch and one by one."""
-    task, method = train.build(config)
-    batch = collate([task.sample("val", i) for i in range(rows)], method.vocab)
-    ids, part, _ = pack(batch.question, torch.full((rows, 1), THINK))
-    new, model = (part >= 0).sum(1), method.model
-
-    def together():
-        cache = Cache(rows, ids.shape[1] + max_new)
-        generate(model, model.embed(ids), new, cache, -1, max_new)  # -1: nothing stops a row
-
-    few = 8     # rows timed one by one; the time is per problem
-    fast = seconds(together) / rows
-    slow = seconds(
-        lambda: [uncached(model, ids[i:i + 1, :new[i]], max_new) for i in range(few)]) / few
-    return {"cached_batch_ms": 1000 * fast, "uncached_single_ms": 1000 * slow,
-            "speedup": slow / fast}
-
-
-def kept(config, rs=(4, 16, 64)):
-    """Megabytes saved for backward by the loss of one batch, each tensor once."""
-    out = {}
-    for r in rs:
-        task, method = train.build(config | {"mean_r": r, "sampler": "fixed"})
-        batch, sizes = next(batches(task, method.vocab, config["batch"])), {}
-
-        def note(t):
-            sizes[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
-            return t
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
-            loss, _ = method.loss(batch)        # held, so that no storage is used twice
-        out[f"kept_mb_r{r}"] = sum(sizes.values()) / 1e6
-        del loss
+        call()
+        sync(device)
+        out.append(time.perf_counter() - start)
     return out
 
 
+def fastest(rounds):
+    """The fastest of every call over some rounds of `timed`."""
+    return [min(times) for times in zip(*rounds)]
+
+
+def mean(values):
+    return sum(values) / len(values)
+
+
+def peak(device, dtype):
+    """FLOP/s of the fastest square matrix product, in the three layouts that a linear layer and its
+    backward pass have; up to the size at which the slowest of these takes 10 ms."""
+    best, seconds, n = 0, [0], 128
+    while max(seconds) < 0.01:
+        n *= 2
+        a, b = torch.randn(2, n, n, device=device).to(dtype)
+        layouts = [lambda: a @ b.T, lambda: a @ b, lambda: a.T @ b]
+        seconds = fastest([timed(layouts, device) for _ in range(2 * ROUNDS)])
+        best = max(best, 2 * n ** 3 / min(seconds))
+    return best
+
+
+def flops(call):
+    """Floating-point operations of its matrix products; those of a causal mask's zeros count."""
+    aten = torch.ops.aten       # attention on a CPU is unknown to PyTorch's counter
+    more = {aten._scaled_dot_product_flash_attention_for_cpu:
+            lambda q, k, v, *_, **__: flop_counter.sdpa_flop_count(q, k, v),
+            aten._scaled_dot_product_flash_attention_for_cpu_backward:
+            lambda *qkv, **_: flop_counter.sdpa_backward_flop_count(*qkv[:4])}
+    with flop_counter.FlopCounterMode(display=False, custom_mapping=more) as counter:
+        call()
+    return counter.get_total_flops()
+
+
+def storages(tensors):
+    """{address: bytes}, so that what two tensors share counts once."""
+    return {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+
+
+def kept(loss):
+    """Storages that are kept for the backward pass of loss()."""
+    found = {}
+
+    def note(t):
+        found.update(storages([t]))
+        return t
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+        held = loss()       # until the end, so that no storage is used twice
+    del held
+    return found
+
+
+def memory(row, batch, device):
+    """Megabytes of one update: see MB above."""
+    state = [t for opt in row.opts for s in opt.state.values() for t in s.values()]
+    own = storages([*row.net.parameters(), *row.net.buffers(), *state])
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()      # by other rows, too
+        row.update(batch)
+        return (torch.cuda.max_memory_allocated() - before + sum(own.values())) / 1e6
+    gradients = sum(p.nbytes for p in row.net.parameters() if p.requires_grad)
+    return (sum((own | kept(partial(row.loss, batch))).values()) + gradients) / 1e6
+
+
+# ---- what is measured ----------------------------------------------------------------------------
+
+def length(batch):
+    """Words of its longest row, or a few more."""
+    return batch.question.shape[1] + batch.thoughts.shape[1]
+
+
+def words(drawn):
+    """Words per batch of question, thoughts and answer."""
+    parts = [p for b in drawn for p in (b.question, b.thoughts, b.answer)]
+    return sum(int((p != PAD).sum()) for p in parts) / len(drawn)
+
+
+class Problems:
+    """What all rows share: task, device, and the same problems."""
+
+    def __init__(self, args):
+        self.args, self.device = args, torch.device(train.pick_device(args.device))
+        self.dtype = getattr(torch, args.dtype)
+        config = self.config("cot", "gpt", {})
+        self.task = train.make_task(config)
+        self.limits, self.vocab = train.limits(self.task), Vocab(self.task.words)
+        examples = [self.task.sample("train", i) for i in range(256)]
+        self.chain = mean([sum(map(len, e.steps)) for e in examples])   # words of a mean chain
+        self.draw(config["batch"], config["sort"], -(-args.steps // ROUNDS))
+
+    def draw(self, size, pool, n):
+        """n batches that stand for a sorted pool, evenly spaced by length; n as they come; the time
+        that drawing one takes; and problems to solve."""
+        draw, start = partial(batches, self.task, self.vocab, size), time.perf_counter()
+        drawn = list(islice(draw(pool=pool), pool))
+        self.data = (time.perf_counter() - start) / pool                # seconds per batch
+        self.mean_words = words(drawn) / size                           # per problem
+        drawn.sort(key=length)
+        self.sorted = [drawn[(2 * i + 1) * pool // (2 * n)] for i in range(n)]
+        self.mixed = list(islice(draw(pool=1), n))
+        self.to_solve = [self.task.sample("val", i) for i in range(MANY)]
+
+    def config(self, method, backbone, more):
+        """What train.py makes of the flags, and what `train.build` needs besides."""
+        args = self.args
+        argv = ["--method", method, "--backbone", backbone, "--task", args.task, "--size",
+                args.size] + (["--width", str(args.width)] if args.width else [])
+        return train.parse(argv) | {"sampler": "fixed"} | more
+
+    def cast(self):
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+
+class Ours:
+    """A method on a backbone as train.py trains it."""
+
+    def __init__(self, problems, method, backbone):
+        self.problems, device = problems, problems.device
+        config = problems.config(method, backbone, problems.limits | {"steps": 10**6})
+        torch.manual_seed(0)
+        self.net, self.batches = train.build(config)[1].to(device), problems.sorted
+        if self.net.PARENT:
+            parent = train.build({**config, "method": self.net.PARENT})[1].to(device)
+            parent.loss(problems.sorted[0].to(device))      # a codebook starts from data
+            self.net.start_from(parent)
+        self.run = train.Training(self.net, config, problems.dtype)
+        self.run.step = int((1 - LEFT) * config["steps"])
+        self.opts = self.run.opts
+        self.full_length()
+
+    def full_length(self):
+        """Makes it solve at the setting in the middle of its SWEEP, for as long as a chain of mean
+        length takes: the logits of </think> and <eos> are 0, and some other word always has more.
+        """
+        net, self.knobs = self.net, self.net.SWEEP[len(self.net.SWEEP) // 3]
+        none = isinstance(net, (NoCoT, ICoT))       # the curriculum is over: no chain either
+        net.args.max_think = 0 if none else math.ceil(self.problems.chain / self.knobs.get("c", 1))
+        with torch.no_grad():
+            net.model.head.weight[[END, EOS]] = 0   # the steps that are timed hardly change it
+
+    def update(self, batch):
+        self.run.update(iter([batch]), self.problems.device, self.problems.dtype)
+
+    def loss(self, batch):
+        with self.problems.cast():
+            return self.net.loss(batch.to(self.problems.device))[0]
+
+    def solve(self, batch):
+        self.net.eval()
+        solved = self.net.solve(batch.to(self.problems.device), **self.knobs)
+        self.net.train()
+        return solved
+
+    def compiled(self):
+        return train.compiled(self.net.model, self.problems.args.compile)
+
+
+class Reference:
+    """The obvious way: its own network, loss, update and decoding, and nothing of ours."""
+
+    def __init__(self, problems):
+        self.problems, self.batches = problems, problems.mixed
+        torch.manual_seed(0)
+        config = problems.config("cot", "gpt", {})
+        self.net = Plain(len(problems.vocab), config).to(problems.device)
+        self.opts = [torch.optim.AdamW(self.net.parameters(), config["lr"])]
+
+    def update(self, batch):
+        self.opts[0].zero_grad()
+        self.loss(batch).backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.opts[0].step()
+
+    def loss(self, batch):
+        batch = batch.to(self.problems.device)
+        ids, part, _ = pack(batch.question, column(batch.question, THINK), batch.thoughts,
+                            column(batch.question, END), batch.answer)          # (B, T)
+        labels = ids.masked_fill(part <= OPEN, PAD)[:, 1:]
+        with self.problems.cast():
+            logits = self.net(ids[:, :-1])                                      # (B, T-1, V)
+            return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=PAD)
+
+    def compiled(self):
+        return contextlib.nullcontext()
+
+    @torch.no_grad()
+    def solve(self, batch):
+        ids = pack(batch.question, column(batch.question, THINK))[0].to(self.problems.device)
+        end, row = (ids != PAD).sum(1), torch.arange(len(ids), device=ids.device)
+        new = math.ceil(self.problems.chain) + self.problems.limits["max_answer"]
+        ids = F.pad(ids, (0, new))                                              # (B, T)
+        self.net.eval()
+        for _ in range(new):
+            logits = self.net(ids[:, :int(end.max())])                          # (B, T, V)
+            ids[row, end] = last(logits, end).argmax(-1)
+            end = end + 1
+        self.net.train()
+        return ids
+
+
+class Plain(nn.Module):
+    """A causal transformer from PyTorch's parts."""
+
+    def __init__(self, vocab, config):
+        super().__init__()
+        C, layers = config["width"], config["layers"]
+        self.embed, self.place = nn.Embedding(vocab, C), nn.Embedding(POSITIONS, C)
+        layer = nn.TransformerEncoderLayer(C, config["heads"], 4 * C, dropout=0.0,
+                                           activation="gelu", batch_first=True, norm_first=True)
+        self.layers = nn.TransformerEncoder(layer, layers, nn.LayerNorm(C),
+                                            enable_nested_tensor=False)
+        self.head = nn.Linear(C, vocab, bias=False)
+
+    def forward(self, ids):
+        T = ids.shape[1]
+        x = self.embed(ids) + self.place(torch.arange(T, device=ids.device))    # (B, T, C)
+        mask = nn.Transformer.generate_square_subsequent_mask(T, ids.device)
+        return self.head(self.layers(x, mask, is_causal=True))                  # (B, T, V)
+
+
+# ---- measurements --------------------------------------------------------------------------------
+
+def steps(row):
+    """A call for each step. What a step draws, a speed or a mixture, is the same every time."""
+    def step(i, batch):
+        torch.manual_seed(i)
+        row.update(batch)
+    return [partial(step, i, batch) for i, batch in enumerate(row.batches)]
+
+
+def count(row):
+    """What needs no clock; and every step has been taken once before it is timed."""
+    work = flops(lambda: [step() for step in steps(row)]) / len(row.batches)
+    return {"flops": work, "words": words(row.batches),
+            "memory_mb": memory(row, max(row.batches, key=length), row.problems.device)}
+
+
+def clock(row):
+    """Seconds of each step, each of a few problems alone, and many at once."""
+    problems, device = row.problems, row.problems.device
+    few = [collate([e], problems.vocab) for e in problems.to_solve[:FEW]]
+    many = collate(problems.to_solve, problems.vocab)
+    return {"step": timed(steps(row), device),
+            "single": timed([partial(row.solve, b) for b in few], device),
+            "batched": timed([partial(row.solve, many)], device)}
+
+
+def figures(problems, counts, rounds, best, reference=None):
+    """A row of the table from `count`, some rounds of `clock` and the peak; and beside the row of
+    the reference."""
+    step, single, batched = (mean(fastest([r[k] for r in rounds]))
+                             for k in ("step", "single", "batched"))
+    step += problems.data
+    rate = counts["words"] / step
+    out = {"problems_per_s": rate / problems.mean_words, "tokens_per_s": rate,
+           "ms_per_step": 1000 * step, "gflop_per_step": counts["flops"] / 1e9,
+           "share_of_peak": counts["flops"] / step / best, "data": problems.data / step,
+           "ms_single": 1000 * single, "ms_batched": 1000 * batched / len(problems.to_solve),
+           "memory_mb": counts["memory_mb"]}
+    reference = reference or out
+    out["x_problems"] = out["problems_per_s"] / reference["problems_per_s"]
+    out["x_single"] = reference["ms_single"] / out["ms_single"]
+    out["x_batched"] = reference["ms_batched"] / out["ms_batched"]
+    return out
+
+
+def table(problems, methods, backbones):
+    """(rows, FLOP/s of the peak). A round times the peak and every row."""
+    names = [("reference", "-"), *((m, b) for b in backbones for m in methods)]
+    rows, counts, clocks, best = [], [], [[] for _ in names], 0
+    with contextlib.ExitStack() as stack:
+        for method, backbone in tqdm(names, desc="count", leave=False, disable=None):
+            rows.append(Reference(problems) if method == "reference" else
+                        Ours(problems, method, backbone))
+            counts.append(count(rows[-1]))
+            stack.enter_context(rows[-1].compiled())
+        rounds = [pair for _ in range(ROUNDS) for pair in zip(rows, clocks)]
+        for row, times in tqdm(rounds, desc="time", leave=False, disable=None):
+            best = max(best, peak(problems.device, problems.dtype)) if row is rows[0] else best
+            times.append(clock(row))
+    out = []
+    for (method, backbone), *found in zip(names, counts, clocks):
+        out.append({"method": method, "backbone": backbone,
+                    **figures(problems, *found, best, out[0] if out else None)})
+    return out, best
+
+
+def depth(problems, rs=(4, 16, 64)):
+    """Megabytes kept for the backward pass of one batch at r iterations."""
+    out = {}
+    for r in rs:
+        config = problems.config("cot", "recurrent", problems.limits | {"mean_r": r})
+        method = train.build(config)[1].to(problems.device)
+        batch = problems.sorted[-1].to(problems.device)
+        out[f"kept_mb_r{r}"] = sum(kept(lambda: method.loss(batch)).values()) / 1e6
+    return out
+
+
+def shares(row):
+    """Shares of a training step's time, taken inside the real `Training.update`."""
+    spent, device = {}, row.problems.device
+
+    def watched(name, call):
+        def watch(*args):
+            sync(device)
+            start = time.perf_counter()
+            out = call(*args)
+            sync(device)
+            spent[name] = spent.get(name, 0) + time.perf_counter() - start
+            return out
+        return watch
+    row.net.loss = watched("forward", row.net.loss)
+    row.run.backward = watched("backward", row.run.backward)
+    row.run.descend = watched("optimizer", row.run.descend)       # with clipping
+    start = time.perf_counter()
+    for batch in row.batches:
+        row.update(batch)
+    spent["data"] = row.problems.data * len(row.batches)
+    total = time.perf_counter() - start + spent["data"]
+    return {k: v / total for k, v in spent.items()} | {"outside": 1 - sum(spent.values()) / total}
+
+
+def operators(row, n=12):
+    """The n operators that take the most time of their own, without what they call."""
+    with torch.profiler.profile() as recorded:
+        for batch in row.batches:
+            row.update(batch)
+    events = [e for e in recorded.key_averages()    # on CUDA a kernel's time is also its caller's
+              if e.device_type == torch.autograd.DeviceType.CPU]
+    kind = "device" if row.problems.device.type == "cuda" else "cpu"
+    own = {e.key: getattr(e, f"self_{kind}_time_total") for e in events}
+    events.sort(key=lambda e: -own[e.key])
+    return [{"operator": e.key, "share": own[e.key] / sum(own.values()),
+             "calls_per_step": e.count / len(row.batches)} for e in events[:n]]
+
+
+def profile(problems, method, backbone):
+    row = Ours(problems, method, backbone)
+    for batch in row.batches:       # once without the clock
+        row.update(batch)
+    return {"operators": operators(row), "shares": shares(row)}
+
+
+# ---- report --------------------------------------------------------------------------------------
+
+def cells(values):
+    return "".join(f"{v:{'<' if w < 0 else '>'}{abs(w)}}"
+                   for v, (_, w, _) in zip(values, COLUMNS.values())).rstrip()
+
+
 def report(out):
-    """The figures as text, one line per measurement."""
-    return "\n".join(f"{name}: " + "  ".join(f"{k} {v:.3g}" for k, v in row.items())
-                     for name, row in out.items())
+    """What --json wrote, as text."""
+    lines = ["  ".join(f"{k} {v}" for k, v in out["machine"].items()), ""]
+    if "rows" in out:
+        lines.append(cells([heading for heading, _, _ in COLUMNS.values()]))
+        lines += [cells([format(row[k], kind) for k, (_, _, kind) in COLUMNS.items()])
+                  for row in out["rows"]]
+        lines += ["", "depth  " + "  ".join(f"{k} {v:.1f}" for k, v in out["depth"].items())]
+    for name, found in out.get("profile", {}).items():
+        lines.append(f"{name}: " + "  ".join(f"{k} {v:.1%}" for k, v in found["shares"].items()))
+        lines += [f"  {e['share']:6.1%} {e['calls_per_step']:8.0f} calls  {e['operator']}"
+                  for e in found["operators"]] + [""]
+    return "\n".join(lines).rstrip()
+
+
+def arguments(argv):
+    parser = train.Parser(prog="bench.py", description=__doc__, allow_abbrev=False,
+                          formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="tiny", help=f"{', '.join(train.SIZES)} [tiny]")
+    parser.add_argument("--width", type=int, default=0, help="width of the model [by --size]")
+    parser.add_argument("--task", default="arithmetic", help=f"{', '.join(train.TASKS)} "
+                        "[arithmetic]")
+    parser.add_argument("--methods", default=",".join(train.METHODS), help="[all]")
+    parser.add_argument("--backbones", default=",".join(train.BACKBONES), help="[all]")
+    parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"))
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = all cores [0]")
+    parser.add_argument("--steps", type=int, default=20, help="training steps to time per row, up "
+                        f"to a multiple of the rounds, {ROUNDS} [20]")
+    parser.add_argument("--compile", action="store_true", help="torch.compile, in training only")
+    parser.add_argument("--profile", metavar="METHOD", help="no table: the parts of this method's "
+                        "training step, and its most expensive operators")
+    parser.add_argument("--json", default="", help="write the figures to this file")
+    args = parser.parse_args(argv)
+    try:
+        for name, least in (("steps", 1), ("threads", 0)):
+            if getattr(args, name) < least:
+                raise BadInput(f"--{name} {getattr(args, name)}: must be at least {least}")
+        if not Path(args.json).absolute().parent.is_dir():      # before the work, not after it
+            raise BadInput(f"--json {args.json}: no such folder")
+        args.methods = [choice(m, list(train.METHODS), "method") for m in args.methods.split(",")]
+        args.backbones = [choice(b, list(train.BACKBONES), "backbone")
+                          for b in args.backbones.split(",")]
+        if args.profile:
+            choice(args.profile, train.METHODS, "method")
+        if args.threads:
+            torch.set_num_threads(args.threads)
+        return args, Problems(args)
+    except BadInput as error:
+        parser.error(str(error))
 
 
 def main(argv=None):
-    parser = train.Parser(prog="bench.py", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--size", default="tiny", choices=train.SIZES)
-    parser.add_argument("--width", type=int, default=0, help="width of the model [by --size]")
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
-    parser.add_argument("--steps", type=int, default=100, help="training steps to time [100]")
-    parser.add_argument("--json", default="", help="write the figures to this file")
-    args, out = parser.parse_args(argv), {}
-    if args.steps < 1:
-        parser.error(f"--steps {args.steps}: must be above 0")
-    shape = ["--size", args.size] + (["--width", str(args.width)] if args.width else [])
-    for method in ("cot", "colar"):
-        config = train.parse(["--method", method, *shape])
-        config |= train.limits(train.make_task(config))
-        torch.manual_seed(0)
-        out[f"training {method}"] = training(config, args.steps, getattr(torch, args.dtype))
-    out["decoding"] = decoding(train.parse(["--method", "cot", *shape])
-                               | {"max_think": 64, "max_answer": 3})
-    out["depth"] = kept(train.parse(["--method", "cot", "--backbone", "recurrent", *shape])
-                        | {"max_think": 64, "max_answer": 3})
+    args, problems = arguments(argv)
+    out = {"machine": {"device": str(problems.device), "dtype": args.dtype, "size": args.size,
+                       "task": args.task, "threads": torch.get_num_threads()}}
+    if args.profile:
+        out["profile"] = {f"{args.profile} {b}": profile(problems, args.profile, b)
+                          for b in args.backbones}
+    else:
+        out["rows"], best = table(problems, args.methods, args.backbones)
+        out["machine"]["peak_gflops"] = round(best / 1e9, 1)
+        out["depth"] = depth(problems)
     print(report(out))
     if args.json:
         Path(args.json).write_text(json.dumps(out, indent=1))
