@@ -111,15 +111,13 @@ class Conv(nn.Module):
         if cache is not None:
             x_all = cache.append((self, "x"), x, at)
         if cache is not None and cache.end:                     # the inputs lie in the cache
-            rows = torch.arange(B, device=x.device)[:, None]
-            past = [x_all[rows, (at - j).clamp(min=0)] * (at >= j)[..., None] if j else x
-                    for j in range(size)]
-        else:
-            padded = F.pad(x, (0, 0, size - 1, 0))              # (B, size-1+T, C)
-            past = [padded[:, size - 1 - j:size - 1 - j + T] for j in range(size)]
-        y = x
-        for w, x_j in zip(self.weight, past):
-            y = torch.addcmul(y, x_j, w)
+            past = at[..., None] - torch.arange(size, device=x.device)          # (B, T, size)
+            x_past = x_all[torch.arange(B, device=x.device)[:, None, None], past.clamp(min=0)]
+            weight = self.weight * (past >= 0)[..., None]       # (B, T, size, C)
+            return x + (x_past * weight).sum(2)
+        padded, y = F.pad(x, (0, 0, size - 1, 0)), x            # (B, size-1+T, C)
+        for j, w in enumerate(self.weight):
+            y = torch.addcmul(y, padded[:, size - 1 - j:size - 1 - j + T], w)
         return y
 
 

@@ -98,7 +98,7 @@ FLAGS = {   # name: (default, help). None: --size decides; a tuple: the choices,
     "data": ("", "train on this JSON file of {question, steps, answer}"),
 }
 MAY_BE_0 = ("conv", "threads", "seed", "weight_decay", "punish", "beta", "distill", "variants",
-            "mix", "workers")
+            "mix", "drop", "workers")
 FORMAT = "nanolatent 1"     # written into every checkpoint
 VALIDATIONS = 5     # times in a run that validation problems are solved
 SAVE_SECONDS = 60   # between checkpoints

@@ -297,14 +297,17 @@ class GSM8K:
         "vocabulary": (2000, "pieces of words"),
         "extra": ("", "more training problems: files, separated by commas"),
         "mix": (0.0, "share of training problems from --task arithmetic --level full"),
+        "drop": (0.0, "share of the pieces of words hidden in a training question, so that texts "
+                 "are not learned by heart"),
     }
     LEARNS = ("pieces",)        # what it makes of its files; the config of a run keeps it
     splits = ("train", "val", "test")
 
-    def __init__(self, variants=1000, vocabulary=2000, extra="", mix=0.0, pieces=""):
-        if not 0 <= mix <= 1:
-            raise BadInput(f"--mix {mix}: must be between 0 and 1")
-        self.variants, self.mix, self.extra = variants, mix, extra
+    def __init__(self, variants=1000, vocabulary=2000, extra="", mix=0.0, drop=0.0, pieces=""):
+        for name, share in (("mix", mix), ("drop", drop)):
+            if not 0 <= share <= 1:
+                raise BadInput(f"--{name} {share}: must be between 0 and 1")
+        self.variants, self.mix, self.drop, self.extra = variants, mix, drop, extra
         self.pieces = pieces or official_pieces(vocabulary)
         self.words = [*SIGNS, UNKNOWN, *self.pieces.split()]
         self.cut, self.arithmetic = Pieces(self.words), Arithmetic("full")
@@ -329,7 +332,11 @@ class GSM8K:
         problem, variant = rng.choice(problems), rng.randint(0, self.variants)
         found = variant and template(problem)
         drawn = found and found.draw(random.Random(f"{problem[0]}/{variant}"))
-        return self.example(*drawn or problem)
+        example = self.example(*drawn or problem)
+        if self.drop:
+            example.question = [UNKNOWN if rng.random() < self.drop and piece not in SIGNS else piece
+                                for piece in example.question]
+        return example
 
     def example(self, question, equations, answer):
         steps = [["<<", *e, ">>"] for e in equations]

@@ -283,6 +283,19 @@ def test_every_variant_holds():
         assert len(seen) > 10
 
 
+def test_hidden_words_are_as_many_as_asked_and_no_numbers():
+    plain, hides = gsm8k.GSM8K(), gsm8k.GSM8K(drop=0.3)
+    hidden = total = 0
+    for i in range(200):
+        a, b = plain.sample("train", i), hides.sample("train", i)
+        assert (a.steps, a.answer) == (b.steps, b.answer)
+        for before, after in zip(a.question, b.question, strict=True):
+            assert after == before or (after == gsm8k.UNKNOWN and before not in gsm8k.SIGNS)
+            hidden, total = hidden + (after != before), total + (before not in gsm8k.SIGNS)
+    assert abs(hidden / total - 0.3) < 0.03
+    assert hides.sample("test", 0) == plain.sample("test", 0)
+
+
 def test_variants_are_as_many_as_asked_and_pure():
     few, none = gsm8k.GSM8K(variants=2), gsm8k.GSM8K(variants=0)
     split = gsm8k.official()["train"]
