@@ -334,8 +334,8 @@ class GSM8K:
         drawn = found and found.draw(random.Random(f"{problem[0]}/{variant}"))
         example = self.example(*drawn or problem)
         if self.drop:
-            example.question = [UNKNOWN if rng.random() < self.drop and piece not in SIGNS else piece
-                                for piece in example.question]
+            hide = [rng.random() < self.drop and piece not in SIGNS for piece in example.question]
+            example.question = [UNKNOWN if h else p for h, p in zip(hide, example.question)]
         return example
 
     def example(self, question, equations, answer):
