@@ -210,8 +210,8 @@ def mean_row(rows):
              if k in rows[0]}
     if "gain" in rows[0]:
         means["gain"], means["gain_half"] = over_seeds([r["gain"] for r in rows])
-    return {**rows[0], "accuracy": accuracy, "low": accuracy - half, "high": accuracy + half,
-            **means, "seeds": len(rows)}
+    interval = {"low": accuracy - half, "high": accuracy + half} if len(rows) > 1 else {}
+    return {**rows[0], "accuracy": accuracy, **interval, **means, "seeds": len(rows)}
 
 
 def summary(paths):
@@ -226,7 +226,7 @@ def summary(paths):
               "seeds x problems", *extra.values()]
     lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     for r in rows:
-        cells = [r["name"], r["updates"], percent(r["accuracy"], r["high"] - r["accuracy"], r),
+        cells = [r["name"], r["updates"], accuracy(r),
                  f"{r['steps']:.1f}", f"{r['ms']:.2f}", f"{r['seeds']} x {r['n']}"]
         cells += [cell(r, key) for key in extra]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
@@ -249,6 +249,13 @@ def controls_summary(rows):
         cells += [f"{100 * by['swap']['donor']:.1f}", f"{first['seeds']} x {first['n']}"]
         out.append("| " + " | ".join(cells) + " |")
     return "\n".join(out)
+
+
+def accuracy(row):
+    """Mean and interval over seeds; of one seed, the interval over its problems."""
+    if row["seeds"] > 1:
+        return percent(row["accuracy"], row["high"] - row["accuracy"], row)
+    return f"{100 * row['accuracy']:.1f} ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
 
 
 def cell(row, key):

@@ -78,6 +78,8 @@ def test_pool_takes_means_over_seeds_and_keeps_variants_apart(tmp_path):
     assert abs(first["high"] - 0.8 - STUDENT[0] * 0.1) < 1e-6     # sd sqrt 0.02, over sqrt 2
     assert first["name"] == "colar c=2"
     assert second["name"] == "colar c=2 --shuffle --labels one --no-align --conv 0"
+    assert (second["low"], second["high"]) == (0, 1)                # of one seed: over its problems
+    assert "| 50.0 (0.0 to 100.0) |" in summary(paths)
     assert pool([*paths, paths[1]])[0] == first                     # the same measurement again
     with pytest.raises(BadInput, match="seed 1 comes twice"):
         pool([*paths, results("d", 1, 0.6)])
