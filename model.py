@@ -45,12 +45,24 @@ class Cache:
         self.length = torch.zeros(rows, dtype=torch.long, device=device)    # (B,) tokens per row
         self.slots, self.end = slots, 0     # room of a row; end >= every length, known without sync
         self.store = {}                     # (module, name) -> (B, slots, ...)
+        self.shared = {}                    # what `once` has made
+
+    def once(self, name, make):
+        """make(), once in a call of the model: what all of its layers need alike."""
+        if name not in self.shared:
+            self.shared[name] = make()
+        return self.shared[name]
+
+    def rows(self):
+        """(B, 1): indices of the rows."""
+        return self.once("rows", lambda: torch.arange(len(self.length),
+                                                      device=self.length.device)[:, None])
 
     def append(self, key, new, at):
         """Writes new (B, T, ...) at slots `at` (B, T) of the buffer `key`; returns the buffer."""
         if key not in self.store:
             self.store[key] = new.new_zeros(new.shape[0], self.slots, *new.shape[2:])
-        rows = torch.arange(len(new), device=new.device)[:, None]
+        rows = self.rows()
         if torch.is_grad_enabled():     # backward will need the buffer as it was
             self.store[key] = self.store[key].index_put((rows, at), new)
         else:
@@ -98,6 +110,19 @@ def rotate(x, cos, sin):
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
 
 
+def window(at, size):
+    """Slots (B, T, size) of the last `size` tokens up to those at `at` (B, T), and (B, T, size, 1):
+    1 where there is such a token, else 0."""
+    past = at[..., None] - torch.arange(size, device=at.device)
+    return past.clamp(min=0), (past >= 0)[..., None].float()
+
+
+def visible(at, end):
+    """What attention adds for the slots 0 ... end - 1 (B, 1, T, end): 0 up to `at` (B, T), -inf."""
+    beyond = torch.arange(end, device=at.device) > at[..., None]
+    return torch.zeros(beyond.shape, device=at.device).masked_fill(beyond, -torch.inf)[:, None]
+
+
 class Conv(nn.Module):
     """Causal depthwise convolution with a skip: y_t = x_t + sum_j w_j x_{t-j} (a "Canon layer")."""
 
@@ -111,10 +136,9 @@ class Conv(nn.Module):
         if cache is not None:
             x_all = cache.append((self, "x"), x, at)
         if cache is not None and cache.end:                     # the inputs lie in the cache
-            past = at[..., None] - torch.arange(size, device=x.device)          # (B, T, size)
-            x_past = x_all[torch.arange(B, device=x.device)[:, None, None], past.clamp(min=0)]
-            weight = self.weight * (past >= 0)[..., None]       # (B, T, size, C)
-            return x + (x_past * weight).sum(2)
+            at_j, weight = cache.once(size, lambda: window(at, size))
+            x_past = x_all[cache.rows()[..., None], at_j]       # (B, T, size, C)
+            return x + (x_past * (weight * self.weight)).sum(2)
         padded, y = F.pad(x, (0, 0, size - 1, 0)), x            # (B, size-1+T, C)
         for j, w in enumerate(self.weight):
             y = torch.addcmul(y, padded[:, size - 1 - j:size - 1 - j + T], w)
@@ -140,8 +164,7 @@ class Attention(nn.Module):
             if cache.end:                                       # after prefill: see cached slots
                 end = cache.end + T
                 k, v = k_all[:, :end], v_all[:, :end]           # (B, end, H, D)
-                mask = torch.arange(end, device=x.device) <= at[..., None]     # (B, T, end)
-                mask = mask[:, None]                            # (B, 1, T, end)
+                mask = cache.once("mask", lambda: visible(at, end)).to(q.dtype)
         q, k, v = (m.transpose(1, 2) for m in (q, k, v))        # (B, H, T, D)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         return self.out(y.transpose(1, 2).reshape(B, T, C))
@@ -221,6 +244,7 @@ class GPT(nn.Module):
         B, T, C = x.shape
         at = torch.arange(T, device=x.device).expand(B, T)
         if cache is not None:
+            cache.shared.clear()
             at = at + cache.length[:, None]
         rows = at if cache is not None else at[:1]      # without a cache all rows are alike
         rope = rope_table(rows, C // self.cfg.heads, self.cfg.rope_base)

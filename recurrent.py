@@ -121,6 +121,7 @@ class Slots:
 
     def __init__(self, cache, i, share, active):
         self.cache, self.end, self.active = cache, cache.end, active
+        self.once, self.rows = cache.once, cache.rows
         self.slot, self.again = (i % share, i >= share) if share else (i, False)
 
     def append(self, key, new, at):
@@ -128,15 +129,14 @@ class Slots:
         if self.slot and own not in store:
             store[own] = store[deeper].clone()          # no token has been here yet
         if self.active is not None:
-            rows = torch.arange(len(at), device=at.device)[:, None]
-            old = store[own if self.again else deeper][rows, at]
+            old = store[own if self.again else deeper][self.rows(), at]
             new = torch.where(self.active.view(-1, *[1] * (new.ndim - 1)), new, old)
         return self.cache.append(own, new, at)
 
     @staticmethod
     def settle(cache, n, at):
         """After n iterations of the tokens `at`: their deeper slots get what their last has."""
-        rows = torch.arange(len(at), device=at.device)[:, None]
+        rows = cache.rows()
         slots = [key for key in cache.store if isinstance(key[1], int)]     # of the core
         for key, slot in [key for key in slots if key[1] >= n]:
             cache.store[key, slot][rows, at] = cache.store[key, n - 1][rows, at]
