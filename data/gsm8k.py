@@ -362,18 +362,18 @@ class GSM8K:
             return mine == true
 
 
-def main():
+def main(argv=None):
     from train import Parser        # here, since train.py needs this file
     parser = Parser(prog="data/gsm8k.py", description=__doc__, allow_abbrev=False,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--from", dest="source", metavar="DIR", help="a folder with the files")
     parser.add_argument("--show", type=int, default=0, help="problems to print, with 3 variants")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     try:
         for name in SHA256:
             print(fetch(name, source=args.source))
     except BadInput as error:
-        parser.error(error)
+        parser.error(str(error))
     split, rng = official(), random.Random(0)
     print({name: len(problems) for name, problems in split.items()})
     traced = [p for p in split["train"] if template(p)]

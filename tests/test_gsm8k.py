@@ -73,6 +73,23 @@ def test_a_download_goes_on_where_it_stopped(own, tmp_path, resumes):
     assert "\n" not in str(error.value)
 
 
+def test_the_script_copies_counts_and_shows(own, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(gsm8k, "FOLDER", tmp_path / "to")
+    gsm8k.official.cache_clear()
+    gsm8k.main(["--from", str(own), "--show", "2"])
+    out = capsys.readouterr().out.splitlines()
+    gsm8k.official.cache_clear()
+    assert out[2] == "{'train': 52, 'val': 2, 'test': 3}"
+    assert out[3] == "other numbers for 52 of 52 training problems (100.0%)"
+    shown = [line for line in out[4:] if line]
+    assert len(shown) == 8 and len({gsm8k.bare(line.split(" | ")[0]) for line in shown}) == 2
+    with pytest.raises(SystemExit) as stop:
+        (own / "test.jsonl").unlink()
+        (tmp_path / "to/test.jsonl").unlink()
+        gsm8k.main(["--from", str(own)])
+    assert stop.value.code == 2 and "cannot get test.jsonl" in capsys.readouterr().err
+
+
 def test_missing_files_are_said_in_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gsm8k, "FOLDER", tmp_path)
     gsm8k.official.cache_clear()
