@@ -7,6 +7,7 @@
     python eval.py RUN --c 1,2,3,4,5,6,7 --plot dial.png --over c   # the dial, past training too
     python eval.py RUN RUN --k 1,4,16 --sigma-min 0.1           # does noise find right answers?
     python eval.py RUN --decode                             # what the latents hold
+    python eval.py RUN --split val --loss                   # how well it fits unseen problems
     python eval.py RUN --controls --plot controls.png       # are they used? see controls.py
     python eval.py RUN --k 1,10 --top-k 10                  # 1-Feasible-10 of Token Assorted
     python eval.py RUN --latents 0,2,4,999 --plot mix.png --over latents     # from text to codes
@@ -171,6 +172,18 @@ def decoded(method, examples, knobs):
     return hits / max(1, total)
 
 
+@torch.no_grad()
+def loss_on(method, examples):
+    """The method's training loss on these problems; a mean over batches."""
+    device, losses = next(method.parameters()).device, []
+    method.eval()
+    for i in range(0, len(examples), BATCH):
+        batch = collate(examples[i:i + BATCH], method.vocab).to(device)
+        losses.append(float(method.loss(batch)[0]))
+    method.train()
+    return sum(losses) / len(losses)
+
+
 def show(method, task, examples, **knobs):
     """Worked problems as text: question, thoughts, prediction, truth."""
     lines = []
@@ -262,6 +275,8 @@ def parse(argv, parser_class):
     parser.add_argument("--sigma-min", type=float, default=0, help="floor of sigma for --k [run's]")
     parser.add_argument("--controls", action="store_true",
                         help="change the thoughts: are they used? And what can be read from them?")
+    parser.add_argument("--loss", action="store_true", help="the training loss on these problems, "
+                        "which says more than the accuracy where that is near 0")
     parser.add_argument("--decode", action="store_true", help="how many latents can be read")
     parser.add_argument("--json", default="", help="write the rows to this file")
     parser.add_argument("--plot", default="", help="write the figure to this .png, .pdf or .svg")
@@ -336,6 +351,8 @@ def measure(run, args):
         rows = explore(name, method, task, examples, tried, args.k, args.top_k)
     else:
         rows = sweep(name, method, task, examples, tried)
+    for row in rows if args.loss else []:
+        row["loss"] = loss_on(method, examples)
     for row in rows if args.decode else []:
         if isinstance(row["knobs"].get("c"), int):
             row["decoded"] = decoded(method, examples, row["knobs"])

@@ -10,7 +10,7 @@ from pathlib import Path
 from data.common import BadInput
 
 COLUMNS = {     # of tables, where a row has them
-    "decoded": "latents read, %", "gain": "gain, points", "iterations": "iterations",
+    "loss": "loss on these problems", "decoded": "latents read, %", "gain": "gain, points", "iterations": "iterations",
     "cache": "cached numbers per token", "rebuilt": "words rebuilt, %",
     "mixed": "from mixed codes, %", "used": "codes in use, %",
     "perplexity": "code perplexity", "same": "answers kept, %", "donor": "the donor's, %"}
@@ -264,6 +264,8 @@ def cell(row, key):
         return ""
     if key in ("iterations", "cache", "perplexity"):
         return f"{round(row[key], 1):g}"
+    if key == "loss":
+        return f"{row[key]:.3f}"
     return percent(row[key], row.get(key + "_half", math.nan), row)
 
 

@@ -334,6 +334,11 @@ def test_eval_explores_and_decodes(colar_run, tmp_path, capsys):
     rows = [r for found in json.loads((tmp_path / "k.json").read_text()) for r in found["rows"]]
     assert [r["knobs"] for r in rows] == [{"c": c, "k": k} for c in (2, "auto", 7)
                                           for k in (1, 3)] + [{"k": 1}, {"k": 3}]
+    evaluation.main([str(colar_run / "cot"), "--n", "5", "--loss", "--json", str(tmp_path / "l")])
+    task, method, _ = train.load_run(colar_run / "cot")
+    batch = train.evaluation.collate([task.sample("test", i) for i in range(5)], method.vocab)
+    row = json.loads((tmp_path / "l").read_text())[0]["rows"][0]
+    assert row["loss"] == pytest.approx(method.loss(batch)[0].item(), rel=1e-5)
     evaluation.main([str(colar_run), "--c", "3", "--n", "5", "--decode", "--show", "1",
                      "--plot", str(tmp_path / "dial.png"), "--over", "c"])
     assert (tmp_path / "dial.png").stat().st_size > 5000
