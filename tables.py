@@ -10,7 +10,8 @@ from pathlib import Path
 from data.common import BadInput
 
 COLUMNS = {     # of tables, where a row has them
-    "loss": "loss on these problems", "decoded": "latents read, %", "gain": "gain, points", "iterations": "iterations",
+    "loss": "loss on these problems", "decoded": "latents read, %", "gain": "gain, points",
+    "iterations": "iterations",
     "cache": "cached numbers per token", "rebuilt": "words rebuilt, %",
     "mixed": "from mixed codes, %", "used": "codes in use, %",
     "perplexity": "code perplexity", "same": "answers kept, %", "donor": "the donor's, %"}

@@ -24,6 +24,7 @@ import shlex
 import signal
 import sys
 import time
+import zlib
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -425,7 +426,8 @@ class Training:
         self.method.progress = self.step / self.config["steps"]
         for i in range(self.rank, self.config["accum"], self.world):
             if self.config["accum"] > 1:    # so that it does not matter who takes a batch
-                torch.manual_seed((self.config["seed"] << 32) + self.step * 1000 + i)
+                name = f"{self.config['seed']}/{self.step}/{i}"
+                torch.manual_seed(zlib.crc32(name.encode()))    # 32 bits: a CPU uses no more
             batch = next(data).to(device)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 loss, parts = self.method.loss(batch)
@@ -474,8 +476,11 @@ def train(training, task, device, dtype, out, splits=("train", "val")):
             try:
                 parts = training.update(data, device, dtype)
             except FloatingPointError as error:
-                raise BadInput(f"{error}; {out}/ckpt.pt is the last good one. A new run with a "
-                               "lower --lr may help") from None
+                line = (f"{error}; {out}/ckpt.pt is the last good one. A new run with a lower "
+                        "--lr may help")
+                if not MAIN:        # it may be the only one to know
+                    print(line, file=sys.stderr)
+                raise BadInput(line) from None
             bar.update()
             step = training.step
             if step % training.log_every == 0 or step == total:

@@ -18,6 +18,7 @@ It knows no method and no model.
 import difflib
 import json
 import random
+import signal
 import zlib
 from dataclasses import dataclass, field
 from itertools import chain, count
@@ -195,6 +196,12 @@ class Pools(torch.utils.data.Dataset):
             torch.Tensor.numpy) for b in order]
 
 
+def undisturbed(_):
+    """A worker leaves Ctrl-C and SIGTERM, which a whole group gets, to the process that trains."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def batches(task, vocab, size, seed=0, start=0, pool=64, split="train", rank=0, world=1, workers=0):
     """Endless training batches of `size` examples, from number `start` on: their only state.
 
@@ -205,6 +212,7 @@ def batches(task, vocab, size, seed=0, start=0, pool=64, split="train", rank=0, 
     loader = torch.utils.data.DataLoader(
         Pools(task, vocab, size, seed, pool, split), batch_size=None, sampler=count(p),
         num_workers=workers, prefetch_factor=1 if workers else None, collate_fn=list,
+        worker_init_fn=undisturbed,
         generator=torch.Generator())        # so that it takes no random numbers from training
     for number, batch in enumerate(chain.from_iterable(loader), p * pool):
         if number >= start and number % world == rank:
@@ -214,7 +222,7 @@ def batches(task, vocab, size, seed=0, start=0, pool=64, split="train", rank=0, 
 def read_records(text):
     """The records of a file's text: one JSON list, or one record per line."""
     if text.lstrip().startswith("{"):
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+        return [json.loads(line) for line in text.split("\n") if line.strip()]
     return json.loads(text)
 
 
@@ -224,7 +232,8 @@ def read_problems(task, path):
     BadInput, naming the record, for anything that is not {question, steps, answer} in its words.
     """
     try:
-        records = getattr(task, "records", read_records)(Path(path).read_text())
+        text = Path(path).read_text(encoding="utf-8")
+        records = getattr(task, "records", read_records)(text)
     except (OSError, ValueError) as error:
         raise BadInput(f"--data {path}: {error}") from None
     if not isinstance(records, list) or not records:
@@ -234,7 +243,7 @@ def read_problems(task, path):
     for i, record in enumerate(records):
         try:
             e = task.parse(record)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             what = error if isinstance(error, ValueError) else repr(error)
             raise BadInput(f"--data {path}, record {i}: {what}") from None
         unknown = [w for w in e.question + sum(e.steps, []) + e.answer if w not in known]

@@ -29,6 +29,7 @@ import argparse
 import functools
 import hashlib
 import heapq
+import http.client
 import json
 import os
 import random
@@ -76,9 +77,11 @@ def fetch(name, folder=None, source=None, url=URL):
     try:
         if source:
             part.write_bytes((Path(source) / name).read_bytes())
-        else:
+        elif not part.exists() or digest(part) != SHA256[name]:
             download(url + name, part)
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
+        if getattr(error, "code", 0) == 416:    # there is no more: what is there is no part of it
+            part.unlink()
         raise BadInput(f"{source or url}: cannot get {name} ({error}); run again to continue, or "
                        "give --from DIR with the files") from None
     if digest(part) != SHA256[name]:
@@ -96,13 +99,14 @@ def download(url, part):
         with open(part, "ab" if answer.status == 206 else "wb") as out:     # 206: only the rest
             while block := answer.read(1 << 16):
                 out.write(block)
+        if answer.length:
+            raise OSError(f"broken off {answer.length} bytes before its end")
 
 
 def read(path):
     """The records of a file: a JSON list, or one per line, JSON or question||chain #### answer."""
     try:
-        text = Path(path).read_text()
-        return records(text)
+        return records(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadInput(f"{path}: {error}") from None
 
@@ -111,7 +115,7 @@ def records(text):
     """The same of its text; ValueError if it is neither."""
     if text.lstrip().startswith("["):
         return json.loads(text)
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.split("\n") if line.strip()]
     return [json.loads(line) if line.startswith("{") else line for line in lines]
 
 
@@ -150,7 +154,8 @@ def problems_of(path):
     for i, record in enumerate(read(path)):
         try:
             found.append(problem(record))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            bare(found[-1][0])      # is the question a text?
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             what = error if isinstance(error, ValueError) else repr(error)
             raise BadInput(f"{path}, record {i}: {what}") from None
     return found
@@ -161,13 +166,17 @@ def annotations(text):
 
 
 def strip(equation):
-    """Only the signs that equations have."""
-    return re.sub(r"[^-+*/().=\d]", "", equation)
+    """Without blanks, brackets and commas; ValueError for what equations do not have."""
+    equation = re.sub(r"[\s<>,$%]", "", equation)
+    if not re.fullmatch(r"[-+*/().=0-9]*", equation):
+        raise ValueError(f"not an equation: {equation}")
+    return equation
 
 
 def formula(text):
     """"( 76.0 - ( 3.0 * 5.0 ) )" -> "76-(3*5)"."""
     text = re.sub(r"\d+\.\d+", lambda m: spell(float(m[0])), re.sub(r"\s", "", text))
+    text = strip(text)
     return text[1:-1] if re.fullmatch(r"\([^()]*(?:\([^()]*\)[^()]*)*\)", text) else text
 
 
@@ -356,10 +365,10 @@ class GSM8K:
 
     def check(self, example, words):
         mine, true = clean("".join(words)), clean("".join(example.answer))
-        try:
+        plain = r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
+        if re.fullmatch(plain, mine) and re.fullmatch(plain, true):
             return float(mine) == float(true)
-        except ValueError:
-            return mine == true
+        return mine == true
 
 
 def main(argv=None):

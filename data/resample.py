@@ -26,6 +26,8 @@ from dataclasses import dataclass
 
 NUMBER = re.compile(r"\d+(?:,\d{3})+(?:\.\d+)?|\d*\.\d+|\d+")
 OPERAND = re.compile(r"\d*\.\d+|\d+")
+PLAIN = r"(?:[0-9]+\.[0-9]+|\.?[0-9]+)"      # a number of an equation; they have at least one sign
+EQUATION = re.compile(rf"[-+*/()]*(?:{PLAIN}[-+*/()]+)+(?:{PLAIN}\)*)?={PLAIN}")
 CONSTANTS = {   # an operand, and the beginnings of the words that explain it
     2: "half|halves|twice|doubl|both|couple|pair|two|weekend|each other|second",
     3: "third|tripl|thrice|three|yard", 4: "quarter|four|month|legs",
@@ -99,7 +101,7 @@ class Template:
             n = [number.draw(rng) for number in self.numbers]
             try:
                 results, operands = self.chain(n)
-            except ZeroDivisionError:
+            except ArithmeticError:
                 continue
             if all(map(alike, results, self.old)):
                 return self.fill(n, results, operands)
@@ -126,7 +128,7 @@ def fixed(question, spot):
     before, after = question[:spot.start()][-1:], question[spot.end():]
     year = re.fullmatch("(19|20)[0-9][0-9]", spot[0]) and before != "$"
     return bool(year or value(spot[0]) <= 1 or before in tuple("/:") or before.isalpha()
-                or re.match(r"/|:\d|-?(?:st|nd|rd|th)\b", after))
+                or re.match(r"/|:\d|\s?[ap]\.?m\b|-?(?:st|nd|rd|th)\b", after, re.I))
 
 
 def read_numbers(question, spots):
@@ -174,11 +176,15 @@ def likely(found, operands, used):
 
 def trace(question, equations, answer):
     """The Template of a question, its equations ["48/2=24"] and its answer, or Untraceable."""
+    if not re.fullmatch(rf"-?{PLAIN}", answer.replace(",", "")):
+        raise Untraceable("the answer is not a number")
     spots, text = list(NUMBER.finditer(question)), question.lower()
+    if max((len(s[0]) for s in spots), default=0) > 15:
+        raise Untraceable("a number that floats do not hold")
     numbers, stay, percents = read_numbers(question, spots)
     results, code, operands, steps, used = [], [], [], [], set()
     for i, equation in enumerate(equations):
-        if not re.fullmatch(r"[-+*/().\d]+=[.\d]+", equation):
+        if not EQUATION.fullmatch(equation):
             raise Untraceable("not an equation")
         left, right = equation.split("=")
         found = [sources(float(o), numbers, percents, results, text) for o in OPERAND.findall(left)]
@@ -199,8 +205,12 @@ def trace(question, equations, answer):
     if not any(same(r, value(answer)) for r in results):
         raise Untraceable("the answer is not a result")
     listed = ", ".join(f"({', '.join(o)},)" for o in operands)
-    chain = eval(f"lambda n: ([{', '.join(code)}], ({listed},))")
-    if not all(map(same, chain(list(numbers))[0], results)):
+    try:
+        chain = eval(f"lambda n: ([{', '.join(code)}], ({listed},))")
+        true = all(map(same, chain(list(numbers))[0], results))
+    except (SyntaxError, TypeError, ArithmeticError):
+        raise Untraceable("not an equation") from None
+    if not true:
         raise Untraceable("an equation does not hold")
     places = [len(e.rpartition("=")[2].partition(".")[2]) for e in equations]
     last = max(i for i, r in enumerate(results) if same(r, value(answer)))

@@ -1,5 +1,8 @@
 """Batching and files: against Python lists."""
 import json
+import multiprocessing
+import os
+import signal
 
 import pytest
 import torch
@@ -52,12 +55,15 @@ def test_batches_restart_anywhere_and_waste_little():
 
 
 def test_other_processes_draw_the_same_batches():
-    """And no random numbers of the training are used for that."""
+    """No random numbers of the training are used for that; and a signal to the whole group, which
+    asks the training to save, does not end them."""
     state = torch.get_rng_state()
     alone, ahead = (batches(TASK, VOCAB, 4, seed=1, start=5, pool=4, workers=w) for w in (0, 2))
-    for _ in range(9):
+    for i in range(12):
         a, b = next(alone), next(ahead)
         assert torch.equal(a.thoughts, b.thoughts) and a.examples == b.examples
+        for child in multiprocessing.active_children() if i > 4 else []:    # all have begun by then
+            os.kill(child.pid, signal.SIGTERM)
     assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -47,7 +47,8 @@ def test_files_are_taken_whole_or_not_at_all(own, tmp_path):
 
 @pytest.mark.parametrize("resumes", [True, False])
 def test_a_download_goes_on_where_it_stopped(own, tmp_path, resumes):
-    """Half of the file is there; a server that knows ranges sends the rest, another all of it."""
+    """Half of the file is there; a server that knows ranges sends the rest, another all of it.
+    First the connection breaks off."""
     data, asked = (own / "train.jsonl").read_bytes(), []
 
     class Server(BaseHTTPRequestHandler):
@@ -55,8 +56,9 @@ def test_a_download_goes_on_where_it_stopped(own, tmp_path, resumes):
             asked.append(self.headers["Range"])
             start = int(re.findall(r"\d+", asked[-1])[0]) if resumes else 0
             self.send_response(206 if resumes else 200)
+            self.send_header("Content-Length", str(len(data) - start))
             self.end_headers()
-            self.wfile.write(data[start:])
+            self.wfile.write(data[start:start + 500] if len(asked) == 1 else data[start:])
 
         def log_message(self, *_):
             pass
@@ -64,10 +66,17 @@ def test_a_download_goes_on_where_it_stopped(own, tmp_path, resumes):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     (tmp_path / "train.jsonl.part").write_bytes(data[:1000])
     url = f"http://127.0.0.1:{server.server_port}/"
+    with pytest.raises(BadInput, match="broken off"):
+        gsm8k.fetch("train.jsonl", tmp_path, url=url)
+    have = (tmp_path / "train.jsonl.part").stat().st_size
+    assert have == (1500 if resumes else 500)
     assert gsm8k.fetch("train.jsonl", tmp_path, url=url).read_bytes() == data
     server.shutdown()
-    assert asked == ["bytes=1000-"]
-    assert gsm8k.fetch("train.jsonl", tmp_path, url="http://127.0.0.1:9/").exists()  # no need to
+    assert asked == ["bytes=1000-", f"bytes={have}-"]
+    (tmp_path / "train.jsonl").rename(tmp_path / "train.jsonl.part")    # complete, not yet named
+    nowhere = "http://127.0.0.1:9/"
+    for _ in range(2):
+        assert gsm8k.fetch("train.jsonl", tmp_path, url=nowhere).exists()       # no need to ask
     with pytest.raises(BadInput, match="cannot get test.jsonl") as error:
         gsm8k.fetch("test.jsonl", tmp_path, url="http://127.0.0.1:9/")
     assert "\n" not in str(error.value)
@@ -122,7 +131,10 @@ def test_formats_of_the_field(record, want):
 
 @pytest.mark.parametrize("text, message", [
     ('{"question": "Q", "answer": "5"}', "no ####"), ("Q|5", "neither JSON"), ("[1", "Expecting"),
-    ('{"question": "Q"}', "KeyError"), ('{"input": "Q", "target": "x"}', "could not convert")])
+    ('{"question": "Q"}', "KeyError"), ('{"question": null, "answer": "#### 1"}', "Attribute"),
+    ("Q||<<2x3=6>> #### 6", "not an equation: 2x3=6"),
+    ('{"sQuestion": "Q", "lSolutions": []}', "IndexError"),
+    ('{"input": "Q", "target": "x"}', "could not convert")])
 def test_what_is_no_problem_is_named(tmp_path, text, message):
     path = tmp_path / "bad"
     path.write_text(text)
@@ -135,7 +147,8 @@ def test_what_is_no_problem_is_named(tmp_path, text, message):
 @pytest.mark.parametrize("true, said, right", [
     ("1200", "1,200", True), ("72", "72.", True), ("72", "$72.00", True), ("5", "5%", True),
     ("0.5", ".50", True), ("72", "7 2", True), ("-3", "-3", True), ("72", "27", False),
-    ("72", "", False), ("72", "1/2", False), ("1/2", "1/2", True), ("72", "72=", False)])
+    ("72", "", False), ("72", "1/2", False), ("1/2", "1/2", True), ("72", "72=", False),
+    ("72", "7_2", False), ("10", "1e1", False)])
 def test_the_standard_check(true, said, right):
     task = gsm8k.GSM8K()
     assert task.check(task.example("Q", (), gsm8k.clean(true)), list(said)) is right
@@ -242,8 +255,12 @@ def test_the_worked_example_gets_other_numbers():
     ("Bo has 9 hats, and buys 4, and 5 more.", ("9-4=5", "5*9=45"), "45", "two places"),
     ("Bo has 7 hats.", ("7+7=15",), "15", "does not hold"),
     ("Bo has 7 hats.", ("7+7=14",), "13", "not a result"),
-    ("Bo has 7 hats.", ("7+x=14",), "14", "not an equation"),
-    ("In 1999 Bo ate 1/4 of it at 7:30, on the 5th.", ("1999-4=1995", "7*5=35"), "35", "no free")])
+    *(("Bo has 7 hats.", (e,), "14", "not an equation") for e in (
+        "7+x=14", "14=14", "7(7)=14", "7/(7-7)=14", "(7+7=14", "7..5=14", "7+=14", "7*2=1.4.", "=14")),
+    ("Bo has 7 hats.", ("7*2=14",), "yes", "not a number"),
+    ("Bo has " + "7" * 400, ("7*2=14",), "14", "floats"),
+    ("In 1999 Bo ate 1/4 of it at 7:30 and 8 pm, on the 5th.",
+     ("1999-4=1995", "7*5=35", "35*8=280"), "280", "no free")])
 def test_what_cannot_be_followed_is_no_template(question, equations, answer, reason):
     with pytest.raises(Untraceable, match=reason):
         trace(question, equations, answer)

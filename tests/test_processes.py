@@ -69,6 +69,21 @@ def test_batches_are_dealt_out_and_the_codebook_sees_all(monkeypatch):
         assert torch.equal(next(mine).question, numbered[number].question)
 
 
+def test_noise_depends_on_seed_step_and_batch(monkeypatch):
+    """With --accum every batch has random numbers of its own, whichever process takes it."""
+    seen = []
+    monkeypatch.setattr(train.METHODS["cot"], "loss", lambda self, batch: (
+        seen.append(torch.rand(1).item()) or self.model.norm.weight.sum(), {}))
+    for seed in (0, 1, 0):
+        config = train.parse([*NANO, "--method", "cot", "--accum", "2", "--seed", str(seed)])
+        config |= train.limits(train.make_task(config), 9)
+        training = train.Training(train.build(config)[1], config, torch.float32)
+        data = train.batches(train.make_task(config), training.method.vocab, 2)
+        for _ in range(2):
+            training.update(data, torch.device("cpu"), torch.float32)
+    assert len(set(seen)) == 8 and seen[:4] == seen[8:]
+
+
 def test_batches_that_cannot_be_shared_are_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train, "WORLD", 2)
     line = fails([*NANO, "--accum", "3", "--out", str(tmp_path / "run")], capsys)

@@ -231,7 +231,8 @@ def test_bad_checkpoints(colar_run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("argv", [
-    ["--optimizer", "muon"], ["--accum", "2"], ["--workers", "1"], ["--dtype", "bfloat16"], ["--dtype", "float16"],
+    ["--optimizer", "muon"], ["--accum", "2"], ["--workers", "1"],
+    ["--dtype", "bfloat16"], ["--dtype", "float16"],
     ["--qk-norm"], ["--conv", "0"], ["--method", "pause", "--pauses", "3"], ["--method", "nocot"],
 ], ids=" ".join)
 def test_every_switch_trains(argv, tmp_path):
