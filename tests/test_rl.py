@@ -175,7 +175,7 @@ def test_log_probs_of_cot_equal_a_loop():
 def test_every_method_can_be_reinforced(name):
     """A new entry of METHODS that can be rolled out is scored for all it wrote, and updated."""
     _, task, method = small(name, "arithmetic")
-    method.args.max_think, method.args.max_answer = 20, 9       # so that rewards differ
+    method.args.max_think, method.args.max_answer = 20, 30      # so that rewards differ
     torch.manual_seed(0)
     batch = collate([task.sample("train", i) for i in range(4)], method.vocab)
     rollout = method.rollout(batch, 3)
