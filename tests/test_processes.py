@@ -30,7 +30,8 @@ train.main(sys.argv[1:])
 def test_two_processes_do_what_one_does_and_one_goes_on(tmp_path, capfd):
     """Both stages of CoLaR, which draws c and noise, in two processes; one of them is stopped after
     four steps of the second stage, and one process does the rest: all as if there was only one."""
-    argv = [*NANO, "--method", "colar", "--accum", "2", "--first-steps", "5", "--steps", "7"]
+    argv = [*NANO, "--method", "colar", "--c-train", "1,4", "--accum", "2", "--first-steps", "5",
+            "--steps", "7"]
     train.main([*argv, "--out", str(tmp_path / "one")])
     script = tmp_path / "stopped.py"
     script.write_text(STOPPED)

@@ -329,6 +329,7 @@ def main(argv):
     train.command(rl.parse, rl.run, "rl.py", [str(a) for a in argv])
 
 
+@pytest.mark.usefixtures("one_setting")
 @pytest.mark.parametrize("which", ["", "cot"])
 def test_stopped_and_resumed_equals_uninterrupted(sft, which, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(rl.GRPO, "reward", lambda self, batch, rollout: torch.tensor(
