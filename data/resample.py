@@ -8,9 +8,10 @@
 
 `trace` follows every operand of every equation to where it comes from: a number in the text, an
 earlier result, p/100, 1 - p/100, 1 + p/100, 100 - p or 100 + p of a percentage p in the text, or a
-constant that a word of the text explains (half: 2, week: 7; see CONSTANTS). There is no template
-where an operand cannot be followed or may come from two places, where an equation does not hold, or
-where the answer is none of the results. Numbers of the text keep their value if no equation uses
+constant that a word of the text explains (half: 2, week: 7; see CONSTANTS). A result that nothing
+has used yet goes before constants and numbers that something has. There is no template where an
+operand cannot be followed or may still come from two places, where an equation does not hold or has
+one operand only, or where the answer is none of the results. Numbers of the text keep their value if no equation uses
 them, if a word may explain them as well, and in fractions, ordinals, times and years. Equal numbers
 stay equal.
 
