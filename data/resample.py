@@ -11,9 +11,9 @@ earlier result, p/100, 1 - p/100, 1 + p/100, 100 - p or 100 + p of a percentage 
 constant that a word of the text explains (half: 2, week: 7; see CONSTANTS). A result that nothing
 has used yet goes before constants and numbers that something has. There is no template where an
 operand cannot be followed or may still come from two places, where an equation does not hold or has
-one operand only, or where the answer is none of the results. Numbers of the text keep their value if no equation uses
-them, if a word may explain them as well, and in fractions, ordinals, times and years. Equal numbers
-stay equal.
+one operand only, or where the answer is none of the results. Numbers of the text keep their value
+if no equation uses them, if a word may explain them as well, and in fractions, ordinals, times and
+years. Equal numbers stay equal.
 
 `Template.draw` takes new numbers between half and twice of the old ones, as round as these, until
 the chain holds: whole results stay whole, none gets more decimals, and none is negative, or 0, that
