@@ -107,4 +107,4 @@ def test_all_claims_have_three_seeds_a_control_and_folders():
     assert len(found) == 20
     for claim in found:
         assert claim.control and claim.size().startswith("3 x ")
-        assert reproduce.plan(claim.folders.split())
+    assert reproduce.plan({folder for claim in found for folder in claim.folders.split()})
