@@ -36,7 +36,9 @@ def fails(argv, capsys, main=train.main):
 
 @pytest.fixture(scope="module")
 def colar_run(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("colar"), "--method", "colar")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "plot", tables.plot)
+        return run(tmp_path_factory.mktemp("colar"), "--method", "colar")
 
 
 def test_colar_trains_both_stages_and_reports(colar_run):
