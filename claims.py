@@ -26,6 +26,7 @@ from tables import by_seed, over_seeds, summary
 
 ROOT = Path(__file__).parent
 READMES = ("README.md", "results/README.md")
+VERDICTS = ("reproduced", "partly", "not at this scale", "open")
 UNITS = {"points": 100, "%": 100, "": 1}
 
 
@@ -311,7 +312,15 @@ def table():
                  "; ".join(map(str, claim.control)), f"**{claim.verdict()}**", claim.size(),
                  f"`reproduce.py {claim.folders}`"]
         lines.append("| " + " | ".join(cells) + " |")
-    return HEAD + "\n".join(lines) + "\n"
+    return "\n".join([HEAD, *digest(claims), "", *lines, ""])
+
+
+def digest(claims):
+    """["- **verdict**: 1, 11, ..."], in the order of VERDICTS."""
+    numbers = {verdict: [] for verdict in VERDICTS}
+    for i, claim in enumerate(claims, 1):
+        numbers[claim.verdict()].append(str(i))
+    return [f"- **{verdict}**: {', '.join(some)}" for verdict, some in numbers.items() if some]
 
 
 HEAD = """# Twenty claims
@@ -326,7 +335,6 @@ would decide has not been run. `claims.py` has the bounds, the README.md beside 
 each experiment was. Three seeds make wide intervals: "partly" often means too few of them. And the
 intervals are over seeds, which share their test problems: another test set adds its own error, on
 73 mazes a large one.
-
 """
 
 

@@ -79,6 +79,13 @@ def test_verdicts():
     assert math.isnan(Part(ONE, "%", "").interval()[1]) and str(Part(ONE, "%", "a")) == "10.0% a"
 
 
+def test_digest():
+    sure, unsure = Part(NARROW, "points", "", 5, n=7), Part(NARROW, "points", "", 11, n=7)
+    found = [Claim("", "", parts, [], "") for parts in ([sure], [unsure], [], [sure], [unsure])]
+    assert claims.digest(found) == [
+        "- **partly**: 1, 4", "- **not at this scale**: 2, 5", "- **open**: 3"]
+
+
 def test_the_claims_follow_from_results():
     assert (claims.ROOT / "results/CLAIMS.md").read_text() == claims.table()
 
