@@ -256,10 +256,19 @@ def depth():
               f"by iterations under CoLaR, c={c}", 0.0) for c in (3, 4, 5)],
         [gain(f"depth-chain: cot{CHAIN.format('')}", "depth-chain: cot --sort 1", "under CoT")],
         "depth-chain")
+    learned, twin = (f"depth-answers: nocot r={r} --backbone recurrent --mean-r {mean}{how}"
+                     for r, mean, how in ((16, 6, ""), (1, 1, " --sampler fixed")))
+    one = "depth-answers: nocot r={} --backbone recurrent{} --mean-r 6{}"
     yield Claim(
-        "Recurrent depth", "no special training data", [],
-        [value(r16, "from answers, but to every prefix of a question; from whole questions alone "
-               "single probes learned nothing")], "depth")
+        "Recurrent depth", "no special training data",
+        [gain(learned, twin, "on arithmetic from answers alone, over the twin of as many "
+              "parameters", 0.0),
+         gain(one.format(16, " --no-prefixes", " --sort 1"),
+              one.format(1, " --no-prefixes", " --sort 1"),
+              "from r=1 to r=16 on permutations from answers alone", 10.0)],
+        [gain(learned, one.format(1, "", ""), "from r=1 to r=16 on arithmetic"),
+         value(r16, "on permutations with the answers to every prefix, too")],
+        "depth-answers depth")
     yield Claim(
         "Recurrent depth", "more compute per parameter (GSM8K 10.2, its twin with r=1 2.2)",
         [gain(r16, f"depth: {TWIN}", "over the twin of as many parameters", 0.0),
