@@ -143,7 +143,8 @@ def colar():
     yield Claim(
         "CoLaR", "-53.3% of the steps cost 4.8 points (c=2, mean of four sets)",
         [change("default: colar c=2", "default: cot", "steps, c=2 against CoT", -26.7),
-         gain("default: colar c=2", "default: cot", "over CoT (a third of the updates)", -4.8)],
+         gain("default: colar c=2", "default: cot",
+              "over CoT, which had a third of CoLaR's updates", -4.8)],
         [value("default: nocot @2000", "without thoughts, at CoT's updates"),
          value("default: nocot @6000", "at CoLaR's")], "default")
     yield Claim(
@@ -159,11 +160,11 @@ def colar():
               "on longer problems, c=5", 2.7),
          change("rl: colar+rl c=5 on long", "rl: colar c=5 on long @4000", "steps", -41.4)],
         [gain("rl: colar c=5 on long @6500", "rl: colar c=5 on long @4000",
-              "by supervised training for as many minutes")], "rl")
+              "by 2,500 more updates of supervised training")], "rl")
     yield Claim(
         "CoLaR", "one model, any speed, by prompting c (c=5 costs 12 points)",
         [gain(f"default: colar c={c}", "default: cot",
-              f"over CoT (a third of the updates) at c={c}", -12.0)
+              f"over CoT, which had a third of CoLaR's updates, at c={c}", -12.0)
          for c in (2, 3, 4, 5)],
         [value(f"dial: colar c={c}", f"at c={c}, never trained") for c in (6, 9)], "default dial")
     noise, still, floor = (
@@ -278,7 +279,8 @@ def depth():
         "depth depth-long")
     yield Claim(
         "Recurrent depth", "it generalises beyond the difficulty in training",
-        [gain(long, f"depth-long: {TWIN} on long", "on 13-18 moves, trained on 3-12", 20.0)],
+        [gain(long, f"depth-long: {TWIN} on long",
+              "over the twin with one iteration, on 13-18 moves, trained on 3-12", 20.0)],
         [value(long, "on 13-18 moves"), value(r16, "on 3-12")], "depth depth-long")
 
 
@@ -339,8 +341,8 @@ from scratch on two CPU cores.
 Our numbers are mean ± 95% interval (Student's t) over seeds, differences paired by seed, computed
 from the files in this folder by `python claims.py`; the last column makes them anew.
 *Reproduced*: the intervals of all numbers under "here" are beyond a bound, half of the paper's
-effect where it gives one, else our choice; *partly*: the mean of some accuracy is; *open*: what
-would decide has not been run. `claims.py` has the bounds, the README.md beside this file says what
+effect where it gives one, else our choice; *partly*: the mean of at least one accuracy is; *not at
+this scale*: none is. `claims.py` has the bounds, the README.md beside this file says what
 each experiment was. Three seeds make wide intervals: "partly" often means too few of them. And the
 intervals are over seeds, which share their test problems: another test set adds its own error, on
 73 mazes a large one.

@@ -7,7 +7,7 @@
 
 With conv = 0 this is Llama (tests/test_model.py writes that out). The short causal convolutions,
 "Canon layers" (Allen-Zhu, Physics of Language Models 4.1), let a token see its neighbours without
-attention, which is meant to help look-ups; README.md says what they are worth here.
+attention, which is meant to help look-ups; results/README.md says what they are worth here.
 
 Sequences are padded on the right, never on the left: a causal model needs no mask for that, and a
 row's positions are the same in training, in prefill and in decoding.

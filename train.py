@@ -2,7 +2,7 @@
 
     python train.py --method colar                     # CoT stage, then CoLaR from it
     python train.py --method nocot --steps 6000        # the control: no thoughts
-    python train.py --method cot --task maze           # another task
+    python train.py --method cot --task maze --level tiny     # another task
     python train.py --method colar --resume            # continues a stopped run, bit for bit
     torchrun --nproc_per_node=2 train.py --accum 2     # two processes share the batches of a step
 

@@ -147,7 +147,7 @@ def read_fact(text):
 
 
 class ProsQA:
-    ARGS = {"level": ("tiny", "tiny, small or full (the paper's size); tiny-text, text: in English"),
+    ARGS = {"level": ("tiny", "tiny, small, full (the paper's size); tiny-text, text: in English"),
             "balanced": (False, "make both options equally deep: depth gives nothing away")}
 
     def __init__(self, level="tiny", balanced=False):
