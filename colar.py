@@ -57,13 +57,18 @@ def merge(e, slot, size, mean=False):
     return total / (n if mean else n.sqrt())
 
 
+def gaussian(mu, log_sigma):
+    """Of the latent head. Not validated: train.py reports a NaN, and looking for one takes time."""
+    return torch.distributions.Normal(mu.float(), log_sigma.float().exp(), validate_args=False)
+
+
 def latent_loss(mu, log_sigma, target, kind):
     """Eq. (3), the mean over all elements of (N, C); log_sigma None (a deterministic head): MSE."""
     mu = mu.float()
     if log_sigma is None:
         return F.mse_loss(mu, target)
     if kind == "nll":
-        return -torch.distributions.Normal(mu, log_sigma.float().exp()).log_prob(target).mean()
+        return -gaussian(mu, log_sigma).log_prob(target).mean()
     return F.mse_loss(mu + log_sigma.exp() * torch.randn_like(mu), target)
 
 
@@ -265,7 +270,7 @@ class CoLaR(Method):
         h = states_before(self.model, question, x)
         latent, close = part == THOUGHTS, part == CLOSE
         mu, log_sigma = self.latent_head(h[latent])                                 # (N, C)
-        normal = torch.distributions.Normal(mu.float(), log_sigma.float().exp())
+        normal = gaussian(mu, log_sigma)
         lp = normal.log_prob(z[thought]).mean(-1)                                   # (N,)
         lp = torch.zeros_like(h[..., 0]).float().masked_scatter(latent, lp)         # (R, T)
         logits = self.model.head(h).float().log_softmax(-1)                         # (R, T, V)

@@ -31,8 +31,8 @@ import torch
 import torch.nn.functional as F
 
 from baselines import until
-from data.common import END, EOS, PAD, BadInput, collate, take
-from eval import BATCH, split_knobs, wilson
+from data.common import END, EOS, PAD, BadInput, take
+from eval import BATCH, in_batches, split_knobs, wilson
 from model import Cache, last
 
 RIDGE = 1.0     # penalty of the probe, for states of variance 1
@@ -80,8 +80,7 @@ INTERVENTIONS = {
 def think(method, examples, **knobs):
     """Greedy thoughts about all examples: prompts (N, P), z (N, M, C) and their numbers n (N,)."""
     found = []
-    for i in range(0, len(examples), BATCH):
-        batch = collate(examples[i:i + BATCH], method.vocab).to(next(method.parameters()).device)
+    for _, batch in in_batches(method, examples):
         found.append(method.thought(method.rollout(batch, 1, temperature=0.0, **knobs)))
     prompts, z, n = zip(*found)
     P, M = (max(t.shape[1] for t in some) for some in (prompts, z))

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 import eval as evaluation
-from data.common import BadInput, choice, collate
+from data.common import BadInput, choice
 from recurrent import EXITS, latent_change
 
 PATHS = 24      # problems whose path is drawn
@@ -30,10 +30,9 @@ PATHS = 24      # problems whose path is drawn
 @torch.no_grad()
 def first_call(method, examples, **knobs):
     """Of the call that reads the question: iterations (B,), newest token's states (r, B, C)."""
-    device, found, longest = next(method.parameters()).device, [], 0
+    found, longest = [], 0
     method.eval()
-    for i in range(0, len(examples), evaluation.BATCH):
-        batch = collate(examples[i:i + evaluation.BATCH], method.vocab).to(device)
+    for _, batch in evaluation.in_batches(method, examples):
         with method.model.using(**knobs, taken=[], trace=[]):
             method.solve(batch)
             steps, trace = method.model.taken[0], method.model.trace

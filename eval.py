@@ -54,23 +54,28 @@ def split_knobs(method, knobs):
     return {name: value for name, value in knobs.items() if name not in deep}, deep
 
 
+def in_batches(method, examples):
+    """(some examples, their Batch) until all have come, on the method's device."""
+    device = next(method.parameters()).device
+    for i in range(0, len(examples), BATCH):
+        some = examples[i:i + BATCH]
+        yield some, collate(some, method.vocab).to(device)
+
+
 def solve_all(method, examples, progress=None, **knobs):
     """[Solved] in the order of examples; rows of similar length share a batch."""
-    device = next(method.parameters()).device
     own, deep = split_knobs(method, knobs)
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].question))
-    solved = [None] * len(examples)
+    found = []
     method.eval()
-    for i in range(0, len(order), BATCH):
-        rows = order[i:i + BATCH]
-        batch = collate([examples[r] for r in rows], method.vocab).to(device)
+    for some, batch in in_batches(method, [examples[i] for i in order]):
         with method.model.using(**deep):
-            for r, s in zip(rows, method.solve(batch, **own)):
-                solved[r] = s
+            found += method.solve(batch, **own)
         if progress:
-            progress.update(len(rows))
+            progress.update(len(some))
     method.train()
-    return solved
+    solved = dict(zip(order, found))
+    return [solved[i] for i in range(len(examples))]
 
 
 @torch.no_grad()
@@ -132,9 +137,7 @@ def explore(name, method, task, examples, settings, ks, top_k=0):
     for knobs in settings:
         right, steps, start = [], 0, time.perf_counter()
         own, deep = split_knobs(method, knobs)
-        for i in range(0, len(examples), BATCH):
-            some = examples[i:i + BATCH]
-            batch = collate(some, method.vocab).to(next(method.parameters()).device)
+        for some, batch in in_batches(method, examples):
             with method.model.using(top_k=top_k, **deep):
                 solved = method.rollout(batch, n, **own).solved
             steps += sum(s.n_think for s in solved)
@@ -160,9 +163,7 @@ def decoded(method, examples, knobs):
     """
     hits = total = 0
     own, deep = split_knobs(method, knobs)
-    for i in range(0, len(examples), BATCH):
-        some = examples[i:i + BATCH]
-        batch = collate(some, method.vocab).to(next(method.parameters()).device)
+    for some, batch in in_batches(method, examples):
         with method.model.using(**deep):
             thoughts = method.read(method.rollout(batch, 1, temperature=0.0, **own))
         for e, latents in zip(some, thoughts):
@@ -175,11 +176,8 @@ def decoded(method, examples, knobs):
 @torch.no_grad()
 def loss_on(method, examples):
     """The method's training loss on these problems; a mean over batches."""
-    device, losses = next(method.parameters()).device, []
     method.eval()
-    for i in range(0, len(examples), BATCH):
-        batch = collate(examples[i:i + BATCH], method.vocab).to(device)
-        losses.append(float(method.loss(batch)[0]))
+    losses = [float(method.loss(batch)[0]) for _, batch in in_batches(method, examples)]
     method.train()
     return sum(losses) / len(losses)
 
@@ -306,12 +304,15 @@ def parse(argv, parser_class):
 def problems(task, args):
     """The examples to evaluate on: of a split, or of a file but for what the run was trained on."""
     if args.data:
-        examples = read_problems(task, args.data)
+        examples, seen = read_problems(task, args.data), set()
         if isinstance(task, FileTask):
-            seen = [e.question for e in task.examples["train"]]
-            examples = [e for e in examples if e.question not in seen]
-            print(f"{len(seen)} problems of the training file are left out")
-        return examples
+            seen = {tuple(e.question) for e in task.examples["train"]}
+        new = [e for e in examples if tuple(e.question) not in seen]
+        if not new:
+            raise BadInput(f"--data {args.data}: the run was trained on all of its problems")
+        if len(new) < len(examples):
+            print(f"{len(examples) - len(new)} problems that the run was trained on are left out")
+        return new
     choice(args.split, task.splits, "split")
     return take(task, args.split, args.n)
 
@@ -335,7 +336,8 @@ def measure(run, args):
     began = time.time()
     given = {"sigma_min": args.sigma_min} if args.sigma_min else {}
     task, method, state = load_run(run, pick_device(args.device), **given)
-    config = state["config"] | given | {"command": args.command, "split": args.split}
+    split = Path(args.data).name if args.data else args.split
+    config = state["config"] | given | {"command": args.command, "split": split}
     examples, name, tried = problems(task, args), Path(run).name, settings(method, args)
     if args.k and not hasattr(method, "rollout"):
         raise BadInput(f"--k: {run} has nothing to sample")
@@ -352,7 +354,8 @@ def measure(run, args):
     else:
         rows = sweep(name, method, task, examples, tried)
     for row in rows if args.loss else []:
-        row["loss"] = loss_on(method, examples)
+        with method.model.using(**split_knobs(method, row["knobs"])[1]):
+            row["loss"] = loss_on(method, examples)
     for row in rows if args.decode else []:
         if isinstance(row["knobs"].get("c"), int):
             row["decoded"] = decoded(method, examples, row["knobs"])

@@ -257,10 +257,13 @@ class RecurrentGPT(GPT):
         k = r if self.inject == "none" else r.clamp(max=self.k_grad)    # none: s_0 alone has e
 
         def repeat(s, counts):
+            if len(counts) == 1:
+                for _ in range(int(counts)):
+                    s = self.step(s, e, rope, at)
+                return s
             rows = counts.to(s.device)[:, None, None]
             for i in range(int(counts.max())):
-                new = self.step(s, e, rope, at)
-                s = new if len(counts) == 1 else torch.where(i < rows, new, s)
+                s = torch.where(i < rows, self.step(s, e, rope, at), s)
             return s
         with torch.no_grad():
             s = repeat(s, r - k)
@@ -270,11 +273,12 @@ class RecurrentGPT(GPT):
     def iterate(self, s, e, rope, at, cache, new):
         """Inference: r iterations, or per row fewer if `exit` says so."""
         active, steps = None, torch.full_like(at[:, 0], self.r)
+        free = 0 if self.inject == "none" else self.r - self.k_grad     # Eq. (6), as in `unroll`
         done = Exit(self.exit, self.threshold) if self.exit else None
         for i in range(self.r):
-            if i == self.r - self.k_grad and torch.is_grad_enabled():
+            if i == free and torch.is_grad_enabled():
                 torch.clear_autocast_cache()                    # as in `unroll`
-            with torch.set_grad_enabled(torch.is_grad_enabled() and i >= self.r - self.k_grad):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and i >= free):
                 slots = cache and Slots(cache, i, self.share, active)
                 after = self.step(s, e, rope, at, slots)
             s = after if active is None else torch.where(active[..., None], after, s)

@@ -15,6 +15,7 @@ COLUMNS = {     # of tables, where a row has them
     "cache": "cached numbers per token", "rebuilt": "words rebuilt, %",
     "mixed": "from mixed codes, %", "used": "codes in use, %",
     "perplexity": "code perplexity", "same": "answers kept, %", "donor": "the donor's, %"}
+ALIKE = "size", "width", "heads", "batch", "lr", "weight_decay"     # flags in no name; to be pooled
 
 
 def setting(row):
@@ -133,10 +134,11 @@ def pool(paths):
 def by_seed(paths):
     """results.json files -> {(name, task, split, updates): {seed: row}}.
 
-    The name is method, setting and flags. BadInput for a file that is no results.json or repeats a
-    seed with other numbers.
+    The name is method, setting and flags. BadInput for a file that is no results.json, repeats a
+    seed with other numbers, or has rows of one name whose flags ALIKE differ.
     """
     found = {}      # what makes rows the same: {seed: row}
+    alike = {}      # and what else must be the same
     for path in paths:
         for row, config in read_rows(path):
             own = row["method"] == config["method"]
@@ -148,6 +150,9 @@ def by_seed(paths):
             where = f"on {split}" if split != "test" else ""
             row["name"] = " ".join(w for w in (row["method"], setting(row), *flags, where) if w)
             key = (row["name"], config["task"], split, row["updates"])
+            kind = [config.get(name) for name in ALIKE]
+            if "stage" not in config and kind != alike.setdefault(key, kind):   # rl.py: its own
+                raise BadInput(f"{path}: {row['name']} comes with other {', '.join(ALIKE)}, too")
             again = found.setdefault(key, {}).setdefault(config["seed"], row)
             if (again["accuracy"], again["steps"]) != (row["accuracy"], row["steps"]):
                 raise BadInput(f"{path}: {row['name']} with seed {config['seed']} comes twice")
@@ -208,8 +213,8 @@ def mean_row(rows):
         raise BadInput(f"{len(rows)} seeds of {rows[0]['method']}: at most {len(STUDENT) + 1}")
     accuracy, half = over_seeds([r["accuracy"] for r in rows])
     means = {k: sum(r[k] for r in rows) / len(rows) for k in ("steps", "ms", *COLUMNS)
-             if k in rows[0]}
-    if "gain" in rows[0]:
+             if all(k in r for r in rows)}
+    if all("gain" in r for r in rows):
         means["gain"], means["gain_half"] = over_seeds([r["gain"] for r in rows])
     interval = {"low": accuracy - half, "high": accuracy + half} if len(rows) > 1 else {}
     return {**rows[0], "accuracy": accuracy, **interval, **means, "seeds": len(rows)}

@@ -87,21 +87,21 @@ FLAGS = {   # name: (default, help). None: --size decides; a tuple: the choices,
     "warmup": (100, "steps of linear warm-up"),
     "decay": (0.5, "last share of the steps, in which the learning rate falls linearly to 0"),
     "clip": (1.0, "largest gradient norm"),
-    "val_n": (None, "validation problems, solved five times in a run"),
+    "val_n": (None, "validation problems, solved about five times in a run"),
     "test_n": (None, "test problems for the final table"),
     "seed": (0, "of weights and data"),
     "device": (("auto", "cuda", "mps", "cpu"), "auto: the first of these that is there"),
     "dtype": (("auto", "float32", "bfloat16", "float16"),
               "of matrix products; weights are float32"),
-    "compile": (False, "torch.compile the backbone for training"),
+    "compile": (False, "torch.compile the backbone for training, where it needs no cache"),
     "threads": (0, "CPU threads; 0 = all cores"),
     "workers": (0, "processes that draw the problems ahead: for a GPU, which needs many"),
-    "data": ("", "train on this JSON file of {question, steps, answer}"),
+    "data": ("", "train on this JSON file of {question, steps, answer}, as they are"),
 }
 MAY_BE_0 = ("conv", "threads", "seed", "weight_decay", "punish", "beta", "distill", "variants",
             "mix", "drop", "workers")
 FORMAT = "nanolatent 1"     # written into every checkpoint
-VALIDATIONS = 5     # times in a run that validation problems are solved
+VALIDATIONS = 5     # times in a run that validation problems are solved, if it divides the steps
 SAVE_SECONDS = 60   # between checkpoints
 RANK, WORLD = (int(os.environ.get(name, n)) for name, n in (("RANK", 0), ("WORLD_SIZE", 1)))
 MAIN = RANK == 0    # of the processes that torchrun started, the one that writes
@@ -180,10 +180,12 @@ def join(config):
         raise BadInput(f"--accum {config['accum']}: {WORLD} processes share the batches of a step; "
                        f"make it a multiple of {WORLD}, with a smaller --batch")
     if WORLD > 1 and not dist.is_initialized():
-        cuda = pick_device(config["device"]) == "cuda"
-        if cuda:
+        device, here = pick_device(config["device"]), int(os.environ["LOCAL_WORLD_SIZE"])
+        if here > {"cuda": torch.cuda.device_count(), "mps": 1, "cpu": here}[device]:
+            raise BadInput(f"{here} processes: each needs a device of its own; or --device cpu")
+        if device == "cuda":
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=3))
+        dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(hours=3))
 
 
 def meet():
@@ -270,12 +272,19 @@ def make_task(config):
     return FileTask(task, config["data"]) if config["data"] else task
 
 
+def defaults(config):
+    """{flag: default} of the task, method and backbone of a config."""
+    flags = (FLAGS | TASKS[config["task"]].ARGS | METHODS[config["method"]].ARGS
+             | BACKBONES[config.get("backbone", "gpt")].ARGS | {"backbone": ("gpt", "")})
+    return {name: default[0] if isinstance(default, tuple) else default
+            for name, (default, _) in flags.items()}
+
+
 def build(config):
     """Task and untrained method of a config."""
     task, cls = make_task(config), METHODS[config["method"]]
-    defaults = {name: default[0] if isinstance(default, tuple) else default     # for older runs
-                for name, (default, _) in cls.ARGS.items()}
-    args = SimpleNamespace(**defaults | config)
+    config = defaults(config) | config          # older runs have fewer
+    args = SimpleNamespace(**config)
     vocab = Vocab([*task.words, *cls.words(args)])
     cfg = model.Config(len(vocab), config["layers"], config["width"], config["heads"],
                        conv=config["conv"], qk_norm=config["qk_norm"])
@@ -374,19 +383,19 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def compiled(backbone, wanted):
-    """Compiles the backbone for training only: decoding changes shape at every token."""
+    """Compiles the backbone for training without a cache: decoding changes shape all the time."""
     plain = getattr(backbone, backbone.HOT)
     if wanted:
         fast = torch.compile(plain, dynamic=True)
 
         def either(*args):
             cached = any(isinstance(a, (model.Cache, recurrent.Slots)) for a in args)
-            return plain(*args) if cached else fast(*args)
+            return fast(*args) if backbone.training and not cached else plain(*args)
         setattr(backbone, backbone.HOT, either)
     try:
         yield
     finally:
-        setattr(backbone, backbone.HOT, plain)
+        vars(backbone).pop(backbone.HOT, None)      # the method of its class is back
 
 
 class Training:
@@ -400,16 +409,17 @@ class Training:
         self.dtype = str(dtype).removeprefix("torch.")
         self.opts = optimizers(method, config)
         device = next(method.parameters()).device.type
+        self.on_device = {"cuda": torch.cuda, "mps": torch.mps}.get(device)     # has random numbers
         self.scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
         self.params = [p for p in method.parameters() if p.requires_grad]
 
     def state(self):
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         return {"format": FORMAT, "config": self.config, "step": self.step,
                 "dtype": self.dtype, "method": self.method.state_dict(),
                 "optimizers": [o.state_dict() for o in self.opts],
                 "scaler": self.scaler.state_dict(),
-                "rng": torch.get_rng_state(), "cuda_rng": cuda}
+                "rng": torch.get_rng_state(),
+                "device_rng": self.on_device.get_rng_state() if self.on_device else None}
 
     def restore(self, state):
         self.step = state["step"]
@@ -418,8 +428,8 @@ class Training:
             opt.load_state_dict(saved)
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["rng"].cpu())
-        if state["cuda_rng"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda_rng"]])
+        if self.on_device and state.get("device_rng") is not None:
+            self.on_device.set_rng_state(state["device_rng"].cpu())
 
     def update(self, data, device, dtype):
         """One optimizer step on `accum` batches: loss parts of the last one, and gradient norm."""
@@ -439,9 +449,10 @@ class Training:
         return {**parts, "norm": norm}
 
     def backward(self, loss):
-        if not math.isfinite(loss.item()):
-            raise FloatingPointError(f"loss is {loss.item()} at step {self.step + 1}")
         self.scaler.scale(loss).backward()
+        value = loss.item()     # after it: a GPU is not kept waiting for this
+        if not math.isfinite(value):
+            raise FloatingPointError(f"loss is {value} at step {self.step + 1}")
 
     def descend(self):
         """One step of the optimizers along the gradients at hand, clipped; returns their norm."""
@@ -470,14 +481,14 @@ def train(training, task, device, dtype, out, splits=("train", "val")):
     bar = tqdm(total=total, initial=start, desc=f"train {config['method']}", unit="step",
                mininterval=1 if sys.stderr.isatty() else 10, dynamic_ncols=True, disable=not MAIN)
     path = out / "log.jsonl" if MAIN else os.devnull
-    with Interrupt() as interrupt, bar, open(path, "a") as log, \
+    with contextlib.closing(data), Interrupt() as interrupt, bar, open(path, "a") as log, \
             compiled(method.model, config["compile"]):
         while training.step < total and not anywhere(interrupt.asked, device):
             try:
                 parts = training.update(data, device, dtype)
             except FloatingPointError as error:
-                line = (f"{error}; {out}/ckpt.pt is the last good one. A new run with a lower "
-                        "--lr may help")
+                kept = f"{out}/ckpt.pt is the last good one. " * (out / "ckpt.pt").exists()
+                line = f"{error}; {kept}A new run with a lower --lr may help"
                 if not MAIN:        # it may be the only one to know
                     print(line, file=sys.stderr)
                 raise BadInput(line) from None
@@ -529,7 +540,8 @@ def reopen(config, resume):
         raise BadInput(f"{out} exists: add --resume to continue it, or --out DIR for a new run")
     try:
         begun = json.loads((out / "config.json").read_text())
-    except ValueError:
+        begun = defaults(begun) | begun         # older runs have fewer
+    except (ValueError, KeyError, TypeError):
         raise BadInput(f"{out}/config.json: damaged") from None
     must_match(config, begun, [k for k in config if k not in FREE],
                f"{out}: repeat the flags it was started with; it has")
@@ -553,7 +565,7 @@ def load_parent(config, device):
     if not parent:
         raise BadInput(f"--init: {config['method']} starts from no other method")
     _, method, state = load_run(config["init"], device)
-    must_match({**config, "method": parent}, state["config"],
+    must_match({**config, "method": parent}, defaults(state["config"]) | state["config"],
                ("method", *SHAPE, *TASKS[config["task"]].ARGS, *METHODS[parent].ARGS,
                 *BACKBONES[config["backbone"]].ARGS), f"--init {config['init']}: it has")
     if state["step"] < state["config"]["steps"]:

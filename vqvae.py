@@ -221,7 +221,7 @@ class VQVAE(Method):
                                         "used": k.unique().numel() / self.args.codes}
 
     def warn(self, size):
-        if size < 0.1 * self.args.codes and 0.1 < self.progress < 1 and not self.warned:
+        if 0.1 < self.progress < 1 and not self.warned and size < 0.1 * self.args.codes:
             self.warned = True
             warnings.warn(f"the codes collapse: {self.args.codes} of them are used like "
                           f"{float(size):.0f}; fewer --codes, or smaller --chunk, may help")
@@ -246,6 +246,8 @@ class VQVAE(Method):
 
     def extras(self, examples, solved):
         """Of a row of results: words rebuilt, also from mixed codes, codes in use, perplexity."""
+        if not any(s.latents for s in solved):      # problems without steps
+            return {}
         pairs = [w == v for e, s in zip(examples, solved) for w, v in zip(s.answer, self.target(e))]
         count = torch.tensor([k for s in solved for k in s.latents]).bincount(
             minlength=self.args.codes).float()
@@ -284,7 +286,7 @@ class Assorted(CoT):
             share = torch.full_like(share, min(1, int(6 * self.progress) / 4))  # a third: all
         m = (share * n).round()
         if self.args.replace == "poisson":
-            m = torch.poisson(n / 2)
+            m = torch.poisson((n / 2).cpu()).to(n.device)       # MPS has none
             place = torch.rand(there.shape, device=n.device).masked_fill(~there, 2)
             place = place.argsort()                                             # a random order
         return there & (place < m)

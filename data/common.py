@@ -120,7 +120,7 @@ class Batch:
         return Batch(*map(f, parts), self.examples)
 
     def to(self, device):
-        return self.map(lambda t: t.to(device, non_blocking=True))
+        return self.map(lambda t: t.to(device))     # non_blocking: MPS would read freed memory
 
 
 def ragged(rows):
@@ -175,14 +175,17 @@ def groups(thinking, place):
 
 
 class Pools(torch.utils.data.Dataset):
-    """`pool` batches drawn at once: number p has the same ones on every machine."""
+    """`pool` batches drawn at once: number p has the same ones on every machine.
 
-    def __init__(self, task, vocab, size, seed, pool, split):
-        self.task, self.vocab, self.size = task, vocab, size
-        self.seed, self.pool, self.split = seed, pool, split
+    Of `world` processes, number `rank` gets every world-th.
+    """
+
+    def __init__(self, task, vocab, size, seed, pool, split, rank, world):
+        self.task, self.vocab, self.size, self.split = task, vocab, size, split
+        self.seed, self.pool, self.rank, self.world = seed, pool, rank, world
 
     def __getitem__(self, p):
-        """[Batch], their tensors as arrays: those can be sent to another process.
+        """[(number, Batch)], tensors as arrays: those can be sent to another process.
 
         Examples are sorted by length, cut into batches and these shuffled: a batch holds rows of
         about equal length and wastes few slots on padding.
@@ -192,8 +195,9 @@ class Pools(torch.utils.data.Dataset):
         examples.sort(key=lambda e: len(e.question) + sum(map(len, e.steps)))
         order = list(range(self.pool))
         random.Random(f"{self.seed}/{p}").shuffle(order)
-        return [collate(examples[b * self.size:(b + 1) * self.size], self.vocab).map(
-            torch.Tensor.numpy) for b in order]
+        return [(number, collate(examples[b * self.size:(b + 1) * self.size], self.vocab).map(
+            torch.Tensor.numpy)) for number, b in enumerate(order, p * self.pool)
+            if number % self.world == self.rank]
 
 
 def undisturbed(_):
@@ -205,17 +209,17 @@ def undisturbed(_):
 def batches(task, vocab, size, seed=0, start=0, pool=64, split="train", rank=0, world=1, workers=0):
     """Endless training batches of `size` examples, from number `start` on: their only state.
 
-    Of `world` processes, number `rank` gets every world-th. `workers` processes of its own draw
-    the examples ahead; the batches are the same without.
+    `rank` and `world` as in Pools; `workers` processes of its own draw the examples ahead, the
+    batches are the same without.
     """
     p, skip = divmod(start, pool)
     loader = torch.utils.data.DataLoader(
-        Pools(task, vocab, size, seed, pool, split), batch_size=None, sampler=count(p),
+        Pools(task, vocab, size, seed, pool, split, rank, world), batch_size=None, sampler=count(p),
         num_workers=workers, prefetch_factor=1 if workers else None, collate_fn=list,
         worker_init_fn=undisturbed,
         generator=torch.Generator())        # so that it takes no random numbers from training
-    for number, batch in enumerate(chain.from_iterable(loader), p * pool):
-        if number >= start and number % world == rank:
+    for number, batch in chain.from_iterable(loader):
+        if number >= start:
             yield batch.map(torch.from_numpy)
 
 

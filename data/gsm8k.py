@@ -130,6 +130,8 @@ def problem(record):
             raise ValueError("neither JSON nor question||<<chain>> #### answer")
         return question, annotations(chain), clean(answer)
     if "steps" in record:
+        if not isinstance(record["steps"], list):
+            raise ValueError("steps is not a list")
         return record["question"], tuple(map(strip, record["steps"])), clean(record["answer"])
     if "Body" in record:                                                    # SVAMP
         answer = spell(float(record["Answer"]))

@@ -2,7 +2,10 @@
 They draw no curves.png, but where a test looks at it. And one thread: to their small models a
 second one only costs. GSM8K's place is taken by a few problems of our own."""
 import json
+import os
 from pathlib import Path
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""     # before torch: exact equality is checked on the CPU
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ import train
 from data import gsm8k
 
 torch.set_num_threads(1)
+torch.backends.mps.is_available = lambda: False
 
 STORIES = [     # question, solution; {a}, {b}: numbers; {c}, {d}: computed
     ("Zoe has {a} jars with {b} beans each. She eats 5 beans. How many beans are left?",

@@ -131,6 +131,7 @@ def test_formats_of_the_field(record, want):
 
 @pytest.mark.parametrize("text, message", [
     ('{"question": "Q", "answer": "5"}', "no ####"), ("Q|5", "neither JSON"), ("[1", "Expecting"),
+    ('{"question": "Q", "steps": "7*2=14", "answer": "14"}', "not a list"),
     ('{"question": "Q"}', "KeyError"), ('{"question": null, "answer": "#### 1"}', "Attribute"),
     ("Q||<<2x3=6>> #### 6", "not an equation: 2x3=6"),
     ('{"sQuestion": "Q", "lSolutions": []}', "IndexError"),

@@ -84,3 +84,5 @@ def test_pool_takes_means_over_seeds_and_keeps_variants_apart(tmp_path):
     assert pool([*paths, paths[1]])[0] == first                     # the same measurement again
     with pytest.raises(BadInput, match="seed 1 comes twice"):
         pool([*paths, results("d", 1, 0.6)])
+    with pytest.raises(BadInput, match="comes with other size, width"):
+        pool([*paths, results("e", 2, 0.6, width=512)])

@@ -454,6 +454,14 @@ def test_gradients_through_a_cache_equal_those_without():
     assert_same(got, grads_of(model, x, naive(model, x, 6, free=4)))
 
 
+def test_without_input_all_iterations_have_a_gradient_through_a_cache():
+    """--inject none: the question enters by s_0 alone."""
+    model = tiny(mean_r=6, k_grad=2, inject="none")
+    x = embedded(model)
+    got = grads_of(model, x, model(x, Cache(3, x.shape[1])))
+    assert_same(got, grads_of(model, x, naive(model, x, 6, free=0)))
+
+
 @pytest.mark.parametrize("share", [1, 2, 3])
 @pytest.mark.parametrize("changes", [{}, {"layers": 6, "conv": 0}], ids=str)
 def test_shared_slots_equal_the_dictionaries(changes, share, monkeypatch):

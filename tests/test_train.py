@@ -2,6 +2,7 @@
 import itertools
 import json
 import math
+import multiprocessing
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ import tables
 import train
 from baselines import Rollout, Solved
 from data.arithmetic import Arithmetic
-from data.common import Vocab
+from data.common import Vocab, collate
 
 NANO = ["--size", "nano", "--threads", "1", "--test-n", "8", "--steps", "10"]
 
@@ -112,6 +113,25 @@ def test_a_nan_stops_the_run_and_keeps_the_last_checkpoint(tmp_path, monkeypatch
     assert state["step"] == 4 and all(p.isfinite().all() for p in state["method"].values())
 
 
+def test_a_nan_of_the_latent_head_is_told_in_one_line(colar_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(train.METHODS["colar"], "start_from", lambda self, parent: (
+        self.latent_head.mean.weight.data.fill_(math.nan)))
+    argv = [*NANO, "--init", str(colar_run / "cot"), "--latent-loss", "nll", "--out"]
+    line = fails([*argv, str(tmp_path / "run")], capsys)
+    assert "loss is nan at step 1; A new run" in line       # there is no checkpoint yet
+
+
+def test_workers_end_with_a_run_that_fails(tmp_path, monkeypatch):
+    def update(self, data, *_):
+        next(data)
+        assert multiprocessing.active_children()
+        raise ValueError
+    monkeypatch.setattr(train.Training, "update", update)
+    with pytest.raises(ValueError) as kept:     # its traceback, and with it all that was going on
+        run(tmp_path, "--method", "cot", "--workers", "1")
+    assert kept and not multiprocessing.active_children()
+
+
 def test_a_nan_gradient_never_reaches_a_checkpoint(tmp_path, monkeypatch, capsys):
     """The loss may be finite while its gradient is not: sqrt at 0."""
     loss = train.METHODS["cot"].loss
@@ -195,8 +215,12 @@ def test_training_and_evaluating_on_a_file(tmp_path, capsys):
     capsys.readouterr()
     evaluation.main([str(out), "--data", str(tmp_path / "d.json")])
     text = capsys.readouterr().out
-    left_out = int(text.split(" problems of the training file")[0].split("\n")[-1])
+    left_out = int(text.split(" problems that the run was trained on")[0].split("\n")[-1])
     assert f"{60 - left_out} problems)" in text and left_out > 30
+    seen = {" ".join(e.question) for e in train.load_run(out)[0].examples["train"]}
+    (tmp_path / "seen.json").write_text(json.dumps([d for d in data if d["question"] in seen]))
+    argv = [str(out), "--data", str(tmp_path / "seen.json")]
+    assert "was trained on all of its problems" in fails(argv, capsys, evaluation.main)
     (tmp_path / "few.json").write_text(json.dumps(data[:2]))
     argv = [*NANO, "--data", str(tmp_path / "few.json"), "--out", str(tmp_path / "o")]
     assert "too few problems" in fails(argv, capsys)
@@ -331,17 +355,27 @@ def test_eval_command(colar_run, tmp_path, capsys):
     assert "no ckpt.pt" in fails([str(tmp_path)], capsys, evaluation.main)
 
 
+def test_eval_loss(tmp_path):
+    """Each row with the loss at its setting."""
+    out = run(tmp_path, "--method", "cot", "--backbone", "recurrent", "--mean-r", "2")
+    evaluation.main([str(out), "--n", "5", "--r", "1,3", "--loss", "--json", str(tmp_path / "l")])
+    task, method, _ = train.load_run(out)
+    batch = collate([task.sample("test", i) for i in range(5)], method.vocab)
+    losses = []
+    for r in (1, 3):
+        with method.eval().model.using(r=r):
+            losses.append(method.loss(batch)[0].item())
+    rows = json.loads((tmp_path / "l").read_text())[0]["rows"]
+    assert [row["loss"] for row in rows] == pytest.approx(losses, rel=1e-5)
+    assert abs(losses[0] - losses[1]) > 1e-4
+
+
 def test_eval_explores_and_decodes(colar_run, tmp_path, capsys):
     evaluation.main([str(colar_run), str(colar_run / "cot"), "--c", "2,auto,7", "--n", "5", "--k",
                      "1,3", "--sigma-min", "0.2", "--json", str(tmp_path / "k.json")])
     rows = [r for found in json.loads((tmp_path / "k.json").read_text()) for r in found["rows"]]
     assert [r["knobs"] for r in rows] == [{"c": c, "k": k} for c in (2, "auto", 7)
                                           for k in (1, 3)] + [{"k": 1}, {"k": 3}]
-    evaluation.main([str(colar_run / "cot"), "--n", "5", "--loss", "--json", str(tmp_path / "l")])
-    task, method, _ = train.load_run(colar_run / "cot")
-    batch = train.evaluation.collate([task.sample("test", i) for i in range(5)], method.vocab)
-    row = json.loads((tmp_path / "l").read_text())[0]["rows"][0]
-    assert row["loss"] == pytest.approx(method.loss(batch)[0].item(), rel=1e-5)
     evaluation.main([str(colar_run), "--c", "3", "--n", "5", "--decode", "--show", "1",
                      "--plot", str(tmp_path / "dial.png"), "--over", "c"])
     assert (tmp_path / "dial.png").stat().st_size > 5000
