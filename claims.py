@@ -292,25 +292,28 @@ def ours():
          for name, flag in (("cot", ""), ("colar c=2", " --no-align"))], "depth-chain")
     yield Claim(
         "ours", "the thoughts are used: another problem's make the answer wrong",
-        [lost(name, 20.0) for name in LATENT],
-        [*map(lost, ("cot thoughts={}", "pause thoughts={} --curriculum steps --pauses 6")),
-         *(value(f"controls: {name.format('swap')}", "of the swapped become the donor's: "
-                 + label(name), "donor") for name in LATENT)], "controls")
+        [lost(ref, 20.0) for ref in LATENT],
+        [*map(lost, ("controls: cot thoughts={}", PAUSES)),
+         *(value(ref.format("swap"), "of the swapped become the donor's: " + label(ref), "donor")
+           for ref in LATENT if "prosqa" not in ref)], "controls controls-prosqa")
 
 
-LATENT = ("colar c=2 thoughts={}", "colar c=5 thoughts={}",
-          "assorted latents=999 thoughts={} --replace all", "coconut thoughts={}",
-          "codi thoughts={}")
+LATENT = ("controls: colar c=2 thoughts={}", "controls: colar c=5 thoughts={}",
+          "controls: assorted latents=999 thoughts={} --replace all",
+          "controls: coconut thoughts={}", "controls: codi thoughts={}",
+          "controls-prosqa: coconut thoughts={} --balanced")
+PAUSES = "controls: pause thoughts={} --curriculum steps --pauses 6"
 
 
-def label(name):
-    return name.replace(" thoughts={}", "")
+def label(ref):
+    """What a row of the controls is called in the table of claims."""
+    name = ref.split(": ")[1].replace(" thoughts={}", "")
+    return name.replace("--balanced", "on balanced ProsQA")
 
 
-def lost(name, bound=-math.inf):
+def lost(ref, bound=-math.inf):
     """Part: what a method loses with another problem's thoughts."""
-    return gain(f"controls: {name.format('as thought')}", f"controls: {name.format('swap')}",
-                f"lost by {label(name)}", bound)
+    return gain(ref.format("as thought"), ref.format("swap"), f"lost by {label(ref)}", bound)
 
 
 def table():
