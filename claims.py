@@ -218,6 +218,7 @@ def assorted():
 
 DEEP = "nocot r={}{} --backbone recurrent --mean-r 6 --sort 1"
 TWIN = "nocot r=1 --backbone recurrent --mean-r 1 --sampler fixed --sort 1"
+ANSWERS = "depth-answers: nocot r={} --backbone recurrent{} --mean-r {}{}"
 CHAIN = " r=4 --backbone recurrent{} --mean-r 4 --sort 1"
 
 
@@ -257,17 +258,14 @@ def depth():
               f"by iterations under CoLaR, c={c}", 0.0) for c in (3, 4, 5)],
         [gain(f"depth-chain: cot{CHAIN.format('')}", "depth-chain: cot --sort 1", "under CoT")],
         "depth-chain")
-    learned, twin = (f"depth-answers: nocot r={r} --backbone recurrent --mean-r {mean}{how}"
-                     for r, mean, how in ((16, 6, ""), (1, 1, " --sampler fixed")))
-    one = "depth-answers: nocot r={} --backbone recurrent{} --mean-r 6{}"
+    learned = ANSWERS.format(16, "", 6, "")
+    whole = [ANSWERS.format(r, " --no-prefixes", 6, " --sort 1") for r in (16, 1)]
     yield Claim(
         "Recurrent depth", "no special training data",
-        [gain(learned, twin, "on arithmetic from answers alone, over the twin of as many "
-              "parameters", 0.0),
-         gain(one.format(16, " --no-prefixes", " --sort 1"),
-              one.format(1, " --no-prefixes", " --sort 1"),
-              "from r=1 to r=16 on permutations from answers alone", 10.0)],
-        [gain(learned, one.format(1, "", ""), "from r=1 to r=16 on arithmetic"),
+        [gain(learned, ANSWERS.format(1, "", 1, " --sampler fixed"),
+              "on arithmetic from answers alone, over the twin of as many parameters", 0.0),
+         gain(*whole, "from r=1 to r=16 on permutations from answers alone", 10.0)],
+        [gain(learned, ANSWERS.format(1, "", 6, ""), "from r=1 to r=16 on arithmetic"),
          value(r16, "on permutations with the answers to every prefix, too")],
         "depth-answers depth")
     yield Claim(
