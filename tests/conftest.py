@@ -1,6 +1,6 @@
-"""What keeps the tests fast. Runs in them are validated once: untrained models decode to the limit.
-They draw no curves.png, but where a test looks at it. And one thread: to their small models a
-second one only costs. GSM8K's place is taken by a few problems of our own."""
+"""What keeps the tests fast. Runs in them are validated once, and think for 20 tokens at most:
+untrained models decode to the limit. They draw no curves.png, but where a test looks at it. And one
+thread: to their small models a second one only costs. GSM8K's place is taken by a few problems of our own."""
 import json
 import os
 from pathlib import Path
@@ -50,6 +50,8 @@ def write_stories(folder):
 @pytest.fixture(autouse=True, scope="session")
 def quick(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
+        limits = train.limits
+        patch.setattr(train, "limits", lambda task, n=64: limits(task, n) | {"max_think": 20})
         patch.setattr(train, "VALIDATIONS", 1)
         patch.setattr(evaluation, "plot", lambda rows, path: (
             Path(path).name == "curves.png" or tables.plot(rows, path)))

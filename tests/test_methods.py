@@ -25,6 +25,12 @@ def shortest(task, vocab, n=4):
     return collate(examples[:n], vocab)
 
 
+def solves(method, task, batch, thinks):
+    """Are all answers right at every setting, after thoughts if there should be any?"""
+    return all(method.right(task, e, s) and (s.n_think > 0) == thinks for knobs in method.SWEEP
+               for e, s in zip(batch.examples, method.solve(batch, **knobs)))
+
+
 DEEP = ["--backbone", "recurrent", "--mean-r", "3", "--layers", "3"]
 
 
@@ -40,6 +46,7 @@ def test_overfits_one_batch(name, task_name, argv):
         parent = train.build({**config, "method": method.PARENT})[1]
         parent.loss(batch)      # a codebook starts from data
         method.start_from(parent)
+    thinks = name not in ("nocot", "pause", "icot")
     opt = torch.optim.AdamW(method.parameters(), lr=1e-2, weight_decay=0.0)
     for step in range(400):
         loss, _ = method.loss(batch)
@@ -47,15 +54,9 @@ def test_overfits_one_batch(name, task_name, argv):
         torch.nn.utils.clip_grad_norm_(method.parameters(), 1.0)
         opt.step()
         opt.zero_grad()
-        if (step % 20 == 19 and loss < 1) or step == 399:
-            solved = [method.solve(batch, **knobs) for knobs in method.SWEEP]
-            right = [method.right(task, e, s) for row in solved
-                     for e, s in zip(batch.examples, row)]
-            if all(right):
-                break
-    assert all(right), loss.item()
-    thinks = name not in ("nocot", "pause", "icot")
-    assert all((s.n_think > 0) == thinks for row in solved for s in row)
+        if step % 20 == 19 and loss < 1 and solves(method, task, batch, thinks):
+            break
+    assert solves(method, task, batch, thinks), loss.item()
 
 
 @pytest.mark.parametrize("argv", [[], DEEP], ids=["gpt", "recurrent"])
