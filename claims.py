@@ -284,10 +284,10 @@ def depth():
 
 def ours():
     yield Claim(
-        "ours", "every method gains or keeps its accuracy on the other backbone", [],
-        [gain(f"depth-chain: {name}{CHAIN.format(flag)}", f"depth-chain: {name}{flag} --sort 1",
-              f"{name}, recurrent over plain; the others are only tested to train")
-         for name, flag in (("cot", ""), ("colar c=2", " --no-align"))], "depth-chain")
+        "ours", "every method gains or keeps its accuracy on the recurrent backbone (r=4)",
+        [gain(deep, plain, f"by {name}", -2.0) for name, plain, deep in TWINS],
+        [value(plain, f"{name}, plain") for name, plain, _ in TWINS],
+        "backbones depth-chain default replace")
     yield Claim(
         "ours", "the thoughts are used: another problem's make the answer wrong",
         [lost(ref, 20.0) for ref in LATENT],
@@ -296,6 +296,14 @@ def ours():
            for ref in LATENT if "prosqa" not in ref)], "controls controls-prosqa")
 
 
+RECURRENT = "backbones: {} r=4 --backbone recurrent{} --mean-r 4"
+TWINS = [       # a method, its row on the plain backbone and on the recurrent one
+    *((name, f"depth-chain: {name}{flags} --sort 1", f"depth-chain: {name}{CHAIN.format(flags)}")
+      for name, flags in (("cot", ""), ("colar c=2", " --no-align"))),
+    ("nocot", "default: nocot @2000", RECURRENT.format("nocot", "")),
+    *((name, f"backbones: {name}{flags}", RECURRENT.format(name, flags)) for name, flags in (
+        ("pause", " --curriculum steps --pauses 6"), ("icot", ""), ("coconut", ""), ("codi", ""))),
+    ("assorted", "replace: assorted latents=999", RECURRENT.format("assorted latents=999", ""))]
 LATENT = ("controls: colar c=2 thoughts={}", "controls: colar c=5 thoughts={}",
           "controls: assorted latents=999 thoughts={} --replace all",
           "controls: coconut thoughts={}", "controls: codi thoughts={}",

@@ -1,6 +1,7 @@
 """What keeps the tests fast. Runs in them are validated once, and think for 20 tokens at most:
 untrained models decode to the limit. They draw no curves.png, but where a test looks at it. And one
-thread: to their small models a second one only costs. GSM8K's place is taken by a few problems of our own."""
+thread: to their small models a second one only costs. GSM8K's place is taken by a few problems of
+our own."""
 import json
 import os
 from pathlib import Path
