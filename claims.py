@@ -13,7 +13,9 @@ The bounds were written down before the table was made, but after most of the re
 
     python claims.py                # writes results/CLAIMS.md, and the numbers of both README.md
     python reproduce.py default     # what the column "again" says makes a claim's numbers anew
+    python claims.py again          # writes again/CLAIMS.md, of what was made anew
 """
+import argparse
 import math
 import re
 import sys
@@ -25,6 +27,7 @@ from data.common import BadInput
 from tables import by_seed, over_seeds, summary
 
 ROOT = Path(__file__).parent
+RESULTS = ROOT / "results"      # or the folder that `main` is told
 READMES = ("README.md", "results/README.md")
 VERDICTS = ("reproduced", "partly", "not at this scale", "open")
 UNITS = {"points": 100, "%": 100, "": 1}
@@ -53,6 +56,8 @@ class Part:
         return mean + worst <= self.bound if self.upper else mean - worst >= self.bound
 
     def __str__(self):
+        if not self.values:
+            return f"(not run) {self.text}"
         mean, half = self.interval()
         sign = "+" if self.unit == "points" or self.upper else ""
         spread = "" if math.isnan(half) else f" ± {half:.1f}"
@@ -69,7 +74,7 @@ class Claim:
     folders: str    # of results/, all that `reproduce.py` needs to be told
 
     def verdict(self):
-        if not self.parts:
+        if not all(part.values for part in self.parts) or not self.parts:
             return "open"
         if all(part.holds(sure=True) for part in self.parts):
             return "reproduced"
@@ -84,26 +89,28 @@ class Claim:
 
 @cache
 def rows(folder):
-    paths = sorted((ROOT / "results" / folder).glob("*.json"))
-    return by_seed(paths)
+    return by_seed(sorted((RESULTS / folder).glob("*.json")))
 
 
 def get(ref, column="accuracy"):
     """{seed: value} of the rows called "folder: name", or "folder: name @updates", in results/.
 
-    BadInput unless there is just one such name and number of updates.
+    BadInput unless there is just one such name and number of updates; but {} if there is none in
+    a folder other than results/, where not all may have been made anew.
     """
     folder, name = ref.split(": ", 1)
     name, _, updates = name.partition(" @")
     found = [by for (own, _, _, steps), by in rows(folder).items()
              if own == name and updates in ("", str(steps))]
+    if not found and RESULTS != ROOT / "results":
+        return {}
     if len(found) != 1:
-        raise BadInput(f"results/{folder}: {len(found)} rows are called {ref!r}")
+        raise BadInput(f"{RESULTS.name}/{folder}: {len(found)} rows are called {ref!r}")
     return {seed: row[column] for seed, row in found[0].items()}
 
 
 def problems(ref):
-    return min(get(ref, "n").values())
+    return min(get(ref, "n").values(), default=0)
 
 
 def paired(a, b, how=lambda x, y: x - y):
@@ -136,7 +143,8 @@ def by_moves(ref, moves):
 
 def count(ref, moves):
     """Problems of so many moves, the fewest of any seed."""
-    return min(sum(by[str(m)]["n"] for m in moves) for by in get(ref, "by_difficulty").values())
+    return min((sum(by[str(m)]["n"] for m in moves)
+                for by in get(ref, "by_difficulty").values()), default=0)
 
 
 def colar():
@@ -377,10 +385,19 @@ TABLE = re.compile(r"<!-- eval.py --summary (\S+) -->\n.*?<!-- end -->", re.S)
 DIFFERENCE = re.compile(r"([+-]?)[\d.]+ ± [\d.]+<!-- ([^|>]+?) \| ([^|>]+?) -->")
 
 
-def main():
+def main(argv=None):
+    global RESULTS
+    from train import Parser
+    parser = Parser(prog="claims.py", description=__doc__, allow_abbrev=False,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=RESULTS, help="[results]")
+    RESULTS = parser.parse_args(argv).folder.resolve()
     try:
-        new = {path: refresh(path.read_text()) for path in (ROOT / name for name in READMES)}
-        new[ROOT / "results/CLAIMS.md"] = claims = table()
+        if not RESULTS.is_dir():
+            raise BadInput(f"{RESULTS} is no folder: `python reproduce.py` makes one")
+        new = {RESULTS / "CLAIMS.md": (claims := table())}
+        if RESULTS == ROOT / "results":
+            new |= {path: refresh(path.read_text()) for path in (ROOT / name for name in READMES)}
     except BadInput as error:
         print(f"claims.py: {error}", file=sys.stderr)
         sys.exit(2)

@@ -2,6 +2,7 @@
 import json
 import math
 import re
+import shutil
 
 import pytest
 
@@ -27,6 +28,7 @@ def results(tmp_path, monkeypatch):
         write("nocot", seed, b, 4, 100)
         write("nocot", seed, b + 0.1, 4, 200)
     monkeypatch.setattr(claims, "ROOT", tmp_path)
+    monkeypatch.setattr(claims, "RESULTS", tmp_path / "results")
     claims.rows.cache_clear()
     yield
     claims.rows.cache_clear()
@@ -107,6 +109,26 @@ def test_a_changed_difference_is_put_right(results):
     new = claims.refresh(f"CoT is 7.0 ± 1.0{one} and +1 ± 1{other}")
     assert new.startswith(f"CoT is 30.0 ± {STUDENT[0] * 10:.1f}{one} and -30.0 ± ")
     assert claims.refresh(new) == new
+
+
+def test_what_was_made_anew_has_a_table_of_its_own(tmp_path, monkeypatch, capsys):
+    """Seeds 0 and 1 of one folder: its claims as of results/, the others are open."""
+    monkeypatch.setattr(claims, "RESULTS", claims.RESULTS)
+    (tmp_path / "depth").mkdir()
+    for path in (claims.ROOT / "results/depth").glob("*s[01].json"):
+        shutil.copy(path, tmp_path / "depth")
+    claims.rows.cache_clear()
+    claims.main([str(tmp_path)])
+    claims.rows.cache_clear()
+    text = (tmp_path / "CLAIMS.md").read_text()
+    assert text in capsys.readouterr().out
+    lines = {line.split(" | ")[2]: line for line in text.splitlines() if line.startswith("| ")}
+    run = [line for line in lines.values() if "**open**" not in line]
+    assert len(lines) == 21 and len(run) == 4 and all("| 2 x " in r for r in run[1:])
+    assert "(not run) over CoT" in lines["ProsQA: +18.7 points; ProntoQA: +1.2, not learned here"]
+    with pytest.raises(SystemExit) as stop:
+        claims.main([str(tmp_path / "nowhere")])
+    assert stop.value.code == 2 and "is no folder" in capsys.readouterr().err
 
 
 def test_all_claims_have_three_seeds_a_control_and_folders():
