@@ -9,6 +9,7 @@ stopped and started again at any time; of one that fails, what depends on it is 
     python reproduce.py                         # all of it, two at a time
     python reproduce.py codes replace           # these folders of results/, and what they need
     python eval.py --summary again/codes/*.json     # compare with results/README.md
+    python claims.py again                      # and with results/CLAIMS.md
 
 Runs go to runs/, as their commands say, results to --out. Seeds are those of the commands; last
 digits depend on the machine and its number of threads.
