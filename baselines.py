@@ -23,7 +23,8 @@ Differs from the papers:
  3. Coconut's <start> is <think>, its <end> is left out; all rows of a batch have n k/K thoughts.
  4. iCoT removes 8 tokens per epoch, and all from 39 on; Eq. (1) does it in the middle third.
  5. CODI's student and teacher share </think>, and their distance is taken there; theirs at ":".
- 6. On a recurrent backbone the thoughts are trained with r = --mean-r, as it is with a cache.
+ 6. On a recurrent backbone what needs a cache, the thoughts and what follows them, is trained with
+    r = --mean-r; CODI's teacher draws its r.
 
 A method is an nn.Module, most easily a Method, with (METHODS in train.py holds them all)
     ARGS      {flag: (default, help)} of its own
@@ -64,7 +65,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from data.common import END, EOS, PAD, PAUSE, THINK, pack
-from model import Cache, last
+from model import Cache, last, sample_token
 
 QUESTION, OPEN, THOUGHTS, CLOSE, ANSWER = range(5)  # the parts of every sequence, in this order
 RIGHT, LENGTH, OPTION = range(3)    # what an action decides: the answer, also the length, a speed
@@ -132,6 +133,10 @@ class Method(nn.Module):
     def __init__(self, backbone, vocab, args):
         super().__init__()
         self.model, self.vocab, self.args = backbone, vocab, args
+
+    def sample(self, logits, temperature, generator):
+        """`sample_token` for the methods' own decoding: as `generate`, from the model's top_k."""
+        return sample_token(logits, temperature, generator, self.model.top_k)
 
     @staticmethod
     def words(args):

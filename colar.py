@@ -24,12 +24,14 @@ Differs from the paper:
  2. Groups are cut inside each step, so none spans two steps (--no-align: through the whole chain).
  3. The LM target of a group is the mean over all its tokens, the expectation of the paper's one
     drawn token: the same gradient with less noise (--labels one: theirs).
- 4. c is drawn for each example (--c-per batch: theirs).
+ 4. c is drawn for each example (--c-per batch: theirs). All slots of a batch weigh the same, so a
+    slow row, which has more of them, weighs more: at c = 1 about four times what it does at c = 5.
  5. Speed and <think> are tokens of their own; there, text: "(Thinking speed: c)" and "###".
  6. Greedy: the mean of the head, the likeliest token. There both are sampled (temperature 1).
  7. sigma has a floor (--sigma-min) and a ceiling (e^2); s is measured, where they have a constant
     per model.
  8. The hidden size of the head is 4 C; there 2,048, equal to C.
+ 9. No entropy bonus -alpha H(N(mu, sigma)) in (3); in their code, too, alpha is 0 by default.
 The official code's empty group between the last latent and </think>, with its all-zero target, and
 its second pass over the whole sequence for the answer do not occur here.
 
@@ -47,7 +49,7 @@ from baselines import (ANSWER, CLOSE, LENGTH, OPEN, OPTION, QUESTION, RIGHT, THO
                        Rollout, Solved, column, states_before, until)
 from data.common import (END, EOS, MAX_SPEED, PAD, PAUSE, SPEED, THINK, BadInput, choice, collate,
                          groups, offsets, pack)
-from model import Cache, last, sample_token
+from model import Cache, last
 
 
 def merge(e, slot, size, mean=False):
@@ -118,6 +120,8 @@ class CoLaR(Method):
         width = backbone.cfg.width
         self.latent_head = LatentHead(width, 4 * width, args.head == "deterministic",
                                       args.sigma_min)
+        if args.head == "deterministic" and args.latent_loss == "nll":
+            raise BadInput("--head deterministic has no density: --latent-loss nll does not apply")
         self.register_buffer("std", torch.ones(()))                 # s of Eq. (2)
         trained = speeds(args.c_train)
         self.register_buffer("c_train", torch.tensor(trained), persistent=False)
@@ -176,7 +180,8 @@ class CoLaR(Method):
         """Eq. (4): the mean over predicted slots of the mean over the tokens of a slot."""
         weight = 1 / size.gather(1, slot).clamp(min=1)              # (B, T), of a token in its slot
         if self.args.labels == "one":
-            first = size.cumsum(1) - size                           # (B, S+1) first token of a slot
+            first = size.cumsum(1) - size       # (B, S+1): a slot's tokens stand side by side, so
+            # it has first ... first + size - 1; what an empty slot draws is left out with `part`
             drawn = first + (torch.rand(size.shape, device=h.device) * size).long()
             weight = (torch.arange(ids.shape[1], device=h.device) == drawn.gather(1, slot)).float()
         elif self.args.labels == "none":
@@ -209,7 +214,7 @@ class CoLaR(Method):
         h = cache.repeat(h, samples)                                                # (R, C)
         auto = torch.full_like(cache.length, c == "auto").bool()                    # (R,)
         if c == "auto":
-            c = self.c_train[sample_token(self.speed_logits(h), temperature, generator)]    # (R,)
+            c = self.c_train[self.sample(self.speed_logits(h), temperature, generator)]     # (R,)
         else:
             c = torch.full_like(cache.length, c)
         start = torch.stack([SPEED + c, torch.full_like(c, THINK)], 1)              # (R, 2)
@@ -252,7 +257,7 @@ class CoLaR(Method):
             latents.append(z)
             n_think += ~done
             h = self.model((z * self.std)[:, None], cache, (~done).long())[:, 0]
-            done = done | (sample_token(self.model.head(h), temperature, generator) == END)
+            done = done | (self.sample(self.model.head(h), temperature, generator) == END)
         return torch.stack(latents, 1), n_think, done, sum(sigmas) / max(1, len(sigmas))
 
     def log_probs(self, rollout):

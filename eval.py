@@ -255,7 +255,7 @@ def parse(argv, parser_class):
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or results files")
     parser.add_argument("--summary", action="store_true", help="pool the seeds of results files")
     parser.add_argument("--split", default="test", help="test, val, or the task's own [test]")
-    parser.add_argument("--n", type=int, default=500, help="problems [500]")
+    parser.add_argument("--n", type=int, help="problems [500; of --data: all]")
     parser.add_argument("--data", default="", help="a JSON file of problems instead of a split")
     parser.add_argument("--c", type=factors, default=[], help="compression factors, as 1,2,4 [all]")
     parser.add_argument("--latents", type=counts, default=[], help="codes before text, as 0,2,999: "
@@ -282,7 +282,8 @@ def parse(argv, parser_class):
                         help="x-axis of that figure [thinking steps]")
     parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"))
     args = parser.parse_args(argv)
-    if args.n < 1 or args.show < 0 or args.sigma_min < 0 or min(args.k + args.r, default=1) < 1:
+    counted = [n for n in (args.n, *args.k, *args.r) if n is not None]
+    if min(counted, default=1) < 1 or min(args.show, args.sigma_min) < 0:
         raise BadInput("--n must be at least 1, and --k, --r; --show and --sigma-min at least 0")
     if min(args.share + args.draft + args.threshold + args.latents + [args.top_k]) < 0:
         raise BadInput("--share, --draft, --threshold, --latents, --top-k must be at least 0")
@@ -312,9 +313,9 @@ def problems(task, args):
             raise BadInput(f"--data {args.data}: the run was trained on all of its problems")
         if len(new) < len(examples):
             print(f"{len(examples) - len(new)} problems that the run was trained on are left out")
-        return new
+        return new[:args.n]
     choice(args.split, task.splits, "split")
-    return take(task, args.split, args.n)
+    return take(task, args.split, args.n or 500)
 
 
 def settings(method, args):

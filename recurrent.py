@@ -17,7 +17,7 @@ This is a backbone: every method runs on it unchanged. At inference (`KNOBS`)
                what it predicts, "latent", of its state, or "argmax", the same word for long
     threshold  of that change; 0: the default in EXITS
     share      iterations share so many slots of the cache, slot i mod share; 0: a slot for each
-    warm       a token starts from its predecessor's last state in place of noise
+    warm       the tokens of a call start from the last state of the call before, not from noise
     draft      greedy decoding drafts tokens with so many iterations, then checks them with r
     state_seed of the noise s_0, which is fixed per position: results repeat, and do not depend on
                what else is in the batch or cache
@@ -37,6 +37,7 @@ Differs from the paper and its code:
     iteration.
  7. `share` counts iterations; the code's budget counts blocks.
  8. Without injection (--inject none) s_0 is e and has no noise; `warm` does nothing there.
+ 9. k = 4 and a rotary base of 10,000; theirs 8 and 50,000 in the large model.
 
     python train.py --method nocot --backbone recurrent --task permutation
     python train.py --method colar --backbone recurrent             # thinks in latents, and deeper
@@ -125,11 +126,13 @@ class Slots:
         self.slot, self.again = (i % share, i >= share) if share else (i, False)
 
     def append(self, key, new, at):
-        store, own, deeper = self.cache.store, (key, self.slot), (key, self.slot - 1)
+        """As Cache.append, in this iteration's slot. A row that has stopped repeats what it wrote
+        last: in the slot before or, once the slots come round again (`share`), in this one."""
+        store, own, before = self.cache.store, (key, self.slot), (key, self.slot - 1)
         if self.slot and own not in store:
-            store[own] = store[deeper].clone()          # no token has been here yet
+            store[own] = store[before].clone()          # no token has been here yet
         if self.active is not None:
-            old = store[own if self.again else deeper][self.rows(), at]
+            old = store[own if self.again else before][self.rows(), at]
             new = torch.where(self.active.view(-1, *[1] * (new.ndim - 1)), new, old)
         return self.cache.append(own, new, at)
 
@@ -271,9 +274,9 @@ class RecurrentGPT(GPT):
         return repeat(s, k)
 
     def iterate(self, s, e, rope, at, cache, new):
-        """Inference: r iterations, or per row fewer if `exit` says so."""
+        """With a cache, or in eval mode: r iterations, or per row fewer if `exit` says so."""
         active, steps = None, torch.full_like(at[:, 0], self.r)
-        free = 0 if self.inject == "none" else self.r - self.k_grad     # Eq. (6), as in `unroll`
+        free = 0 if self.inject == "none" else self.r - self.k_grad     # without gradient: Eq. (6)
         done = Exit(self.exit, self.threshold) if self.exit else None
         for i in range(self.r):
             if i == free and torch.is_grad_enabled():

@@ -11,20 +11,22 @@ ones did less likely. The latent head's own noise is what silent chains differ b
                     a latent z_t (log p: the mean over dimensions of log N(z_t; mu, sigma)), the
                     decision to stop or not, a word, a speed
     (4) objective   J = mean over rollouts of  sum over kinds of action of
-                    1/T sum_t min(rho_t A, clip(rho_t, 1 - eps, 1 + eps) A)
+                    1/T sum_t min(rho_t A, clip(rho_t, 1 - eps, 1 + eps) A), over the T of the kind
     loss = -J + beta KL(policy, start)
 
-The mean over a rollout's T actions in (4) is the paper's length pressure: a latent of a short right
+The mean over T actions in (4) is the paper's length pressure: a latent of a short right
 chain weighs more than one of a long right chain (--no-average: every action of the batch weighs the
 same). --punish p adds a price: what decides the length (a speed, to stop; the words of an explicit
 chain) gets the advantage of r_i / n_i^p, n_i the thinking steps. The paper's code has p = 1 as an
 option. (2) is GRPO (2402.03300), the clip PPO's (1707.06347).
 
 Differs from the paper:
- 1. Not to stop after a latent is an action too; there, only stopping has a log-probability, and
-    what made a chain long is never made less likely.
+ 1. Not to stop after a latent is an action too, and both are a kind of their own; there, only
+    stopping has a log-probability, averaged with the answer's words, and what made a chain long is
+    never made less likely.
  2. Rollouts without any advantage are left out of the update, and those that have one counted.
- 3. The answer is sampled from the whole softmax, as it is scored; there, from its top 0.9.
+ 3. The answer is sampled from the whole softmax, as it is scored, but for <pad>; theirs from its
+    top 0.9.
  4. Log-probabilities before the update are computed again, so that the first ratio is exactly 1.
  5. --no-average divides the sum by a measured mean length; there, by 32.
  6. sigma has a floor (--sigma-min), as soft-MSE leaves none to explore with; there, the NLL head's.
@@ -130,7 +132,8 @@ class GRPO(Training):
         priced = reward / steps.clamp(min=1) ** config["punish"]
         option = rollout.option.view_as(reward)
         A = torch.stack([advantages(reward, option), advantages(priced, option),
-                         advantages(priced, torch.zeros_like(option))], -1)     # (Q, G, 3)
+                         advantages(priced, torch.zeros_like(option))], -1)     # (Q, G, 3): RIGHT,
+                                                                                # LENGTH, OPTION
         out = {"reward": reward.mean(), "kept": A.flatten(1).any(1).float().mean(),
                "steps": steps.float().mean(), **rollout.info}
         A = A.flatten(0, 1)                                                     # (R, 3)
@@ -237,9 +240,11 @@ def run(config, resume):
         raise BadInput(f"{config['init']}: not finished; continue it with --resume first")
     if not hasattr(method, "rollout"):
         raise BadInput(f"{config['init']}: {config['method']} writes nothing to reinforce")
+    if config["c"] != "auto" and "c_train" in config and int(config["c"]) not in method.c_train:
+        raise BadInput(f"--c {config['c']}: {config['init']} was trained at {config['c_train']}")
     if config.get("head") == "deterministic":
         raise BadInput(f"{config['init']}: a deterministic head has no log-probability")
-    training, began = GRPO(method, task, config, dtype), time.time()
+    training = GRPO(method, task, config, dtype)
     if not (out / "config.json").exists():
         train.create(config)
     elif state and (out / "results.json").exists():
@@ -254,7 +259,7 @@ def run(config, resume):
     train.train(training, task, device, dtype, out, (learn, val))
     rows = before + measure(name, training, method, examples, config)
     figure(out)
-    evaluation.write_results(out, rows, config, time.time() - began)
+    evaluation.write_results(out, rows, config, time.time() - training.began)
     print(f"\n{table(rows)}\n")
     print(evaluation.show(method, task, examples[:3], **training.settings[0]))
     print(f"saved in {out}", flush=True)

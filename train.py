@@ -170,6 +170,8 @@ def check_numbers(config):
             raise BadInput(f"{flag}: must be at least 0")
         if number and name not in MAY_BE_0 and not 0 < value < math.inf:
             raise BadInput(f"{flag}: must be above 0")
+    if config["decay"] > 1:
+        raise BadInput(f"--decay {config['decay']}: a share of the steps, at most 1")
 
 
 # ---- several processes ---------------------------------------------------------------------------
@@ -337,16 +339,16 @@ def load_run(run, device="cpu", **changes):
 
 def optimizers(method, config):
     """AdamW for everything, or Muon for the hidden matrices and AdamW for the rest."""
-    named = [(n, p) for n, p in method.named_parameters() if p.requires_grad]
-    hidden = [p for n, p in named if p.ndim == 2 and "embed" not in n and "conv" not in n]
-    rest = [p for n, p in named if not any(p is q for q in hidden)]
-    muon = config["optimizer"] == "muon"
-    groups = [{"params": rest, "weight_decay": 0.0}]
-    if not muon:
-        groups.append({"params": hidden, "weight_decay": config["weight_decay"]})
+    named = {n: p for n, p in method.named_parameters() if p.requires_grad}
+    decayed = {n for n, p in named.items() if p.ndim == 2 and "embed" not in n and "conv" not in n}
+    hidden = decayed - {"model.head.weight"} if config["optimizer"] == "muon" else set()
+
+    def group(names, decay):
+        return {"params": [p for n, p in named.items() if n in names], "weight_decay": decay}
+    groups = [group(set(named) - decayed, 0.0), group(decayed - hidden, config["weight_decay"])]
     out = [torch.optim.AdamW(groups, lr=config["lr"], betas=(0.9, 0.99), fused=True)]
-    if muon:
-        out.append(torch.optim.Muon(hidden, lr=config["lr"], weight_decay=config["weight_decay"],
+    if hidden:
+        out.append(torch.optim.Muon(**group(hidden, config["weight_decay"]), lr=config["lr"],
                                     adjust_lr_fn="match_rms_adamw"))
     return out
 
@@ -403,7 +405,7 @@ class Training:
     log_every = 50      # steps between lines of log.jsonl
 
     def __init__(self, method, config, dtype):
-        self.method, self.config, self.step = method, config, 0
+        self.method, self.config, self.step, self.began = method, config, 0, time.time()
         self.settings = method.SWEEP    # of `solve`, for the validations
         self.rank, self.world = (0, 1) if method.ALONE else (RANK, WORLD)
         self.dtype = str(dtype).removeprefix("torch.")
@@ -415,14 +417,14 @@ class Training:
 
     def state(self):
         return {"format": FORMAT, "config": self.config, "step": self.step,
-                "dtype": self.dtype, "method": self.method.state_dict(),
+                "seconds": time.time() - self.began, "dtype": self.dtype,
+                "method": self.method.state_dict(), "scaler": self.scaler.state_dict(),
                 "optimizers": [o.state_dict() for o in self.opts],
-                "scaler": self.scaler.state_dict(),
                 "rng": torch.get_rng_state(),
                 "device_rng": self.on_device.get_rng_state() if self.on_device else None}
 
     def restore(self, state):
-        self.step = state["step"]
+        self.step, self.began = state["step"], self.began - state.get("seconds", 0)
         self.method.load_state_dict(state["method"])
         for opt, saved in zip(self.opts, state["optimizers"]):
             opt.load_state_dict(saved)
@@ -603,16 +605,16 @@ def run_stage(config, resume):
         method.start_from(parent)
     count = sum(p.numel() for p in method.parameters())
     say(f"{config['method']} on {config['task']}: {count:,} parameters")
-    began = time.time()
     training = Training(method, config, dtype)
     if state:
         training.restore(state)
     train(training, task, device, dtype, out)
-    return final_test(method, task, config, rows, began) if MAIN else []
+    return final_test(method, task, config, rows, training.began) if MAIN else []
 
 
 def final_test(method, task, config, rows, began):
-    """Tests a trained method, and prints and keeps the rows after those of its first stage."""
+    """Tests a trained method, and prints and keeps the rows after those of its first stage, whose
+    time since `began` does not count here."""
     out, test = Path(config["out"]), take(task, "test", config["test_n"])
     rows = rows + evaluation.sweep(config["method"], method, task, test)
     evaluation.write_results(out, rows, config, time.time() - began)

@@ -7,7 +7,8 @@ Stage one, `vqvae`: a VQ-VAE turns every chunk of L reasoning tokens into one of
     (3) straight     the decoder gets x + sg[q - x]: forward it is q, backward the gradient of x
     (4) codebook     N_k <- g N_k + (1 - g) n_k,  S_k <- g S_k + (1 - g) sum of x with code k,
                      e_k = S_k / N_k: moving averages over batches, in place of |sg[x] - q|^2
-    (5) loss         -log p(chunk | f_dec(q_1 ... q_i | g(P))) + beta |x - sg[q]|^2
+    (5) loss         mean over words of -log p(chunk | f_dec(q_1 ... q_i | g(P)))
+                     + beta * mean over dimensions of (x - sg[q])^2
 
 Stage two, `assorted`: the leftmost m chunks of a trace give way to their codes, m drawn for every
 example, and a language model from scratch, with K + 2 more words, learns the mixture like any text:
@@ -15,8 +16,9 @@ example, and a language model from scratch, with K + 2 more words, learns the mi
     sequence         question <think> <boLatent> z_1 ... z_m <eoLatent> c_{m+1} ... </think> answer
     (6) m            uniform among 0, 1/4, 1/2, 3/4 and all of the trace's chunks, rounded
 
-At test time the model writes all of it itself. `latents` forces the mixture: 0 = all text, n = text
-after n codes, many = no text unless the chain does not end where the codes do.
+At test time the model writes all of it itself. `latents` forces the mixture: 0 = no <boLatent> in
+the beginning (so text, from a model that has learned text), n = text after n codes, many = no text
+unless the chain does not end where the codes do.
 
 --replace: what gives way to what. The paper's ablation, then controls with its m:
     left        the m leftmost chunks to codes (theirs)
@@ -35,7 +37,8 @@ Differs from the paper:
  4. The codebook starts from k-means, and a code that nothing uses starts again from a vector that
     its own code fits badly. The paper does not say what it does.
  5. m: shares of the trace. Theirs, {0, 72, 128, ... 256} tokens, cover all of a short one or none.
- 6. From scratch on every task; they fine-tune on text and train on mazes only from scratch.
+ 6. From scratch on every task; theirs fine-tunes a language model, but for mazes.
+ 7. The VQ-VAE sees reasoning alone; theirs is trained on question, reasoning and answer.
 
     python train.py --method assorted                       # VQ-VAE, then the language model
     python train.py --method assorted --init RUN --replace poisson      # from a vqvae run
@@ -56,7 +59,7 @@ import torch.nn.functional as F
 from baselines import CoT, Method, Rollout, Solved, column, until
 from data.common import (END, EOS, PAD, PAUSE, THINK, BadInput, choice, collate, groups, offsets,
                          pack, take)
-from model import Cache, last, sample_token
+from model import Cache, last
 
 D = 16          # numbers in a code: few, so that all of them matter to what is nearest
 BETA = 0.25     # of the commitment in Eq. (5)
@@ -326,7 +329,7 @@ class Assorted(CoT):
         else:
             logits = self.model.head(h)
             logits[:, [PAD, self.bo]] = -torch.inf      # any word but those
-            then, begin = sample_token(logits, temperature, generator), one[:, None][:, :0]
+            then, begin = self.sample(logits, temperature, generator), one[:, None][:, :0]
         out = self.model.generate(self.model.embed(then)[:, None], one, cache, EOS, room,
                                   temperature, generator)
         out = pack(begin, then[:, None], out)[0]                                # (R, T)
@@ -346,7 +349,7 @@ class Assorted(CoT):
             done = done | (logits.softmax(-1)[:, self.eo] > SURE)
             if len(out) == most or done.all():
                 return torch.stack(out, 1) if out else done[:, None][:, :0].long()
-            x = self.options[sample_token(logits[:, self.options], temperature, generator)]
+            x = self.options[self.sample(logits[:, self.options], temperature, generator)]
             out.append(x.masked_fill(done, PAD))
 
     def read(self, row):

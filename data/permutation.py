@@ -19,9 +19,9 @@ Difficulty: the number of moves, 3..--moves; in half of the training problems it
 has up to half as many again, "long-train" and "long-val" the same from the other keys.
 
 The answer alone teaches little: rows of three moves are learned by heart, longer ones not at all
-in minutes (results/README.md). So where there is no chain, every prefix of a question is trained
-on as a question, too, in one pass: at each move, what the answer would be (`--no-prefixes`: not);
-but for prefixes that are questions of other splits, which training must not answer.
+in minutes (results/README.md). So `nocot` is trained on every prefix of a question, too, in one
+pass: at each move, what the answer would be (`--no-prefixes`: not); but for prefixes that are
+questions of other splits, which training must not answer. No other method sees them.
 
     python -m data.permutation --group s5
 """
@@ -49,7 +49,7 @@ class Permutation:
     ARGS = {
         "group": (tuple(GROUPS), "permutations of 3 letters or of 5"),
         "moves": (12, "most moves in a training problem"),
-        "prefixes": (True, "without a chain, train on the answer after every move, too"),
+        "prefixes": (True, "nocot: train on the answer after every move, too"),
     }
     splits = "train", "val", "test", "long", "long-train", "long-val"
 

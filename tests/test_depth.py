@@ -45,8 +45,6 @@ def test_every_switch_trains_and_is_named(argv, tmp_path):
     name = tables.pool([out / "results.json"])[0]["name"]
     shown = [a for a in argv[6:] if a not in ("--dtype", "bfloat16")]
     assert name.startswith("nocot r=1 --backbone recurrent") and all(a in name for a in shown)
-    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    assert all(0 < row["loss"] < 12 for row in log if "loss" in row)
 
 
 def test_methods_with_stages_run_on_it(tmp_path):

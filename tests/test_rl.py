@@ -370,6 +370,7 @@ def test_bad_input(sft, tmp_path, capsys):
     for argv, message in (([sft, "--samples", "1"], "2 or more"), ([sft, "--split", "oood"], "ood"),
                           ([sft, "--lr", "-1"], "above 0"), ([tmp_path], "no ckpt.pt"),
                           ([sft, "--step", "3"], "nearest: --steps"), ([sft, "--c", "0"], "'0'"),
+                          ([sft, "--c", "7"], "was trained at 1,2,3,4,5"),
                           ([sft, "--sigma-min", "0"], "above 0"),
                           ([sft, "--learn", "latnt"], "nearest: latent"),
                           ([sft, "--split", "long-train"], "unknown split")):

@@ -162,6 +162,8 @@ def test_a_nan_gradient_never_reaches_a_checkpoint(tmp_path, monkeypatch, capsys
     (["--lr", "nan"], "--lr nan: must be above 0"),
     (["--conv", "-1"], "--conv -1: must be at least 0"),
     (["--seed", "99999999999"], "--seed 99999999999"),
+    (["--decay", "3"], "--decay 3.0: a share"),
+    (["--head", "deterministic", "--latent-loss", "nll"], "has no density"),
     (["--method", "pause", "--pauses", "-1"], "--pauses -1: must be above 0"),
     (["--method", "cot", "--init", "x"], "cot starts from no other method"),
     (["--resume"], "no run there to resume"),
@@ -318,6 +320,30 @@ def test_optimizer_groups_cover_every_parameter_once(optimizer):
     grouped = [p for g in groups for p in g["params"]]
     wanted = [p for p in method.parameters() if p.requires_grad]
     assert len(grouped) == len(wanted) and {id(p) for p in grouped} == {id(p) for p in wanted}
+    decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
+    last = {id(p) for p in groups[-1]["params"]}
+    head, embed = (id(layer.weight) for layer in (method.model.head, method.model.embed))
+    assert head in decayed and embed not in decayed     # Muon is for what is inside
+    assert (head in last) == (optimizer == "adamw") and last <= decayed
+
+
+def test_seconds_add_up_when_resumed():
+    config = {**train.parse([*NANO, "--method", "cot"]), "max_think": 9, "max_answer": 2}
+    training = train.Training(train.build(config)[1], config, torch.float32)
+    training.restore({**training.state(), "seconds": 500.0})
+    assert 500 <= training.state()["seconds"] < 560
+
+
+@pytest.mark.usefixtures("one_setting")
+@pytest.mark.parametrize("method", [m for m in train.METHODS if m not in ("cot", "colar")])
+def test_every_method_trains_from_the_command_line(method, tmp_path):
+    flags = [f"--{f}=2" for f in ("latents", "pauses") if f in train.METHODS[method].ARGS]
+    out = run(tmp_path, "--method", method, "--task", "permutation", "--steps", "2",
+              "--first-steps", "2", *flags)
+    found = json.loads((out / "results.json").read_text())["rows"]
+    assert found[-1]["method"] == method and found[-1]["n"] == 8
+    logged = json.loads((out / "log.jsonl").read_text().splitlines()[0])
+    assert logged["step"] == 2 and {"step", "norm"} < logged.keys()
 
 
 def test_learning_rate_schedule():
@@ -343,8 +369,9 @@ def test_eval_command(colar_run, tmp_path, capsys):
     assert [r["name"] for r in tables.pool([tmp_path / "rows.json"])] == [
         "cot", "colar c=2", "colar c=4"]
     assert (tmp_path / "p.png").exists() and "thoughts" in capsys.readouterr().out
-    evaluation.main([str(colar_run), "--c", "3", "--data", str(tmp_path / "d.json")])
-    assert "5 problems" in capsys.readouterr().out
+    for argv, n in (([], 5), (["--n", "3"], 3)):
+        evaluation.main([str(colar_run), "--c", "3", "--data", str(tmp_path / "d.json"), *argv])
+        assert f"{n} problems" in capsys.readouterr().out
     for argv, message in ((["--c", "10"], "c = 10"), (["--split", "tests"], "nearest: test"),
                           (["--data", "none.json"], "No such file"),
                           (["--nn", "3"], "nearest: --n"), (["--n", "0"], "--n must be"),
