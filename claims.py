@@ -161,7 +161,9 @@ def colar():
         [gain("default: colar c=5", f"latent: {name}", f"at c=5 over {name}", 1.9)
          for name in ("coconut", "codi")],
         [value("latent: pause --curriculum steps --pauses 6", "6 pauses, Coconut's curriculum"),
-         value("default: nocot @6000", "without thoughts")], "default latent")
+         value("default: nocot @6000", "without thoughts"),
+         gain("latent-prosqa: colar c=1 --balanced", "latent-prosqa: coconut --balanced @9000",
+              "on balanced ProsQA, c=1 over coconut")], "default latent latent-prosqa")
     yield Claim(
         "CoLaR", "RL on a harder set: +5.4 points, -82.8% of the steps",
         [gain("rl: colar+rl c=5 on long", "rl: colar c=5 on long @4000",
