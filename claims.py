@@ -393,10 +393,11 @@ def main(argv=None):
     parser = Parser(prog="claims.py", description=__doc__, allow_abbrev=False,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=RESULTS, help="[results]")
-    RESULTS = parser.parse_args(argv).folder.resolve()
+    folder = parser.parse_args(argv).folder
+    RESULTS = folder.resolve()
     try:
-        if not RESULTS.is_dir():
-            raise BadInput(f"{RESULTS} is no folder: `python reproduce.py` makes one")
+        if not folder.is_dir():
+            raise BadInput(f"{folder} is no folder: `python reproduce.py` makes one")
         new = {RESULTS / "CLAIMS.md": (claims := table())}
         if RESULTS == ROOT / "results":
             new |= {path: refresh(path.read_text()) for path in (ROOT / name for name in READMES)}
