@@ -317,7 +317,8 @@ TWINS = [       # a method, its row on the plain backbone and on the recurrent o
 LATENT = ("controls: colar c=2 thoughts={}", "controls: colar c=5 thoughts={}",
           "controls: assorted latents=999 thoughts={} --replace all",
           "controls: coconut thoughts={}", "controls: codi thoughts={}",
-          "controls-prosqa: coconut thoughts={} --balanced")
+          "controls-prosqa: coconut thoughts={} --balanced",
+          "controls-prosqa: colar c=2 thoughts={} --balanced")
 PAUSES = "controls: pause thoughts={} --curriculum steps --pauses 6"
 
 
