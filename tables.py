@@ -26,7 +26,7 @@ def setting(row):
 def one_line(rows):
     """Rows of `evaluate` in short, for the progress of a run."""
     return "   ".join(f"{setting(r)} {100 * r['accuracy']:.0f}% in {r['steps']:.1f}".lstrip()
-                      for r in rows) + " steps"
+                      for r in rows) + " thinking steps"
 
 
 def table(rows):
