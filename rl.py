@@ -131,9 +131,9 @@ class GRPO(Training):
         steps = torch.tensor([s.n_think for s in rollout.solved], device=device).view_as(reward)
         priced = reward / steps.clamp(min=1) ** config["punish"]
         option = rollout.option.view_as(reward)
+        # (Q, G, 3): of actions that answer for RIGHT, LENGTH, OPTION
         A = torch.stack([advantages(reward, option), advantages(priced, option),
-                         advantages(priced, torch.zeros_like(option))], -1)     # (Q, G, 3): RIGHT,
-                                                                                # LENGTH, OPTION
+                         advantages(priced, torch.zeros_like(option))], -1)
         out = {"reward": reward.mean(), "kept": A.flatten(1).any(1).float().mean(),
                "steps": steps.float().mean(), **rollout.info}
         A = A.flatten(0, 1)                                                     # (R, 3)

@@ -18,6 +18,7 @@ SHOWN = re.findall(r"<!-- eval.py --summary (\S+) -->", README)
 def test_every_results_file_is_in_a_table_and_names_its_command():
     shown = {path for folder in SHOWN for path in ROOT.glob(folder)}
     assert shown == set(ROOT.glob("results/*/*.json"))
+    assert all(any(ROOT.glob(folder)) for folder in SHOWN)      # no table of nothing
     for path in shown:
         found = json.loads(path.read_text())
         for record in found if isinstance(found, list) else [found]:
