@@ -13,7 +13,11 @@ A worked example, as pieces (a blank between any two):
 
 The chain is that of iCoT and Coconut: the annotations <<...>> of the official solutions, nothing
 else. Words are lower case and cut into pieces: byte-pair encoding of the training questions, each
-word then by the longest piece that fits; digits and signs are single.
+word then by the longest piece that fits; digits and signs are single. With --rare slots words stay
+whole, and those beyond the `vocabulary` most frequent ones are numbered in every question, in the
+order in which they appear, with or without an s at their end:
+
+    question  @0 sold @1 to 4 8 of her friends in @2 , and then she sold half as many @1 in @3 . ...
 
 Splits: test is the official one. val is a part of the official training file, by a hash of the text
 without its numbers; train is the rest, without what is in test but for numbers. Of each training
@@ -54,6 +58,7 @@ SHA256 = {"train.jsonl": "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed
 HOLD = 15       # one of so many training problems is for validation
 SIGNS = list("0123456789+-*/=().,?!$%'\"&:;#_") + ["<<", ">>"]     # _ between two numbers
 UNKNOWN = "<?>"
+SLOTS = [f"@{i}" for i in range(30)]    # 6 of 6,967 questions have more than 30, beside 400 words
 TOKEN = re.compile(r"[a-z]+|<<|>>|\S")
 
 
@@ -263,8 +268,30 @@ class Pieces:
 
     def __call__(self, text):
         """Text -> [piece]."""
-        text = re.sub(r"(?<=\d)\s+(?=\d)", "_", text.lower().replace("\u2019", "'"))
-        return [piece for word in TOKEN.findall(text) for piece in self.word(word)]
+        return [piece for word in words_of(text) for piece in self.word(word)]
+
+
+class Slots:
+    """Text -> words: those that are not known become the first, second ... of SLOTS."""
+
+    def __init__(self, words):
+        self.known = set(words)
+
+    def __call__(self, text):
+        """Text -> [word]."""
+        place, out = {}, []
+        for word in words_of(text):
+            if word not in self.known and word.isalpha():
+                i = place.setdefault(word.removesuffix("s"), len(place))
+                word = SLOTS[i] if i < len(SLOTS) else UNKNOWN
+            out.append(word if word in self.known else UNKNOWN)
+        return out
+
+
+def words_of(text):
+    """Lower case, digits and signs single; _ for what was between two numbers."""
+    text = re.sub(r"(?<=\d)\s+(?=\d)", "_", text.lower().replace("\u2019", "'"))
+    return TOKEN.findall(text)
 
 
 # ---- the task ------------------------------------------------------------------------------------
@@ -295,9 +322,11 @@ def template(problem):
 
 
 @functools.cache
-def official_pieces(size):
+def official_pieces(size, rare):
     words = Counter(w for question, _, _ in official()["train"]
                     for w in re.findall("[a-z]+", question.lower()))
+    if rare == "slots":
+        return " ".join([*(w for w, _ in words.most_common(size)), *SLOTS])
     return " ".join(learn_pieces(words, size))
 
 
@@ -305,7 +334,8 @@ class GSM8K:
     """Task contract: data/common.py. difficulty = number of equations."""
     ARGS = {
         "variants": (1000, "of each training problem, with other numbers; 0: none"),
-        "vocabulary": (2000, "pieces of words"),
+        "rare": (("pieces", "slots"), "rare words: cut into pieces, or numbered in each question"),
+        "vocabulary": (2000, "pieces of words, or the most frequent words"),
         "extra": ("", "more training problems: files, separated by commas"),
         "mix": (0.0, "share of training problems from --task arithmetic --level full"),
         "drop": (0.0, "share of the pieces of words hidden in a training question, so that texts "
@@ -314,14 +344,16 @@ class GSM8K:
     LEARNS = ("pieces",)        # what it makes of its files; the config of a run keeps it
     splits = ("train", "val", "test")
 
-    def __init__(self, variants=1000, vocabulary=2000, extra="", mix=0.0, drop=0.0, pieces=""):
+    def __init__(self, variants=1000, rare="pieces", vocabulary=2000, extra="", mix=0.0, drop=0.0,
+                 pieces=""):
         for name, share in (("mix", mix), ("drop", drop)):
             if not 0 <= share <= 1:
                 raise BadInput(f"--{name} {share}: must be between 0 and 1")
         self.variants, self.mix, self.drop, self.extra = variants, mix, drop, extra
-        self.pieces = pieces or official_pieces(vocabulary)
+        self.pieces = pieces or official_pieces(vocabulary, rare)
         self.words = [*SIGNS, UNKNOWN, *self.pieces.split()]
-        self.cut, self.arithmetic = Pieces(self.words), Arithmetic("full")
+        self.cut = {"pieces": Pieces, "slots": Slots}[rare](self.words)
+        self.arithmetic = Arithmetic("full")
 
     @functools.cached_property
     def problems(self):

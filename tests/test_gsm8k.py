@@ -222,14 +222,31 @@ def test_words_are_cut_by_the_longest_piece():
         assert "".join(p.removeprefix("##") for p in pieces) == word
 
 
-def test_a_run_keeps_its_pieces_and_needs_no_files_to_be_tested(tmp_path, monkeypatch):
+def test_rare_words_are_numbered_in_every_question():
+    cut = gsm8k.Slots(["has", "s", "and", "4", "_", "'", ".", *gsm8k.SLOTS[:3]])
+    assert cut("Zoe has 4 jars and Bo's jar. Zoes") == [
+        "@0", "has", "4", "@1", "and", "@2", "'", "s", "@1", ".", "@0"]
+    assert cut("4 4 @0 has") == ["4", "_", "4", gsm8k.UNKNOWN, gsm8k.UNKNOWN, "has"]
+    words = [chr(97 + i) * 2 for i in range(26)] + ["cab", "bac", "abc", "cba", "bca"]
+    assert gsm8k.Slots(gsm8k.SLOTS)(" ".join(words)) == [*gsm8k.SLOTS, gsm8k.UNKNOWN]
+    task = gsm8k.GSM8K(rare="slots", vocabulary=5)
+    counts = Counter(w for question, _, _ in gsm8k.official()["train"]
+                     for w in gsm8k.words_of(question) if w.isalpha())
+    kept = task.pieces.split()[:5]
+    assert task.pieces.split()[5:] == gsm8k.SLOTS
+    assert min(counts[w] for w in kept) >= max(n for w, n in counts.items() if w not in kept)
+
+
+@pytest.mark.parametrize("rare, size, n", [("pieces", "90", 90), ("slots", "20", 50)])
+def test_a_run_keeps_its_pieces_and_needs_no_files_to_be_tested(rare, size, n, tmp_path,
+                                                                  monkeypatch):
     """Trained on the files, then evaluated on another one with the files gone."""
     run = str(tmp_path / "run")
     train.main(["--task", "gsm8k", "--method", "cot", "--size", "nano", "--steps", "2",
-                "--out", run, "--vocabulary", "90"])
+                "--out", run, "--vocabulary", size, "--rare", rare])
     config = json.loads((tmp_path / "run/config.json").read_text())
     kept = json.loads((tmp_path / "run/results.json").read_text())["config"]
-    assert len(config["pieces"].split()) == 90 and "pieces" not in kept
+    assert len(config["pieces"].split()) == n and "pieces" not in kept
     (tmp_path / "svamp.json").write_text(json.dumps([
         {"Body": "Bo read 9 pages.", "Question": "And 2?", "Equation": "9+2", "Answer": 11.0}]))
     monkeypatch.setattr(gsm8k, "FOLDER", tmp_path / "gone")
