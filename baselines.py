@@ -114,7 +114,8 @@ def next_token_loss(model, h, labels, where):
 def states_before(model, prompt, x):
     """(R, S, C): the state that predicts each position of x (R, S, C), embeddings which continue
     prompt (R, P). Rows with the same prompt share its computation, and its gradient."""
-    start, row = prompt.unique(dim=0, return_inverse=True)              # (U, P), (R,)
+    start, row = (t.to(x.device) for t in      # (U, P), (R,); MPS has it from torch 2.10 on
+                  prompt.cpu().unique(dim=0, return_inverse=True))
     new = (start != PAD).sum(1)
     cache = Cache(len(start), start.shape[1] + x.shape[1], x.device)
     h = last(model(model.embed(start), cache, new), new)                # (U, C)

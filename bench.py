@@ -140,6 +140,8 @@ def memory(row, batch, device):
     state = [t for opt in row.opts for s in opt.state.values() for t in s.values()]
     own = storages([*row.net.parameters(), *row.net.buffers(), *state])
     if device.type == "cuda":
+        for opt in row.opts:
+            opt.zero_grad()     # what is left of the last update is freed in this one
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()      # by other rows, too
         row.update(batch)

@@ -3,7 +3,7 @@
     python train.py --method colar                     # CoT stage, then CoLaR from it
     python train.py --method nocot --steps 6000        # the control: no thoughts
     python train.py --method cot --task maze --level tiny     # another task
-    python train.py --method colar --resume            # continues a stopped run, bit for bit
+    python train.py --method colar --resume            # continues it, on a CPU bit for bit
     torchrun --nproc_per_node=2 train.py --accum 2     # two processes share the batches of a step
 
 A run folder holds config.json, log.jsonl, ckpt.pt, results.json and curves.png. A method that
@@ -230,6 +230,8 @@ def setup(config, state=None):
         dtype, why = state["dtype"], "as before"
     elif dtype == "auto":
         dtype, why = pick_dtype(device, config["width"])
+    if device == "mps" and dtype != "float32":      # its causal attention may see what comes next
+        raise BadInput(f"--dtype {dtype}: on mps only float32 is right")
     several = f", {WORLD} processes" if WORLD > 1 else ""
     say(f"device {device}, {dtype} ({why}), {torch.get_num_threads()} threads{several}")
     return torch.device(device), getattr(torch, dtype)
@@ -311,13 +313,13 @@ def save(path, state):
     os.replace(part, path)
 
 
-def load(run, device="cpu"):
+def load(run):
     """The checkpoint of a run folder; BadInput if it is missing, truncated or not ours."""
     path = Path(run) / "ckpt.pt"
     if not path.is_file():
         raise BadInput(f"{run}: no ckpt.pt there, not a run folder")
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:   # torch raises a dozen kinds for a damaged file
         raise BadInput(f"{path}: damaged, or not a checkpoint") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
@@ -327,7 +329,7 @@ def load(run, device="cpu"):
 
 def load_run(run, device="cpu", **changes):
     """Task and trained method of a run folder, some of its settings changed; and its checkpoint."""
-    state = load(run, device)
+    state = load(run)
     task, method = build({**state["config"], **changes})
     method.load_state_dict(state["method"])
     if "stage" not in state["config"]:      # that is reinforced: its training is over
@@ -401,7 +403,7 @@ def compiled(backbone, wanted):
 
 
 class Training:
-    """All that changes while training, so that a checkpoint of it resumes bit for bit."""
+    """All that changes while training, so that a checkpoint of it resumes, on a CPU bit for bit."""
     log_every = 50      # steps between lines of log.jsonl
 
     def __init__(self, method, config, dtype):
@@ -463,10 +465,12 @@ class Training:
                 group["lr"] = learning_rate(self.step, self.config)
             self.scaler.unscale_(opt)
         norm = torch.nn.utils.clip_grad_norm_(self.params, self.config["clip"])
-        if not math.isfinite(norm) and not self.scaler.is_enabled():    # a scaler skips the step
+        finite = math.isfinite(norm)
+        if not finite and not self.scaler.is_enabled():
             raise FloatingPointError(f"the gradient is {float(norm)} at step {self.step + 1}")
         for opt in self.opts:
-            self.scaler.step(opt)
+            if finite:      # else none steps: a scaler asks each about its own gradients alone
+                self.scaler.step(opt)
             opt.zero_grad()
         self.scaler.update()
         return norm

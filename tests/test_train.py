@@ -1,4 +1,5 @@
 """The loop and its command line: exact resume, a safe stop, one clear line for bad input."""
+import contextlib
 import itertools
 import json
 import math
@@ -15,7 +16,7 @@ import tables
 import train
 from baselines import Rollout, Solved
 from data.arithmetic import Arithmetic
-from data.common import Vocab, collate
+from data.common import BadInput, Vocab, collate
 
 NANO = ["--size", "nano", "--threads", "1", "--test-n", "8", "--steps", "10"]
 
@@ -236,6 +237,29 @@ def test_dtype_is_chosen_by_what_the_machine_can(monkeypatch):
     for native, dtype in ((True, "bfloat16"), (False, "float16")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: native)
         assert train.pick_dtype("cuda", 64)[0] == dtype
+    monkeypatch.setattr(train, "pick_device", lambda name: "mps")
+    for dtype, fine in (("auto", True), ("float32", True), ("bfloat16", False), ("float16", False)):
+        with contextlib.nullcontext() if fine else pytest.raises(BadInput, match="only float32"):
+            train.setup({"threads": 1, "device": "auto", "dtype": dtype, "width": 64})
+
+
+@pytest.mark.parametrize("bad", ["model.norm.weight", "model.blocks.0.mlp.up.weight"])
+def test_after_an_overflow_no_optimizer_steps(bad):
+    """In float16: AdamW and Muon, of which one alone had the overflow."""
+    config = train.parse([*NANO, "--method", "cot", "--optimizer", "muon", "--dtype", "float16"])
+    task, method = train.build(config | {"max_think": 20, "max_answer": 9})
+    training = train.Training(method, config, torch.float16)
+    before = {name: p.detach().clone() for name, p in method.named_parameters()}
+    for name, p in method.named_parameters():
+        p.grad = torch.ones_like(p) if name != bad else torch.full_like(p, math.nan)
+    scale = training.scaler.scale(torch.ones(())).item()
+    assert not math.isfinite(training.descend()) and training.scaler.get_scale() == scale / 2
+    assert all(torch.equal(p, before[name]) for name, p in method.named_parameters())
+    for p in method.parameters():
+        p.grad = torch.ones_like(p)
+    training.scaler.scale(torch.ones(()))
+    training.descend()
+    assert not any(torch.equal(p, before[name]) for name, p in method.named_parameters())
 
 
 def test_bad_checkpoints(colar_run, tmp_path, capsys):
