@@ -134,7 +134,7 @@ def reinforce(method, batch):
 
 @pytest.mark.parametrize("name, argv, deep", [
     *((name, [], {}) for name in train.METHODS),
-    ("nocot", DEEP, {"r": 3, "exit": "kl"}), ("cot", DEEP, {"r": 3, "draft": 2})])
+    ("nocot", DEEP, {"r": 3, "exit": "kl"}), ("nocot", DEEP, {"r": 3, "draft": 2})])
 def test_computes_the_same_elsewhere(name, argv, deep, elsewhere):
     task_name = "permutation" if name == "nocot" else "arithmetic"      # the one with prefixes
     config, task, method = small(name, task_name, *argv)
