@@ -154,7 +154,10 @@ def colar():
          gain("default: colar c=2", "default: cot",
               "over CoT, which had a third of CoLaR's updates", -4.8)],
         [value("default: nocot @2000", "without thoughts, at CoT's updates"),
-         value("default: nocot @6000", "at CoLaR's")], "default")
+         value("default: nocot @6000", "at CoLaR's"),
+         gain("shuffled: colar c=2 --shuffle", "shuffled: nocot --shuffle @9000",
+              "over no thoughts, statements in random order, at equal updates")],
+        "default shuffled")
     yield Claim(
         "CoLaR", "over latent baselines of comparable length: +14.1 points (mean of four sets), "
         "+3.7 (on the one trained on)",
