@@ -155,9 +155,10 @@ def colar():
               "over CoT, which had a third of CoLaR's updates", -4.8)],
         [value("default: nocot @2000", "without thoughts, at CoT's updates"),
          value("default: nocot @6000", "at CoLaR's"),
+         gain("default: colar c=2", "latent: cot @6000", "over CoT with as many updates"),
          gain("shuffled: colar c=2 --shuffle", "shuffled: nocot --shuffle @9000",
               "over no thoughts, statements in random order, at equal updates")],
-        "default shuffled")
+        "default latent shuffled")
     yield Claim(
         "CoLaR", "over latent baselines of comparable length: +14.1 points (mean of four sets), "
         "+3.7 (on the one trained on)",
@@ -180,7 +181,9 @@ def colar():
         [gain(f"default: colar c={c}", "default: cot",
               f"over CoT, which had a third of CoLaR's updates, at c={c}", -12.0)
          for c in (2, 3, 4, 5)],
-        [value(f"dial: colar c={c}", f"at c={c}, never trained") for c in (6, 9)], "default dial")
+        [value(f"dial: colar c={c}", f"at c={c}, never trained") for c in (6, 9)]
+        + [gain("default: colar c=5", "latent: cot @6000",
+                "at c=5 over CoT with as many updates")], "default dial latent")
     noise, still, floor = (
         paired(*(get(f"explore: colar c=5 k={k}{flag} on long") for k in (16, 1)))
         for flag in ("", " --head deterministic", " --sigma-min 0.1"))
