@@ -230,7 +230,7 @@ def setup(config, state=None):
         dtype, why = state["dtype"], "as before"
     elif dtype == "auto":
         dtype, why = pick_dtype(device, config["width"])
-    if device == "mps" and dtype != "float32":      # its causal attention may see what comes next
+    if device == "mps" and dtype != "float32":      # half precision may see what comes next
         raise BadInput(f"--dtype {dtype}: on mps only float32 is right")
     several = f", {WORLD} processes" if WORLD > 1 else ""
     say(f"device {device}, {dtype} ({why}), {torch.get_num_threads()} threads{several}")

@@ -14,7 +14,7 @@ import recurrent
 import rl
 import train
 from data.common import collate, take
-from tests.test_methods import DEEP, shortest, small
+from tests.test_methods import DEEP, small
 
 AWAY = torch.device("meta")     # a device that every torch knows and that asks for no hardware
 aten = torch.ops.aten
