@@ -44,9 +44,11 @@ import torch.nn.functional as F
 from torch.utils import flop_counter
 from tqdm import tqdm
 
+import runs
 import train
 from baselines import OPEN, ICoT, NoCoT, column
-from data.common import END, EOS, PAD, THINK, BadInput, Vocab, batches, choice, collate, pack
+from data.cli import BadInput, choice
+from data.common import END, EOS, PAD, THINK, Vocab, batches, collate, pack
 from model import last
 
 ROUNDS = 3          # through all rows; each call counts when it was fastest
@@ -167,11 +169,11 @@ class Problems:
     """What all rows share: task, device, and the same problems."""
 
     def __init__(self, args):
-        self.args, self.device = args, torch.device(train.pick_device(args.device))
+        self.args, self.device = args, torch.device(runs.pick_device(args.device))
         self.dtype = getattr(torch, args.dtype)
         config = self.config("cot", "gpt", {})
-        self.task = train.make_task(config)
-        self.limits, self.vocab = train.limits(self.task), Vocab(self.task.words)
+        self.task = runs.make_task(config)
+        self.limits, self.vocab = runs.limits(self.task), Vocab(self.task.words)
         examples = [self.task.sample("train", i) for i in range(256)]
         self.chain = mean([sum(map(len, e.steps)) for e in examples])   # words of a mean chain
         self.draw(config["batch"], config["sort"], -(-args.steps // ROUNDS))
@@ -189,11 +191,11 @@ class Problems:
         self.to_solve = [self.task.sample("val", i) for i in range(MANY)]
 
     def config(self, method, backbone, more):
-        """What train.py makes of the flags, and what `train.build` needs besides."""
+        """What train.py makes of the flags, and what `runs.build` needs besides."""
         args = self.args
         argv = ["--method", method, "--backbone", backbone, "--task", args.task, "--size",
                 args.size] + (["--width", str(args.width)] if args.width else [])
-        return train.parse(argv) | {"sampler": "fixed"} | more
+        return runs.parse(argv) | {"sampler": "fixed"} | more
 
     def cast(self):
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
@@ -206,9 +208,9 @@ class Ours:
         self.problems, device = problems, problems.device
         config = problems.config(method, backbone, problems.limits | {"steps": 10**6})
         torch.manual_seed(0)
-        self.net, self.batches = train.build(config)[1].to(device), problems.sorted
+        self.net, self.batches = runs.build(config)[1].to(device), problems.sorted
         if self.net.PARENT:
-            parent = train.build({**config, "method": self.net.PARENT})[1].to(device)
+            parent = runs.build({**config, "method": self.net.PARENT})[1].to(device)
             parent.loss(problems.sorted[0].to(device))      # a codebook starts from data
             self.net.start_from(parent)
         self.run = train.Training(self.net, config, problems.dtype)
@@ -378,7 +380,7 @@ def depth(problems, rs=(4, 16, 64)):
     out = {}
     for r in rs:
         config = problems.config("cot", "recurrent", problems.limits | {"mean_r": r})
-        method = train.build(config)[1].to(problems.device)
+        method = runs.build(config)[1].to(problems.device)
         batch = problems.sorted[-1].to(problems.device)
         out[f"kept_mb_r{r}"] = sum(kept(lambda: method.loss(batch)).values()) / 1e6
     return out
@@ -452,14 +454,14 @@ def report(out):
 
 
 def arguments(argv):
-    parser = train.Parser(prog="bench.py", description=__doc__, allow_abbrev=False,
+    parser = runs.Parser(prog="bench.py", description=__doc__, allow_abbrev=False,
                           formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", default="tiny", help=f"{', '.join(train.SIZES)} [tiny]")
+    parser.add_argument("--size", default="tiny", help=f"{', '.join(runs.SIZES)} [tiny]")
     parser.add_argument("--width", type=int, default=0, help="width of the model [by --size]")
-    parser.add_argument("--task", default="arithmetic", help=f"{', '.join(train.TASKS)} "
+    parser.add_argument("--task", default="arithmetic", help=f"{', '.join(runs.TASKS)} "
                         "[arithmetic]")
-    parser.add_argument("--methods", default=",".join(train.METHODS), help="[all]")
-    parser.add_argument("--backbones", default=",".join(train.BACKBONES), help="[all]")
+    parser.add_argument("--methods", default=",".join(runs.METHODS), help="[all]")
+    parser.add_argument("--backbones", default=",".join(runs.BACKBONES), help="[all]")
     parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"))
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = all cores [0]")
@@ -476,11 +478,11 @@ def arguments(argv):
                 raise BadInput(f"--{name} {getattr(args, name)}: must be at least {least}")
         if not Path(args.json).absolute().parent.is_dir():      # before the work, not after it
             raise BadInput(f"--json {args.json}: no such folder")
-        args.methods = [choice(m, list(train.METHODS), "method") for m in args.methods.split(",")]
-        args.backbones = [choice(b, list(train.BACKBONES), "backbone")
+        args.methods = [choice(m, list(runs.METHODS), "method") for m in args.methods.split(",")]
+        args.backbones = [choice(b, list(runs.BACKBONES), "backbone")
                           for b in args.backbones.split(",")]
         if args.profile:
-            choice(args.profile, train.METHODS, "method")
+            choice(args.profile, runs.METHODS, "method")
         if args.threads:
             torch.set_num_threads(args.threads)
         return args, Problems(args)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from data.common import BadInput
+from data.cli import BadInput, Parser
 from tables import by_seed, over_seeds, summary
 
 ROOT = Path(__file__).parent
@@ -401,7 +401,6 @@ DIFFERENCE = re.compile(r"([+-]?)[\d.]+ ± [\d.]+<!-- ([^|>]+?) \| ([^|>]+?) -->
 
 def main(argv=None):
     global RESULTS
-    from train import Parser
     parser = Parser(prog="claims.py", description=__doc__, allow_abbrev=False,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=RESULTS, help="[results]")

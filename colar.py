@@ -47,8 +47,9 @@ import torch.nn.functional as F
 
 from baselines import (ANSWER, CLOSE, LENGTH, OPEN, OPTION, QUESTION, RIGHT, THOUGHTS, Method,
                        Rollout, Solved, column, states_before, until)
-from data.common import (END, EOS, MAX_SPEED, PAD, PAUSE, SPEED, THINK, BadInput, choice, collate,
-                         groups, offsets, pack)
+from data.cli import BadInput, choice
+from data.common import (END, EOS, MAX_SPEED, PAD, PAUSE, SPEED, THINK, collate, groups, offsets,
+                         pack)
 from model import Cache, last
 
 

@@ -31,7 +31,8 @@ import torch
 import torch.nn.functional as F
 
 from baselines import until
-from data.common import END, EOS, PAD, BadInput, take
+from data.cli import BadInput
+from data.common import END, EOS, PAD, take
 from eval import BATCH, in_batches, split_knobs, wilson
 from model import Cache, last
 

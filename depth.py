@@ -21,8 +21,9 @@ from pathlib import Path
 import torch
 
 import eval as evaluation
-from data.common import BadInput, choice
+from data.cli import BadInput, choice
 from recurrent import EXITS, latent_change
+from runs import Parser, load_run, pick_device
 
 PATHS = 24      # problems whose path is drawn
 
@@ -76,7 +77,6 @@ def principal(states):
 
 def measure(run, args):
     """All figures of one run, as a dict for JSON."""
-    from train import load_run, pick_device     # here, as in eval.py
     task, method, state = load_run(run, pick_device(args.device))
     if not method.model.KNOBS:
         raise BadInput(f"{run}: its backbone does not iterate")
@@ -174,9 +174,9 @@ def shade(share):
     return colormaps["viridis"](share)
 
 
-def parse(argv, parser_class):
-    parser = parser_class(prog="depth.py", description=__doc__, allow_abbrev=False,
-                          formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse(argv):
+    parser = Parser(prog="depth.py", description=__doc__, allow_abbrev=False,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, of several seeds")
     parser.add_argument("--split", default="test", help="test, val, or the task's own [test]")
     parser.add_argument("--n", type=int, default=500, help="problems [500]")
@@ -198,10 +198,9 @@ def parse(argv, parser_class):
 
 
 def main(argv=None):
-    from train import Parser
     argv = sys.argv[1:] if argv is None else argv
     try:
-        args = parse(argv, Parser)
+        args = parse(argv)
         args.command = "python depth.py " + shlex.join(argv)
         found = []
         for run in args.runs:

@@ -32,9 +32,11 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from data.common import BadInput, FileTask, choice, collate, read_problems, take
+from data.cli import BadInput, choice
+from data.common import FileTask, collate, read_problems, take
 from model import Cache
 from recurrent import EXITS
+from runs import Parser, load_run, pick_device
 from tables import plot, plot_over, pool, setting, summary, table
 
 BATCH = 100     # problems solved at once
@@ -249,9 +251,9 @@ def names(text):
     return text.split(",")
 
 
-def parse(argv, parser_class):
-    parser = parser_class(prog="eval.py", description=__doc__, allow_abbrev=False,
-                          formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse(argv):
+    parser = Parser(prog="eval.py", description=__doc__, allow_abbrev=False,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or results files")
     parser.add_argument("--summary", action="store_true", help="pool the seeds of results files")
     parser.add_argument("--split", default="test", help="test, val, or the task's own [test]")
@@ -333,7 +335,6 @@ def settings(method, args):
 
 def measure(run, args):
     """The record of one run folder; prints what --show asks for."""
-    from train import load_run, pick_device     # here, since train.py needs this file
     began = time.time()
     given = {"sigma_min": args.sigma_min} if args.sigma_min else {}
     task, method, state = load_run(run, pick_device(args.device), **given)
@@ -368,10 +369,9 @@ def measure(run, args):
 
 
 def main(argv=None):
-    from train import Parser
     argv = sys.argv[1:] if argv is None else argv
     try:
-        args = parse(argv, Parser)
+        args = parse(argv)
         args.command = "python eval.py " + shlex.join(argv)
         found = [] if args.summary else [measure(run, args) for run in args.runs]
         rows = pool(args.runs) if args.summary else [row for r in found for row in r["rows"]]

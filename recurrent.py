@@ -50,7 +50,7 @@ import math
 import torch
 import torch.nn as nn
 
-from data.common import BadInput, choice
+from data.cli import BadInput, choice
 from model import GPT, Block, RMSNorm, generate, last
 
 SIGMA = 0.5         # of tau in Eq. (5)

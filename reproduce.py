@@ -24,7 +24,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.common import BadInput, choice
+from data.cli import BadInput, Parser, choice
+from runs import parse
 
 ROOT = Path(__file__).parent
 OLD = ("rl-first",)     # not by default: made before rl.py had --beta
@@ -67,7 +68,6 @@ def job(command, minutes=0.0):
         return Job(argv, needs=runs, minutes=minutes)
     if argv[0] == "rl.py":
         return Job(argv, option.get("--out", f"{runs[0]}-rl"), runs, minutes=minutes)
-    from train import parse
     needs = [option["--init"]] if "--init" in option else []
     return Job(argv, parse(argv[1:])["out"], needs, minutes=minutes)
 
@@ -172,7 +172,6 @@ def collect(one, out):
 
 
 def main(argv=None):
-    from train import Parser
     parser = Parser(prog="reproduce.py", description=__doc__, allow_abbrev=False,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", metavar="FOLDER", help="of results/ [all]")

@@ -51,10 +51,12 @@ from pathlib import Path
 import torch
 
 import eval as evaluation
+import runs
 import train
-from data.common import MAX_SPEED, BadInput, choice, take
+from data.cli import BadInput, choice
+from data.common import MAX_SPEED, take
 from tables import table
-from train import Parser, Training
+from train import Training
 
 FLAGS = {
     "split": ("auto", "split to learn on; auto: long if the task has one, else its usual one"),
@@ -76,7 +78,7 @@ FLAGS = {
     "val_n": (100, "validation problems, solved five times in a run"),
     "test_n": (500, "test problems for the final table"),
     "seed": (0, "of rollouts and questions; unless given, that of the run"),
-    **{name: train.FLAGS[name] for name in ("device", "dtype", "threads")},
+    **{name: runs.FLAGS[name] for name in ("device", "dtype", "threads")},
 }
 SHOWN = [name for name in FLAGS if name not in (        # what names a row of a table
     "split", "steps", "val_n", "test_n", "seed", "device", "dtype", "threads")]
@@ -207,22 +209,22 @@ def splits(name, task):
 
 def parse(argv):
     """argv -> the config of the run that we start from, with ours over it."""
-    parser = Parser(prog="rl.py", description=__doc__, allow_abbrev=False,
+    parser = runs.Parser(prog="rl.py", description=__doc__, allow_abbrev=False,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("init", metavar="RUN", help="run folder of a trained cot or colar")
     parser.add_argument("--out", metavar="DIR", help="run folder [RUN-rl]")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
-    parser.add_flags(FLAGS)
+    runs.add_flags(parser, FLAGS)
     parser.set_defaults(seed=None)
     given = vars(parser.parse_args(argv))
-    parent = train.load(given["init"])["config"]
+    parent = runs.load(given["init"])["config"]
     given["seed"] = parent["seed"] if given["seed"] is None else given["seed"]
     given["out"] = given["out"] or f"{given['init'].rstrip('/')}-rl"
-    train.check_numbers(given)
+    runs.check_numbers(given)
     choice(given["c"], ("auto", *map(str, range(1, MAX_SPEED + 1))), "factor")
     if given["samples"] < 2:
         raise BadInput("--samples 1: a group needs 2 or more to compare")
-    given["split"] = splits(given["split"], train.make_task(parent))[2]
+    given["split"] = splits(given["split"], runs.make_task(parent))[2]
     return {**parent, **given, "accum": 1, "stage": parent.get("stage", parent["method"]) + "+rl",
             "parent": {name: parent[name] for name in ("steps", "seed", *SHOWN) if name in parent}}
 
@@ -230,11 +232,11 @@ def parse(argv):
 def run(config, resume):
     """Trains the run folder config["init"] further and tests it before and after: their rows."""
     out = Path(config["out"])
-    if train.WORLD > 1:
+    if runs.WORLD > 1:
         raise BadInput("it runs in one process, without torchrun")
-    state = train.reopen(config, resume)
-    device, dtype = train.setup(config, state)
-    task, method, parent = train.load_run(config["init"], device, sigma_min=config["sigma_min"])
+    state = runs.reopen(config, resume)
+    device, dtype = runs.setup(config, state)
+    task, method, parent = runs.load_run(config["init"], device, sigma_min=config["sigma_min"])
     learn, val, test = splits(config["split"], task)
     if parent["step"] < parent["config"]["steps"]:
         raise BadInput(f"{config['init']}: not finished; continue it with --resume first")
@@ -246,7 +248,7 @@ def run(config, resume):
         raise BadInput(f"{config['init']}: a deterministic head has no log-probability")
     training = GRPO(method, task, config, dtype)
     if not (out / "config.json").exists():
-        train.create(config)
+        runs.create(config)
     elif state and (out / "results.json").exists():
         print(f"{out} is finished")
         return json.loads((out / "results.json").read_text())["rows"]
@@ -308,4 +310,4 @@ def figure(out, window=20):
 
 
 if __name__ == "__main__":
-    train.command(parse, run, "rl.py")
+    runs.command(parse, run, "rl.py")

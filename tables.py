@@ -7,7 +7,7 @@ import json
 import math
 from pathlib import Path
 
-from data.common import BadInput
+from data.cli import BadInput
 
 COLUMNS = {     # of tables, where a row has them
     "loss": "loss on these problems", "decoded": "latents read, %", "gain": "gain, points",
@@ -187,7 +187,7 @@ def but_k(row):
 def variant(row, config):
     """The flags of task, method and backbone in which a row's run differs from the defaults."""
     import rl                                   # here, since these need this file
-    from train import BACKBONES, FLAGS, METHODS, SIZES, TASKS
+    from runs import BACKBONES, FLAGS, METHODS, SIZES, TASKS
     config = config | row.get("config", {})
     method, _, learned = row["method"].partition("+")
     backbone = config.setdefault("backbone", "gpt")

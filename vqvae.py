@@ -57,8 +57,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from baselines import CoT, Method, Rollout, Solved, column, until
-from data.common import (END, EOS, PAD, PAUSE, THINK, BadInput, choice, collate, groups, offsets,
-                         pack, take)
+from data.cli import BadInput, choice
+from data.common import END, EOS, PAD, PAUSE, THINK, collate, groups, offsets, pack, take
 from model import Cache, last
 
 D = 16          # numbers in a code: few, so that all of them matter to what is nearest
@@ -438,7 +438,7 @@ def plot(found, codes, path):
 
 
 def main(argv=None):
-    from train import Parser, load_run      # here, since train.py needs this file
+    from runs import Parser, load_run      # here, since train.py needs this file
     parser = Parser(prog="vqvae.py", description=__doc__, allow_abbrev=False,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", metavar="RUN", help="run folder of vqvae or assorted")

@@ -32,7 +32,8 @@ decimals or percentages; names instead of things; every problem has at least one
 import argparse
 from collections import Counter
 
-from data.common import Example, choice, draw
+from data.cli import choice
+from data.common import Example, draw
 
 NAMES = "Ann Ben Cid Dan Eva Fay Gus Hal Ida Jon Kim Leo Mia Ned Oda Pam".split()
 SHARES = {2: "half", 3: "third", 4: "quarter", 5: "fifth"}

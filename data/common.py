@@ -15,7 +15,6 @@ and, if it needs them,
     records(text)           the records of a file's text, for formats that are not JSON
 It knows no method and no model.
 """
-import difflib
 import json
 import random
 import signal
@@ -27,18 +26,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-
-class BadInput(ValueError):
-    """The user's input is wrong: scripts print its one line and exit with code 2."""
-
-
-def choice(value, known, what):
-    """known[value], or value if known is no dict; BadInput with the nearest match if unknown."""
-    if value not in known:
-        close = difflib.get_close_matches(str(value), list(known), 1)
-        hint = f"nearest: {close[0]}" if close else f"known: {', '.join(known)}"
-        raise BadInput(f"unknown {what} {value!r} ({hint})")
-    return known[value] if isinstance(known, dict) else value
+from data.cli import BadInput
 
 
 @dataclass

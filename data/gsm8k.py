@@ -48,7 +48,8 @@ if __package__ in (None, ""):       # run as a script
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from data.arithmetic import Arithmetic
-from data.common import BadInput, Example
+from data.cli import BadInput, Parser
+from data.common import Example
 from data.resample import NUMBER, Untraceable, spell, trace
 
 FOLDER = Path(__file__).parent / "download"
@@ -406,7 +407,6 @@ class GSM8K:
 
 
 def main(argv=None):
-    from train import Parser        # here, since train.py needs this file
     parser = Parser(prog="data/gsm8k.py", description=__doc__, allow_abbrev=False,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--from", dest="source", metavar="DIR", help="a folder with the files")

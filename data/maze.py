@@ -38,7 +38,8 @@ from functools import cache
 from heapq import heappop, heappush
 from itertools import count, product
 
-from data.common import Example, choice, draw
+from data.cli import choice
+from data.common import Example, draw
 
 COLOURS = ("red", "green", "blue")
 KEYS = {f"{colour}-key": colour for colour in COLOURS}

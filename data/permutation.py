@@ -28,7 +28,8 @@ questions of other splits, which training must not answer. No other method sees 
 import argparse
 import itertools
 
-from data.common import BadInput, Example, choice, draw, split_of
+from data.cli import BadInput, choice
+from data.common import Example, draw, split_of
 
 GROUPS = {"s3": 3, "s5": 5}
 FEWEST = 3      # moves; of fewer there are hardly any problems

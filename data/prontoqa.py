@@ -38,7 +38,8 @@ import random
 from collections import Counter, namedtuple
 from functools import partial
 
-from data.common import Example, choice, draw
+from data.cli import choice
+from data.common import Example, draw
 
 NAMES = "Alex Fae Max Polly Rex Sally Sam Stella Wren".split()
 CONCEPTS = """brimpus dumpus gorpus grimpus impus jompus lempus lorpus numpus rompus shumpus sterpus

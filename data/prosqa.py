@@ -53,7 +53,8 @@ from collections import Counter, namedtuple
 from functools import partial
 from math import exp, factorial
 
-from data.common import Example, choice, draw
+from data.cli import choice
+from data.common import Example, draw
 
 NAMES = """Alex Bob Carol Davis Eva Fae Gabriel Jack Max Oliver Polly Rex Sally Sam Stella Tom
     Wren""".split()

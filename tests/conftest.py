@@ -13,6 +13,7 @@ import torch
 
 import eval as evaluation
 import tables
+import runs
 import train
 from data import gsm8k
 
@@ -51,8 +52,8 @@ def write_stories(folder):
 @pytest.fixture(autouse=True, scope="session")
 def quick(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        limits = train.limits
-        patch.setattr(train, "limits", lambda task, n=64: limits(task, n) | {"max_think": 20})
+        limits = runs.limits
+        patch.setattr(runs, "limits", lambda task, n=64: limits(task, n) | {"max_think": 20})
         patch.setattr(train, "VALIDATIONS", 1)
         patch.setattr(evaluation, "plot", lambda rows, path: (
             Path(path).name == "curves.png" or tables.plot(rows, path)))

@@ -2,7 +2,7 @@
 import pytest
 
 from data.arithmetic import HARDER, SHARES, STEPS, Arithmetic, statistics
-from data.common import BadInput
+from data.cli import BadInput
 
 LEVELS = ["tiny", "full"]
 

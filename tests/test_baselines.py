@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import runs
 import train
 from baselines import CODI, Coconut, CoT, ICoT, Pause
 from data.common import END, EOS, PAD, PAUSE, THINK, Batch, Example, Vocab, collate
@@ -288,5 +289,5 @@ def test_the_loop_sets_progress_and_a_saved_run_knows_it(tmp_path):
     for step in range(2):
         training.update(iter([shortest(task, method.vocab)]), torch.device("cpu"), torch.float32)
         assert method.progress == step / 30
-    train.save(tmp_path / "ckpt.pt", training.state())
-    assert train.load_run(tmp_path)[1].progress == 2 / 30
+    runs.save(tmp_path / "ckpt.pt", training.state())
+    assert runs.load_run(tmp_path)[1].progress == 2 / 30

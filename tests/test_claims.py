@@ -9,7 +9,7 @@ import pytest
 import claims
 import reproduce
 from claims import Claim, Part
-from data.common import BadInput
+from data.cli import BadInput
 from tables import STUDENT
 
 

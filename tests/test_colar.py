@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from baselines import ANSWER, CLOSE, OPEN, QUESTION, THOUGHTS, CoT, Rollout
 from colar import CoLaR, groups, latent_loss, merge, offsets
 from data.arithmetic import Arithmetic
-from data.common import END, EOS, SPEED, THINK, BadInput, Vocab, collate
+from data.cli import BadInput
+from data.common import END, EOS, SPEED, THINK, Vocab, collate
 from eval import decoded
 from model import GPT, Config
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from data.arithmetic import Arithmetic
-from data.common import (EOS, SPECIALS, SPEED, THINK, BadInput, FileTask, Vocab, batches, choice,
-                         collate, pack, read_problems, split_of, take)
+from data.cli import BadInput, choice
+from data.common import (EOS, SPECIALS, SPEED, THINK, FileTask, Vocab, batches, collate, pack,
+                         read_problems, split_of, take)
 
 TASK = Arithmetic()
 VOCAB = Vocab(TASK.words)

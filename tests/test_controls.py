@@ -7,6 +7,7 @@ import torch
 
 import controls
 import eval as evaluation
+import runs
 import train
 from baselines import Rollout
 from data.common import END, EOS, PAD, PAUSE, THINK
@@ -80,7 +81,7 @@ def test_pauses_and_continuous_thoughts_come_before_words():
     assert torch.equal(z[0, 2], method.model.embed.weight[20])
 
 
-@pytest.mark.parametrize("name", [n for n, m in train.METHODS.items() if getattr(m, "thought", 0)])
+@pytest.mark.parametrize("name", [n for n, m in runs.METHODS.items() if getattr(m, "thought", 0)])
 def test_answers_to_unchanged_thoughts_equal_a_loop_without_cache(name):
     """For every method that has thoughts: prompt, thoughts and </think> read anew, word by word."""
     _, task, method = small(name, "arithmetic")

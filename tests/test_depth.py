@@ -8,7 +8,7 @@ import depth
 import eval as evaluation
 import rl
 import tables
-import train
+import runs
 from recurrent import RecurrentGPT
 from tests.test_train import NANO, fails, run
 
@@ -53,7 +53,7 @@ def test_methods_with_stages_run_on_it(tmp_path):
               "--task", "permutation", "--moves", "4")
     rows = json.loads((out / "results.json").read_text())["rows"]
     assert {r["method"] for r in rows} == {"cot", "colar"} and len(rows) == 3 * 2
-    train.command(rl.parse, rl.run, "rl.py",
+    runs.command(rl.parse, rl.run, "rl.py",
                   [str(out), "--steps", "1", "--batch", "2", "--samples", "2", "--test-n", "4",
                    "--c", "2", "--threads", "1"])
     assert (tmp_path / "run-rl" / "results.json").exists()
@@ -92,7 +92,7 @@ def test_depth_measures_and_draws(deep_run, tmp_path, capsys):
 
 def test_exits_and_states_belong_to_their_problems(deep_run):
     """The iterations of each problem are those it takes alone; so is the path of its state."""
-    task, method, _ = train.load_run(deep_run)
+    task, method, _ = runs.load_run(deep_run)
     examples = [task.sample("train", i) for i in range(5)]
     knobs = {"r": 8, "exit": "latent", "threshold": 0.2}
     together, states = depth.first_call(method, examples, **knobs)

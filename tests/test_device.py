@@ -12,7 +12,7 @@ import controls
 import eval as evaluation
 import recurrent
 import rl
-import train
+import runs
 from data.common import collate, take
 from tests.test_methods import DEEP, small
 
@@ -137,7 +137,7 @@ def reinforce(method, batch):
 
 
 @pytest.mark.parametrize("name, argv, deep", [
-    *((name, [], {}) for name in train.METHODS),
+    *((name, [], {}) for name in runs.METHODS),
     ("nocot", DEEP, {"r": 3, "exit": "kl"}), ("nocot", DEEP, {"r": 3, "draft": 2})])
 def test_computes_the_same_elsewhere(name, argv, deep, elsewhere):
     task_name = "permutation" if name == "nocot" else "arithmetic"      # the one with prefixes
@@ -146,7 +146,7 @@ def test_computes_the_same_elsewhere(name, argv, deep, elsewhere):
     examples = take(task, "test", 2)
     batch = collate(examples, method.vocab)
     if method.PARENT:
-        parent = train.build({**config, "method": method.PARENT})[1]
+        parent = runs.build({**config, "method": method.PARENT})[1]
         parent.loss(batch)      # a codebook starts from data
         method.start_from(parent)
         elsewhere(moved(method).start_from, moved(parent))

@@ -11,9 +11,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 import eval as evaluation
+import runs
 import train
 from data import gsm8k
-from data.common import BadInput, read_problems
+from data.cli import BadInput
+from data.common import read_problems
 from data.resample import NUMBER, Untraceable, trace, value
 from tests.conftest import stories, write_stories
 
@@ -179,7 +181,7 @@ def test_extra_files_and_stand_ins_join_train_only(tmp_path):
     assert len(task.problems["train"]) == len(gsm8k.official()["train"]) + 1
     assert ("A fox has 3 hens.", ("3+1=4",), "4") in task.problems["train"]
     mixed = gsm8k.GSM8K(mix=1.0).sample("train", 5)
-    want = train.TASKS["arithmetic"]("full").sample("train", 5)
+    want = runs.TASKS["arithmetic"]("full").sample("train", 5)
     assert mixed.answer == want.answer and len(mixed.steps) == len(want.steps)
     assert [w for w in mixed.question if w.isdigit()] == [w for w in want.question if w.isdigit()]
     assert mixed.steps[-1][-len(want.answer) - 1:] == [*want.answer, ">>"]

@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-import train
+import runs
 from data.common import collate
 
 
@@ -13,10 +13,10 @@ FEW = {"colar": ["--c-train", "1,2"], "vqvae": ["--codes", "64"], "assorted": ["
 
 def small(method, task, *argv):
     argv = ["--method", method, "--task", task, "--size", "nano", *argv]
-    config = train.parse(argv + FEW.get(method, []) + FEW.get(task, []))
-    config |= train.limits(train.make_task(config), 64)
+    config = runs.parse(argv + FEW.get(method, []) + FEW.get(task, []))
+    config |= runs.limits(runs.make_task(config), 64)
     torch.manual_seed(0)
-    return config, *train.build(config)
+    return config, *runs.build(config)
 
 
 def shortest(task, vocab, n=4):
@@ -35,15 +35,15 @@ DEEP = ["--backbone", "recurrent", "--mean-r", "3", "--layers", "3"]
 
 
 @pytest.mark.parametrize("name, task_name, argv", [
-    *((name, task, []) for name in train.METHODS for task in train.TASKS),
-    *((name, "permutation", DEEP) for name in train.METHODS)])
+    *((name, task, []) for name in runs.METHODS for task in runs.TASKS),
+    *((name, "permutation", DEEP) for name in runs.METHODS)])
 def test_overfits_one_batch(name, task_name, argv):
     """After some steps on four problems, `solve` answers all four, at every setting of SWEEP."""
     config, task, method = small(name, task_name, *argv)
     batch = shortest(task, method.vocab)
     method.args.max_think = 2 * batch.thoughts.shape[1] + 1     # where untrained models stop
     if method.PARENT:
-        parent = train.build({**config, "method": method.PARENT})[1]
+        parent = runs.build({**config, "method": method.PARENT})[1]
         parent.loss(batch)      # a codebook starts from data
         method.start_from(parent)
     thinks = name not in ("nocot", "pause", "icot")
@@ -60,7 +60,7 @@ def test_overfits_one_batch(name, task_name, argv):
 
 
 @pytest.mark.parametrize("argv", [[], DEEP], ids=["gpt", "recurrent"])
-@pytest.mark.parametrize("name", train.METHODS)
+@pytest.mark.parametrize("name", runs.METHODS)
 def test_batched_equals_single(name, argv):
     """Solving problems together or one at a time gives the same answers, steps and thoughts."""
     _, task, method = small(name, "arithmetic", *argv)

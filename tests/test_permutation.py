@@ -3,7 +3,7 @@ import itertools
 
 import pytest
 
-from data.common import BadInput
+from data.cli import BadInput
 from data.permutation import GROUPS, Permutation, moves_of
 
 

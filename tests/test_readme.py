@@ -7,7 +7,7 @@ import pytest
 
 import bench
 import claims
-from data.common import BadInput
+from data.cli import BadInput
 from tables import STUDENT, over_seeds, pool, summary
 
 ROOT = Path(__file__).parent.parent

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 import recurrent
-from data.common import BadInput
+from data.cli import BadInput
 from model import GPT, Cache, Config, generate
 from recurrent import Exit, RecurrentGPT, draw_r, kl_change, last_state, latent_change, noise
 

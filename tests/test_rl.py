@@ -9,6 +9,7 @@ import torch
 
 import rl
 import tables
+import runs
 import train
 from baselines import LENGTH, OPTION, RIGHT
 from data.common import END, EOS, PAD, SPEED, THINK, collate
@@ -171,7 +172,7 @@ def test_log_probs_of_cot_equal_a_loop():
     assert len(lengths) > 3
 
 
-@pytest.mark.parametrize("name", [n for n, m in train.METHODS.items() if hasattr(m, "rollout")])
+@pytest.mark.parametrize("name", [n for n, m in runs.METHODS.items() if hasattr(m, "rollout")])
 def test_every_method_can_be_reinforced(name):
     """A new entry of METHODS that can be rolled out is scored for all it wrote, and updated."""
     _, task, method = small(name, "arithmetic")
@@ -326,7 +327,7 @@ def sft(tmp_path_factory):
 
 
 def main(argv):
-    train.command(rl.parse, rl.run, "rl.py", [str(a) for a in argv])
+    runs.command(rl.parse, rl.run, "rl.py", [str(a) for a in argv])
 
 
 @pytest.mark.usefixtures("one_setting")
@@ -344,14 +345,14 @@ def test_stopped_and_resumed_equals_uninterrupted(sft, which, tmp_path, monkeypa
     monkeypatch.setattr(rl.GRPO, "update", ctrl_c_in_step_2)
     with pytest.raises(SystemExit) as stop:
         main([sft / which, *ARGS, "--out", tmp_path / "parts"])
-    assert stop.value.code == 130 and train.load(tmp_path / "parts")["step"] == 2
+    assert stop.value.code == 130 and runs.load(tmp_path / "parts")["step"] == 2
     assert "rl.py" in capsys.readouterr().out
     monkeypatch.setattr(rl.GRPO, "update", update)
     main([sft / which, *ARGS, "--out", tmp_path / "parts", "--resume"])
-    whole, parts = train.load(tmp_path / "whole"), train.load(tmp_path / "parts")
+    whole, parts = runs.load(tmp_path / "whole"), runs.load(tmp_path / "parts")
     for key in ("step", "method", "optimizers", "rng"):
         assert same(whole[key], parts[key]), key
-    assert not same(train.load(sft / which)["method"], whole["method"])
+    assert not same(runs.load(sft / which)["method"], whole["method"])
 
 
 def test_stages_build_on_each_other_and_are_told_apart(sft, tmp_path):
@@ -362,7 +363,7 @@ def test_stages_build_on_each_other_and_are_told_apart(sft, tmp_path):
     assert names[:2] == [f"colar+rl c=3 {how} on long", f"colar+rl c=3 k=1 {how} on long"]
     assert names[2] == "colar+rl+rl c=3 --c 3 --batch 3 --samples 4 --minibatch 6 --learn latent " \
                        "--warmup 1 on long"
-    state = train.load(tmp_path / "b")["config"]
+    state = runs.load(tmp_path / "b")["config"]
     assert state["seed"] == 0 and state["split"] == "long" and state["accum"] == 1
 
 

@@ -13,10 +13,12 @@ import torch
 
 import eval as evaluation
 import tables
+import runs
 import train
 from baselines import Rollout, Solved
 from data.arithmetic import Arithmetic
-from data.common import BadInput, Vocab, collate
+from data.cli import BadInput
+from data.common import Vocab, collate
 
 NANO = ["--size", "nano", "--threads", "1", "--test-n", "8", "--steps", "10"]
 
@@ -56,7 +58,7 @@ def test_colar_trains_both_stages_and_reports(colar_run):
 
 
 def test_colar_starts_from_the_cot_weights(colar_run):
-    cot, colar = train.load(colar_run / "cot"), train.load(colar_run)
+    cot, colar = runs.load(colar_run / "cot"), runs.load(colar_run)
     embed = "model.embed.weight"    # frozen, so still what the CoT stage left
     assert torch.equal(cot["method"][embed], colar["method"][embed])
     assert torch.equal(colar["method"]["std"], cot["method"][embed].std())
@@ -90,32 +92,32 @@ def test_stopped_and_resumed_equals_uninterrupted(method, backbone, how, tmp_pat
     monkeypatch.setattr(train.Training, "update", ctrl_c_in_step_7)
     with pytest.raises(SystemExit) as stop:
         train.main(argv + ["--out", str(tmp_path / "parts")])
-    assert stop.value.code == 130 and train.load(tmp_path / "parts")["step"] == 7
+    assert stop.value.code == 130 and runs.load(tmp_path / "parts")["step"] == 7
     assert "--resume" in capsys.readouterr().out
     monkeypatch.setattr(train.Training, "update", update)
     train.main(argv + ["--out", str(tmp_path / "parts"), "--resume"])
-    whole, parts = train.load(tmp_path / "whole"), train.load(tmp_path / "parts")
+    whole, parts = runs.load(tmp_path / "whole"), runs.load(tmp_path / "parts")
     for key in ("step", "method", "optimizers", "rng"):
         assert same(whole[key], parts[key]), key
 
 
 def test_a_nan_stops_the_run_and_keeps_the_last_checkpoint(tmp_path, monkeypatch, capsys):
-    loss = train.METHODS["cot"].loss
+    loss = runs.METHODS["cot"].loss
 
     def poisoned(self, batch):
         self.calls = getattr(self, "calls", 0) + 1
         value, parts = loss(self, batch)
         return (value * math.nan if self.calls == 6 else value), parts
-    monkeypatch.setattr(train.METHODS["cot"], "loss", poisoned)
+    monkeypatch.setattr(runs.METHODS["cot"], "loss", poisoned)
     monkeypatch.setattr(train, "VALIDATIONS", 5)        # so there are checkpoints before the end
     line = fails([*NANO, "--method", "cot", "--out", str(tmp_path / "run")], capsys)
     assert "nan at step 6" in line and str(tmp_path / "run") in line
-    state = train.load(tmp_path / "run")
+    state = runs.load(tmp_path / "run")
     assert state["step"] == 4 and all(p.isfinite().all() for p in state["method"].values())
 
 
 def test_a_nan_of_the_latent_head_is_told_in_one_line(colar_run, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(train.METHODS["colar"], "start_from", lambda self, parent: (
+    monkeypatch.setattr(runs.METHODS["colar"], "start_from", lambda self, parent: (
         self.latent_head.mean.weight.data.fill_(math.nan)))
     argv = [*NANO, "--init", str(colar_run / "cot"), "--latent-loss", "nll", "--out"]
     line = fails([*argv, str(tmp_path / "run")], capsys)
@@ -135,7 +137,7 @@ def test_workers_end_with_a_run_that_fails(tmp_path, monkeypatch):
 
 def test_a_nan_gradient_never_reaches_a_checkpoint(tmp_path, monkeypatch, capsys):
     """The loss may be finite while its gradient is not: sqrt at 0."""
-    loss = train.METHODS["cot"].loss
+    loss = runs.METHODS["cot"].loss
 
     def poisoned(self, batch):
         self.calls = getattr(self, "calls", 0) + 1
@@ -143,11 +145,11 @@ def test_a_nan_gradient_never_reaches_a_checkpoint(tmp_path, monkeypatch, capsys
         if self.calls == 4:
             value = value + (self.model.norm.weight * 0).sum().sqrt()
         return value, parts
-    monkeypatch.setattr(train.METHODS["cot"], "loss", poisoned)
+    monkeypatch.setattr(runs.METHODS["cot"], "loss", poisoned)
     monkeypatch.setattr(train, "VALIDATIONS", 5)        # so there are checkpoints before the end
     line = fails([*NANO, "--method", "cot", "--out", str(tmp_path / "run")], capsys)
     assert "gradient is nan at step 4" in line
-    state = train.load(tmp_path / "run")
+    state = runs.load(tmp_path / "run")
     assert state["step"] == 2 and all(p.isfinite().all() for p in state["method"].values())
 
 
@@ -192,9 +194,9 @@ def test_an_existing_run_is_not_overwritten(colar_run, capsys):
 
 
 def test_a_stopped_stage_is_no_start(colar_run, tmp_path, capsys):
-    state = train.load(colar_run / "cot")
+    state = runs.load(colar_run / "cot")
     (tmp_path / "half").mkdir()
-    train.save(tmp_path / "half" / "ckpt.pt", {**state, "step": 5})
+    runs.save(tmp_path / "half" / "ckpt.pt", {**state, "step": 5})
     line = fails([*NANO, "--init", str(tmp_path / "half"), "--out", str(tmp_path / "o")], capsys)
     assert "not finished" in line and not (tmp_path / "o").exists()
 
@@ -220,7 +222,7 @@ def test_training_and_evaluating_on_a_file(tmp_path, capsys):
     text = capsys.readouterr().out
     left_out = int(text.split(" problems that the run was trained on")[0].split("\n")[-1])
     assert f"{60 - left_out} problems)" in text and left_out > 30
-    seen = {" ".join(e.question) for e in train.load_run(out)[0].examples["train"]}
+    seen = {" ".join(e.question) for e in runs.load_run(out)[0].examples["train"]}
     (tmp_path / "seen.json").write_text(json.dumps([d for d in data if d["question"] in seen]))
     argv = [str(out), "--data", str(tmp_path / "seen.json")]
     assert "was trained on all of its problems" in fails(argv, capsys, evaluation.main)
@@ -230,24 +232,24 @@ def test_training_and_evaluating_on_a_file(tmp_path, capsys):
 
 
 def test_dtype_is_chosen_by_what_the_machine_can(monkeypatch):
-    assert train.pick_dtype("cpu", 64)[0] == "float32"
+    assert runs.pick_dtype("cpu", 64)[0] == "float32"
     for speedup, dtype in ((2.0, "bfloat16"), (1.1, "float32")):
-        monkeypatch.setattr(train, "bf16_speedup", lambda: speedup)
-        assert train.pick_dtype("cpu", 512)[0] == dtype
+        monkeypatch.setattr(runs, "bf16_speedup", lambda: speedup)
+        assert runs.pick_dtype("cpu", 512)[0] == dtype
     for native, dtype in ((True, "bfloat16"), (False, "float16")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: native)
-        assert train.pick_dtype("cuda", 64)[0] == dtype
-    monkeypatch.setattr(train, "pick_device", lambda name: "mps")
+        assert runs.pick_dtype("cuda", 64)[0] == dtype
+    monkeypatch.setattr(runs, "pick_device", lambda name: "mps")
     for dtype, fine in (("auto", True), ("float32", True), ("bfloat16", False), ("float16", False)):
         with contextlib.nullcontext() if fine else pytest.raises(BadInput, match="only float32"):
-            train.setup({"threads": 1, "device": "auto", "dtype": dtype, "width": 64})
+            runs.setup({"threads": 1, "device": "auto", "dtype": dtype, "width": 64})
 
 
 @pytest.mark.parametrize("bad", ["model.norm.weight", "model.blocks.0.mlp.up.weight"])
 def test_after_an_overflow_no_optimizer_steps(bad):
     """In float16: AdamW and Muon, of which one alone had the overflow."""
-    config = train.parse([*NANO, "--method", "cot", "--optimizer", "muon", "--dtype", "float16"])
-    task, method = train.build(config | {"max_think": 20, "max_answer": 9})
+    config = runs.parse([*NANO, "--method", "cot", "--optimizer", "muon", "--dtype", "float16"])
+    task, method = runs.build(config | {"max_think": 20, "max_answer": 9})
     training = train.Training(method, config, torch.float16)
     before = {name: p.detach().clone() for name, p in method.named_parameters()}
     for name, p in method.named_parameters():
@@ -302,7 +304,7 @@ def test_every_switch_trains(argv, tmp_path):
 ], ids=" ".join)
 def test_every_switch_of_colar_trains(argv, colar_run, tmp_path):
     out = run(tmp_path, "--init", str(colar_run / "cot"), *argv)
-    assert train.load(out)["step"] == 10 and not (out / "cot").exists()
+    assert runs.load(out)["step"] == 10 and not (out / "cot").exists()
 
 
 @pytest.mark.usefixtures("one_setting")
@@ -321,9 +323,9 @@ def test_compile_wraps_training_only(tmp_path, monkeypatch):
 
 
 def test_accumulated_gradient_is_the_mean_over_batches(tmp_path):
-    config = train.parse([*NANO, "--method", "cot", "--accum", "2"])
-    config |= train.limits(Arithmetic())
-    task, method = train.build(config)
+    config = runs.parse([*NANO, "--method", "cot", "--accum", "2"])
+    config |= runs.limits(Arithmetic())
+    task, method = runs.build(config)
     stream = [train.batches(task, method.vocab, 8) for _ in range(2)]
     total = sum(method.loss(next(stream[0]))[0] for _ in range(2)) / 2
     want = torch.autograd.grad(total, list(method.parameters()))
@@ -338,8 +340,8 @@ def test_accumulated_gradient_is_the_mean_over_batches(tmp_path):
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_optimizer_groups_cover_every_parameter_once(optimizer):
-    config = {**train.parse([*NANO, "--optimizer", optimizer]), "max_think": 9, "max_answer": 2}
-    _, method = train.build(config)
+    config = {**runs.parse([*NANO, "--optimizer", optimizer]), "max_think": 9, "max_answer": 2}
+    _, method = runs.build(config)
     groups = [g for o in train.optimizers(method, config) for g in o.param_groups]
     grouped = [p for g in groups for p in g["params"]]
     wanted = [p for p in method.parameters() if p.requires_grad]
@@ -352,16 +354,16 @@ def test_optimizer_groups_cover_every_parameter_once(optimizer):
 
 
 def test_seconds_add_up_when_resumed():
-    config = {**train.parse([*NANO, "--method", "cot"]), "max_think": 9, "max_answer": 2}
-    training = train.Training(train.build(config)[1], config, torch.float32)
+    config = {**runs.parse([*NANO, "--method", "cot"]), "max_think": 9, "max_answer": 2}
+    training = train.Training(runs.build(config)[1], config, torch.float32)
     training.restore({**training.state(), "seconds": 500.0})
     assert 500 <= training.state()["seconds"] < 560
 
 
 @pytest.mark.usefixtures("one_setting")
-@pytest.mark.parametrize("method", [m for m in train.METHODS if m not in ("cot", "colar")])
+@pytest.mark.parametrize("method", [m for m in runs.METHODS if m not in ("cot", "colar")])
 def test_every_method_trains_from_the_command_line(method, tmp_path):
-    flags = [f"--{f}=2" for f in ("latents", "pauses") if f in train.METHODS[method].ARGS]
+    flags = [f"--{f}=2" for f in ("latents", "pauses") if f in runs.METHODS[method].ARGS]
     out = run(tmp_path, "--method", method, "--task", "permutation", "--steps", "2",
               "--first-steps", "2", *flags)
     found = json.loads((out / "results.json").read_text())["rows"]
@@ -410,7 +412,7 @@ def test_eval_loss(tmp_path):
     """Each row with the loss at its setting."""
     out = run(tmp_path, "--method", "cot", "--backbone", "recurrent", "--mean-r", "2")
     evaluation.main([str(out), "--n", "5", "--r", "1,3", "--loss", "--json", str(tmp_path / "l")])
-    task, method, _ = train.load_run(out)
+    task, method, _ = runs.load_run(out)
     batch = collate([task.sample("test", i) for i in range(5)], method.vocab)
     losses = []
     for r in (1, 3):

@@ -17,11 +17,13 @@ import torch.nn.functional as F
 
 import eval as evaluation
 import rl
+import runs
 import train
 import vqvae
 from baselines import Solved
 from data.arithmetic import Arithmetic
-from data.common import END, EOS, PAD, THINK, BadInput, Example, Vocab, collate, take
+from data.cli import BadInput
+from data.common import END, EOS, PAD, THINK, Example, Vocab, collate, take
 from tests.test_train import fails, same
 from vqvae import D, Codebook, chunked, mix, perplexity
 
@@ -32,9 +34,9 @@ RUN = [*NANO, "--threads", "1", "--test-n", "8", "--val-n", "2", "--sort", "4"]
 
 def make(method, *argv):
     """An untrained method with a random codebook, in float64."""
-    config = train.parse([*NANO, "--method", method, *argv])
+    config = runs.parse([*NANO, "--method", method, *argv])
     torch.manual_seed(0)
-    method = train.build(config | {"max_think": 12, "max_answer": 3})[1].eval().double()
+    method = runs.build(config | {"max_think": 12, "max_answer": 3})[1].eval().double()
     next(m for m in method.modules() if isinstance(m, Codebook)).code.normal_()
     return method
 
@@ -761,7 +763,7 @@ def assorted_run(tmp_path_factory):
     """Both stages; chains are cut off at 12 words, since untrained models write to the limit."""
     out = tmp_path_factory.mktemp("assorted") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "limits", lambda task: {"max_think": 12, "max_answer": 3})
+        patch.setattr(runs, "limits", lambda task: {"max_think": 12, "max_answer": 3})
         train.main([*RUN, "--method", "assorted", "--steps", "6", "--first-steps", "6",
                     "--out", str(out)])
     return out
@@ -769,8 +771,8 @@ def assorted_run(tmp_path_factory):
 
 def test_the_codes_of_a_run_are_frozen(assorted_run):
     """The language model's training changes nothing in the VQ-VAE that it started from."""
-    first = train.load(assorted_run / "vqvae")["method"]
-    method = train.load_run(assorted_run)[1]
+    first = runs.load(assorted_run / "vqvae")["method"]
+    method = runs.load_run(assorted_run)[1]
     assert same(dict(first), dict(method.vqvae.state_dict()))
     assert method.vqvae.book.count.sum() > 0
     assert not any(p.requires_grad for p in method.vqvae.parameters())
@@ -782,7 +784,7 @@ def test_a_loaded_run_solves_like_the_one_that_was_saved(assorted_run):
     results = json.loads((assorted_run / "results.json").read_text())["rows"]
     assert [r["knobs"] for r in results] == [{}, {}, {"latents": 0}, {"latents": 999}]
     for run, rows in ((assorted_run / "vqvae", results[:1]), (assorted_run, results[1:])):
-        task, method, state = train.load_run(run)
+        task, method, state = runs.load_run(run)
         for row in rows:
             again = evaluation.evaluate(method, task, take(task, "test", 8), **row["knobs"])
             assert {k: v for k, v in again.items() if k != "ms"} == {
@@ -814,9 +816,9 @@ def test_a_stopped_codebook_resumes_to_the_last_bit(tmp_path, monkeypatch):
         patch.setattr(train.Training, "update", ctrl_c_in_step_3)
         with pytest.raises(SystemExit):
             train.main(argv + ["--out", str(tmp_path / "parts")])
-    assert train.load(tmp_path / "parts")["step"] == 3
+    assert runs.load(tmp_path / "parts")["step"] == 3
     train.main(argv + ["--out", str(tmp_path / "parts"), "--resume"])
-    whole, parts = train.load(tmp_path / "whole"), train.load(tmp_path / "parts")
+    whole, parts = runs.load(tmp_path / "whole"), runs.load(tmp_path / "parts")
     for key in ("step", "method", "optimizers", "rng"):
         assert same(whole[key], parts[key]), key
 
@@ -840,7 +842,7 @@ def test_codes_are_explained(assorted_run, capsys):
     """vqvae.py RUN: its shares are those of a loop over all chunks; with a figure."""
     vqvae.main([str(assorted_run), "--n", "6"])
     text = capsys.readouterr().out
-    task, method, _ = train.load_run(assorted_run)
+    task, method, _ = runs.load_run(assorted_run)
     found, rebuilt, mixed = vqvae.survey(method.vqvae, take(task, "test", 6))
     want = Counter()
     for e in take(task, "test", 6):
@@ -860,6 +862,6 @@ def test_runs_without_codes_and_runs_without_words_are_refused(assorted_run, tmp
                 "1", "--out", str(tmp_path / "nocot")])
     assert "has no codes" in fails([str(tmp_path / "nocot")], capsys, vqvae.main)
     argv = [str(assorted_run / "vqvae")]
-    main = functools.partial(train.command, rl.parse, rl.run, "rl.py")
+    main = functools.partial(runs.command, rl.parse, rl.run, "rl.py")
     assert "nothing to reinforce" in fails(argv, capsys, main)
     assert "nothing to sample" in fails([*argv, "--k", "2"], capsys, evaluation.main)
