@@ -37,9 +37,14 @@ from data.common import FileTask, collate, read_problems, take
 from model import Cache
 from recurrent import EXITS
 from runs import Parser, load_run, pick_device
-from tables import plot, plot_over, pool, setting, summary, table
 
 BATCH = 100     # problems solved at once
+COLUMNS = {     # of tables, where a row has them
+    "loss": "loss on these problems", "decoded": "latents read, %", "gain": "gain, points",
+    "iterations": "iterations",
+    "cache": "cached numbers per token", "rebuilt": "words rebuilt, %",
+    "mixed": "from mixed codes, %", "used": "codes in use, %",
+    "perplexity": "code perplexity", "same": "answers kept, %", "donor": "the donor's, %"}
 
 
 def wilson(right, n, z=1.96):
@@ -203,6 +208,119 @@ def true_groups(method, example, knobs):
     if groups:
         yield "true chain  " + " ".join(f"[{' '.join(words)}]" for words in groups)
 
+
+# ---- rows as text and figures ---------------------------------------------------------------------
+
+def setting(row):
+    """The knobs of a row, as text."""
+    return " ".join(f"{k}={v}" for k, v in row["knobs"].items() if v != "")
+
+
+def one_line(rows):
+    """Rows of `evaluate` in short, for the progress of a run."""
+    return "   ".join(f"{setting(r)} {100 * r['accuracy']:.0f}% in {r['steps']:.1f}".lstrip()
+                      for r in rows) + " thinking steps"
+
+
+def table(rows):
+    """Rows of `sweep` as text."""
+    names = [f"{r.get('run', r['method'])} {setting(r)}" for r in rows]
+    width = max(12, *(len(name) + 1 for name in names))
+    extra = {key: title for key, title in COLUMNS.items() if any(key in r for r in rows)}
+    lines = [f"{'method':<{width}}{'accuracy (95% interval)':<29}"
+             f"{'thinking steps':>14}{'ms/problem':>12}"
+             + "".join(f"  {title}" for title in extra.values())]
+    for name, r in zip(names, rows):
+        interval = f"({100 * r['low']:.1f} to {100 * r['high']:.1f}, {r['n']} problems)"
+        lines.append(f"{name:<{width}}{100 * r['accuracy']:5.1f}% {interval:<25}"
+                     f"{r['steps']:>12.1f}{r['ms']:>12.2f}"
+                     + "".join(f"  {cell(r, key):>{len(t)}}" for key, t in extra.items()))
+    return "\n".join(lines)
+
+
+def cell(row, key):
+    """One of the columns that only some tables have."""
+    if key not in row:
+        return ""
+    if key in ("iterations", "cache", "perplexity"):
+        return f"{round(row[key], 1):g}"
+    if key == "loss":
+        return f"{row[key]:.3f}"
+    return percent(row[key], row.get(key + "_half", math.nan), row)
+
+
+def percent(mean, half, row):
+    """As text, with the half-width of its interval if that is known and over several seeds."""
+    known = row.get("seeds", 1) > 1 and not math.isnan(half)
+    return f"{100 * mean:.1f}" + (f" ± {100 * half:.1f}" if known else "")
+
+
+def plot(rows, path):
+    """Accuracy against thinking steps, one line per method: the papers' main figure.
+
+    Against iterations where nothing is written but the answer and these are what varies.
+    """
+    from matplotlib.figure import Figure    # slow to import; no pyplot, so no screen is needed
+    axes = (figure := Figure(figsize=(6, 4), layout="constrained")).subplots()
+    deep = not any(r["steps"] for r in rows) and all("iterations" in r for r in rows)
+    key = "iterations" if deep else "steps"
+    for name, mine in curves(rows).items():
+        mine.sort(key=lambda r: r[key])
+        x, y = [r[key] for r in mine], [100 * r["accuracy"] for r in mine]
+        error = [[v - 100 * r["low"] for r, v in zip(mine, y)],
+                 [100 * r["high"] - v for r, v in zip(mine, y)]]
+        axes.errorbar(x, y, error, marker="o", capsize=3, label=name)
+        for r, *place in zip(mine, x, y):
+            axes.annotate(setting(r), place, textcoords="offset points", xytext=(6, -12),
+                          fontsize=8)
+    axes.set(xlabel=key if deep else "thinking steps per problem",
+             ylabel="accuracy, % (95% interval)")
+    axes.set_ylim(0, 103)
+    axes.set_xlim(left=-0.5)
+    axes.margins(x=0.08)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=150)
+
+
+def curves(rows, apart=()):
+    """{name: rows} of a figure: a method, its flags, and its updates where rows are pooled.
+
+    Rows that differ in one of the knobs `apart` do not share a line. Greedy rows; sampled ones only
+    where there are no others.
+    """
+    lines = {}
+    for r in [r for r in rows if "k" not in r["knobs"]] or rows:
+        name = r.get("line", r.get("run", r["method"]))
+        name += f", {r['updates']} updates" if "updates" in r else ""
+        name += "".join(f" {k}={r['knobs'][k]}" for k in apart if k in r["knobs"])
+        lines.setdefault(name, []).append(r)
+    return lines
+
+
+def plot_over(rows, knob, path):
+    """Accuracy, steps and time, each over the values of a knob: the speed dial."""
+    from matplotlib.figure import Figure
+    panels = (figure := Figure(figsize=(10, 3.2), layout="constrained")).subplots(1, 3)
+    rows = [r for r in rows if isinstance(r["knobs"].get(knob), int)]
+    others = [k for k in dict.fromkeys(k for r in rows for k in r["knobs"]) if k not in (knob, "k")]
+    for name, mine in curves(rows, others).items():
+        mine.sort(key=lambda r: r["knobs"][knob])
+        x, y = [r["knobs"][knob] for r in mine], [100 * r["accuracy"] for r in mine]
+        half = [100 * (r["high"] - r["low"]) / 2 for r in mine]
+        panels[0].errorbar(x, y, half, marker="o", capsize=3, label=name)
+        for axes, key in zip(panels[1:], ("steps", "ms")):
+            axes.plot(x, [r[key] for r in mine], marker="o")
+    for axes, label in zip(panels, ("accuracy, % (95% interval)", "thinking steps", "ms/problem")):
+        axes.set(xlabel=knob, ylabel=label)
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+    panels[0].set_ylim(0, 103)
+    figure.legend(loc="outside lower center", fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+# ---- results files and the command line ------------------------------------------------------------
 
 def record(rows, config, seconds):
     """Rows with all that is needed to repeat them; config.json of the run has its tokenizer."""

@@ -55,7 +55,6 @@ import runs
 import train
 from data.cli import BadInput, choice
 from data.common import MAX_SPEED, take
-from tables import table
 from train import Training
 
 FLAGS = {
@@ -262,7 +261,7 @@ def run(config, resume):
     rows = before + measure(name, training, method, examples, config)
     figure(out)
     evaluation.write_results(out, rows, config, time.time() - training.began)
-    print(f"\n{table(rows)}\n")
+    print(f"\n{evaluation.table(rows)}\n")
     print(evaluation.show(method, task, examples[:3], **training.settings[0]))
     print(f"saved in {out}", flush=True)
     return rows

@@ -36,7 +36,6 @@ import eval as evaluation
 import model
 import recurrent
 import runs
-import tables
 from data.cli import BadInput
 from data.common import batches, take
 from runs import (BACKBONES, FORMAT, METHODS, SHAPE, TASKS, Stopped, anywhere, build, create,
@@ -227,7 +226,7 @@ def train(training, task, device, dtype, out, splits=("train", "val")):
             if runs.MAIN and validate:
                 rows = [evaluation.evaluate(method, task, val, **k) for k in training.settings]
                 write(log, step=step, val=rows)
-                bar.write(f"  step {step}: {tables.one_line(rows)}")
+                bar.write(f"  step {step}: {evaluation.one_line(rows)}")
         if runs.MAIN:
             save(out / "ckpt.pt", training.state())
     if training.step < total:
@@ -299,7 +298,7 @@ def final_test(method, task, config, rows, began):
     rows = rows + evaluation.sweep(config["method"], method, task, test)
     evaluation.write_results(out, rows, config, time.time() - began)
     middle = method.SWEEP[len(method.SWEEP) // 3]
-    print(f"\n{tables.table(rows)}\n")
+    print(f"\n{evaluation.table(rows)}\n")
     print(evaluation.show(method, task, test[:3], **middle))
     print(f"saved in {out}", flush=True)
     return rows

@@ -43,14 +43,11 @@ Differs from the paper:
     python train.py --method assorted                       # VQ-VAE, then the language model
     python train.py --method assorted --init RUN --replace poisson      # from a vqvae run
     python eval.py RUN --latents 0,2,4,99                   # from all text to all codes
-    python vqvae.py RUN                                     # what shares a code: RUN/codes.png
+    python -m lab.codes RUN                                 # what shares a code: RUN/codes.png
 """
-import argparse
 import copy
-import sys
 import warnings
 from collections import Counter
-from pathlib import Path
 
 import torch
 import torch.nn as nn
@@ -387,8 +384,6 @@ class Assorted(CoT):
         return [self.vocab.decode(until(row, PAD)[0]) for row in chunk.tolist()]
 
 
-# ---- what the codes stand for --------------------------------------------------------------------
-
 @torch.no_grad()
 def survey(vqvae, examples):
     """{code: Counter of the chunks that it stands for}, and the share of words that are rebuilt
@@ -410,59 +405,3 @@ def survey(vqvae, examples):
     shares = rebuilt(code), rebuilt(mixed)
     vqvae.train(training)
     return found, *shares
-
-
-def lines(found, n=20, chunks=4):
-    """The n most used codes as text: share of all chunks, and the chunks that share the code."""
-    total = sum(sum(c.values()) for c in found.values())
-    for k, c in sorted(found.items(), key=lambda item: -sum(item[1].values()))[:n]:
-        some = "   ".join(f"{text} ({100 * m / sum(c.values()):.0f}%)"
-                          for text, m in c.most_common(chunks))
-        more = f"   and {len(c) - chunks} more" if len(c) > chunks else ""
-        yield f"<z{k}>".ljust(7) + f"{100 * sum(c.values()) / total:4.1f}%   {some}{more}"
-
-
-def plot(found, codes, path):
-    """Code usage, most used first, and beside it what the most used ones stand for."""
-    from matplotlib.figure import Figure    # slow to import; no pyplot, so no screen is needed
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
-    use, table = figure.subplots(1, 2, width_ratios=(1, 2.8))
-    count = sorted((sum(c.values()) for c in found.values()), reverse=True)
-    use.bar(range(len(count)), [100 * n / sum(count) for n in count], width=1)
-    use.set(xlim=(0, codes), xlabel="codes, most used first", ylabel="% of chunks")
-    table.axis("off")
-    table.set_title("what the most used codes stand for", fontsize=9)
-    table.text(0, 1, "\n".join(line[:128] for line in lines(found)), family="monospace",
-               fontsize=7.5, va="top", transform=table.transAxes)
-    figure.savefig(path, dpi=150)
-
-
-def main(argv=None):
-    from runs import Parser, load_run      # here, since train.py needs this file
-    parser = Parser(prog="vqvae.py", description=__doc__, allow_abbrev=False,
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", metavar="RUN", help="run folder of vqvae or assorted")
-    parser.add_argument("--split", default="test", help="test, val, or the task's own [test]")
-    parser.add_argument("--n", type=int, default=500, help="problems [500]")
-    args = parser.parse_args(argv)
-    try:
-        if args.n < 1:
-            raise BadInput("--n must be at least 1")
-        task, method, _ = load_run(args.run)
-        vqvae = getattr(method, "vqvae", method).eval()
-        if not hasattr(vqvae, "book"):
-            raise BadInput(f"{args.run}: has no codes; a run of vqvae or assorted is needed")
-        examples = take(task, choice(args.split, task.splits, "split"), args.n)
-    except BadInput as error:
-        print(f"vqvae.py: {error}", file=sys.stderr)
-        sys.exit(2)
-    found, rebuilt, mixed = survey(vqvae, examples)
-    print("\n".join(lines(found)))
-    print(f"\n{100 * rebuilt:.1f}% of words rebuilt from the codes, {100 * mixed:.1f}% from codes "
-          f"that changed places; {len(found)} of {vqvae.args.codes} codes in use")
-    plot(found, vqvae.args.codes, Path(args.run) / "codes.png")
-    print(f"saved {args.run}/codes.png")
-
-
-if __name__ == "__main__":
-    main()

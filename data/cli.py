@@ -1,6 +1,15 @@
-"""Bad input: one clear line, the nearest match in it, and exit code 2. For every command line."""
+"""Command lines: flags with their bounds, and bad input in one clear line.
+
+Whoever needs a setting declares it, bounds included:
+
+    FLAGS = {"pauses": Flag(16, "number of <pause> tokens", least=1)}
+
+and every command line that offers it is made from that declaration (`Parser.add_flags`).
+"""
 import argparse
 import difflib
+import math
+from dataclasses import dataclass
 
 
 class BadInput(ValueError):
@@ -16,8 +25,93 @@ def choice(value, known, what):
     return known[value] if isinstance(known, dict) else value
 
 
+@dataclass(frozen=True)
+class Flag:
+    """A setting: its default, its help, and what it may be.
+
+    default     its value unless given. A bool makes --name and --no-name
+    choices     the only values allowed
+    least, most bounds of a number, themselves allowed
+    above       a bound of a number that is itself not allowed
+    words       what may stand in a number's place, as in --c auto
+    kind        the type of the value, where the default does not say it
+    """
+    default: object
+    help: str
+    choices: tuple = ()
+    least: float = 0
+    most: float = 2**31 - 1
+    above: float = -math.inf
+    words: tuple = ()
+    kind: type = None
+
+    def type(self):
+        return self.kind or type(self.default)
+
+    def read(self, text):
+        """The value that a text stands for; ValueError if it is none."""
+        return text if text in self.words else self.type()(text)
+
+    def check(self, name, value):
+        """BadInput unless `value` is allowed."""
+        flag = f"--{name.replace('_', '-')} {value}"
+        if self.choices:
+            choice(value, self.choices, f"--{name.replace('_', '-')}")
+        if type(value) not in (int, float):
+            return
+        if not value > self.above:      # not <=: nan is refused, too
+            raise BadInput(f"{flag}: must be above {self.above:g}")
+        if not value >= self.least:
+            raise BadInput(f"{flag}: must be at least {self.least:g}")
+        if not value <= self.most:
+            raise BadInput(f"{flag}: must be at most {self.most:g}")
+
+
+def merge(owners):
+    """{flag: Flag} of several owners, {owner: its flags}. ValueError if two declare one name."""
+    flags, owner_of = {}, {}
+    for owner, own in owners.items():
+        for name, flag in own.items():
+            if name in flags:
+                raise ValueError(f"--{name}: declared by {owner_of[name]} and by {owner}")
+            flags[name], owner_of[name] = flag, owner
+    return flags
+
+
 class Parser(argparse.ArgumentParser):
     """argparse that answers bad input with one line, the nearest match in it, and exit code 2."""
+
+    def __init__(self, prog, description):
+        super().__init__(prog=prog, description=description, allow_abbrev=False, add_help=False,
+                         formatter_class=argparse.RawDescriptionHelpFormatter)
+        self.flags = {}
+
+    def add_flags(self, flags, many=False):
+        """Adds {name: Flag}. many: each takes a list, as in --c 1,2,4, and is [] unless given."""
+        self.flags |= flags
+        for name, flag in flags.items():
+            option = "--" + name.replace("_", "-")
+            default = "by --size" if flag.default is None else flag.default
+            text = {"help": f"{flag.help} [{default}]".replace("%", "%%")}
+            if many:
+                text |= {"default": [], "type": lambda text, flag=flag: [
+                    flag.read(part) for part in text.split(",")]}
+            elif flag.type() is bool:
+                text |= {"default": flag.default, "action": argparse.BooleanOptionalAction}
+            else:
+                text |= {"default": flag.default, "type": flag.read}
+            self.add_argument(option, **text)
+
+    def parse(self, argv):
+        """argv -> {flag: value}, each within its bounds; BadInput if one is not."""
+        self.add_argument("--help", action="help", help="show this and exit")
+        values = vars(self.parse_args(argv))
+        for name, flag in self.flags.items():
+            value = values[name]
+            for one in value if isinstance(value, list) else [value]:
+                if one is not None:     # --size decides
+                    flag.check(name, one)
+        return values
 
     def error(self, message):
         if message.startswith("unrecognized arguments"):

@@ -24,7 +24,7 @@ from functools import cache
 from pathlib import Path
 
 from data.cli import BadInput, Parser
-from tables import by_seed, over_seeds, summary
+from lab.tables import by_seed, over_seeds, summary
 
 ROOT = Path(__file__).parent
 RESULTS = ROOT / "results"      # or the folder that `main` is told

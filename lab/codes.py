@@ -1,0 +1,67 @@
+"""What the codes of a VQ-VAE stand for: the chunks that share a code, and how much they rebuild.
+
+    python -m lab.codes RUN         # RUN: of vqvae or assorted; also draws RUN/codes.png
+"""
+import argparse
+import sys
+from pathlib import Path
+
+from data.cli import BadInput, choice
+from data.common import take
+from runs import Parser, load_run
+from vqvae import survey
+
+
+def lines(found, n=20, chunks=4):
+    """The n most used codes as text: share of all chunks, and the chunks that share the code."""
+    total = sum(sum(c.values()) for c in found.values())
+    for k, c in sorted(found.items(), key=lambda item: -sum(item[1].values()))[:n]:
+        some = "   ".join(f"{text} ({100 * m / sum(c.values()):.0f}%)"
+                          for text, m in c.most_common(chunks))
+        more = f"   and {len(c) - chunks} more" if len(c) > chunks else ""
+        yield f"<z{k}>".ljust(7) + f"{100 * sum(c.values()) / total:4.1f}%   {some}{more}"
+
+
+def plot(found, codes, path):
+    """Code usage, most used first, and beside it what the most used ones stand for."""
+    from matplotlib.figure import Figure    # slow to import; no pyplot, so no screen is needed
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    use, table = figure.subplots(1, 2, width_ratios=(1, 2.8))
+    count = sorted((sum(c.values()) for c in found.values()), reverse=True)
+    use.bar(range(len(count)), [100 * n / sum(count) for n in count], width=1)
+    use.set(xlim=(0, codes), xlabel="codes, most used first", ylabel="% of chunks")
+    table.axis("off")
+    table.set_title("what the most used codes stand for", fontsize=9)
+    table.text(0, 1, "\n".join(line[:128] for line in lines(found)), family="monospace",
+               fontsize=7.5, va="top", transform=table.transAxes)
+    figure.savefig(path, dpi=150)
+
+
+def main(argv=None):
+    parser = Parser(prog="lab.codes", description=__doc__, allow_abbrev=False,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", metavar="RUN", help="run folder of vqvae or assorted")
+    parser.add_argument("--split", default="test", help="test, val, or the task's own [test]")
+    parser.add_argument("--n", type=int, default=500, help="problems [500]")
+    args = parser.parse_args(argv)
+    try:
+        if args.n < 1:
+            raise BadInput("--n must be at least 1")
+        task, method, _ = load_run(args.run)
+        vqvae = getattr(method, "vqvae", method).eval()
+        if not hasattr(vqvae, "book"):
+            raise BadInput(f"{args.run}: has no codes; a run of vqvae or assorted is needed")
+        examples = take(task, choice(args.split, task.splits, "split"), args.n)
+    except BadInput as error:
+        print(f"lab.codes: {error}", file=sys.stderr)
+        sys.exit(2)
+    found, rebuilt, mixed = survey(vqvae, examples)
+    print("\n".join(lines(found)))
+    print(f"\n{100 * rebuilt:.1f}% of words rebuilt from the codes, {100 * mixed:.1f}% from codes "
+          f"that changed places; {len(found)} of {vqvae.args.codes} codes in use")
+    plot(found, vqvae.args.codes, Path(args.run) / "codes.png")
+    print(f"saved {args.run}/codes.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""How far a reader walks: the functions between a command and what it is about, and their files.
+
+    python -m lab.walk                      # this tree
+    python -m lab.walk --tree FOLDER        # another checkout, by the same count
+
+Two walks at size nano, with every function of the project counted once, when it is first entered:
+
+gradient    from `python train.py --method colar` to the first gradient of CoLaR; its first stage,
+            validated and tested on the way, included. With --init: from a trained first stage
+update      one `Training.update` of CoLaR
+
+A change of file is a new function in another file than the new function before it. Functions are
+those with a `def`; comprehensions and lambdas are not. Another version of Python calls the same
+ones, but compare trees on one.
+"""
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+
+class Arrived(Exception):
+    """The end of the walk."""
+
+
+class Walk:
+    """Functions of the project in the order in which they are first called."""
+
+    def __init__(self, tree):
+        self.tree, self.found = str(tree) + os.sep, {}
+
+    def __call__(self, frame, event, _):
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(self.tree) and code.co_name[0] != "<":
+            file = code.co_filename.removeprefix(self.tree)
+            self.found.setdefault((file, code.co_firstlineno), code.co_name)
+
+    def __enter__(self):
+        sys.setprofile(self)
+        return self
+
+    def __exit__(self, kind, *_):
+        sys.setprofile(None)
+        return kind is Arrived
+
+    def __str__(self):
+        files = [file for file, _ in self.found]
+        changes = sum(a != b for a, b in zip(files, files[1:]))
+        return f"{len(files)} functions in {len(set(files))} files, {changes} changes of file"
+
+
+def method_of(frame):
+    """The name of the method that is being trained, seen from a call inside Training."""
+    while frame:
+        method = getattr(frame.f_locals.get("self"), "method", None)
+        if method is not None:
+            return type(method).__name__
+        frame = frame.f_back
+    return ""
+
+
+def walks(tree):
+    """{name: Walk} of the train.py in the folder `tree`."""
+    sys.path.insert(0, str(tree))
+    import torch        # here, as what is measured may be another tree
+    import train
+    backward = torch.Tensor.backward
+
+    def arrive(*args, **kwargs):
+        backward(*args, **kwargs)
+        if method_of(sys._getframe(1)) == "CoLaR":
+            raise Arrived
+    argv = ["--method", "colar", "--size", "nano", "--threads", "1"]
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        train.main([*argv, "--out", "run"])
+        torch.Tensor.backward = arrive
+        for name, more in (("gradient", []), ("gradient --init", ["--init", "run/cot"])):
+            with Walk(tree) as found[name]:
+                train.main([*argv, *more, "--out", name.replace(" ", "")])
+        torch.Tensor.backward = backward
+        update = train.Training.update
+
+        def watched(self, *args):
+            if type(self.method).__name__ != "CoLaR":
+                return update(self, *args)
+            with Walk(tree) as found["update"]:
+                update(self, *args)
+            sys.exit()
+        train.Training.update = watched
+        try:
+            train.main([*argv, "--init", "run/cot", "--out", "update"])
+        except SystemExit:
+            pass
+        os.chdir(tree)
+    return found
+
+
+def main(argv=None):
+    argv = sys.argv[1:] if argv is None else argv
+    tree = Path(argv[1] if argv[:1] == ["--tree"] else Path(__file__).parents[1]).resolve()
+    for name, walk in walks(tree).items():
+        print(f"{name:<16} {walk}")
+        if "--show" in argv:
+            print("\n".join(f"    {file}:{line} {name}"
+                            for (file, line), name in walk.found.items()))
+
+
+if __name__ == "__main__":
+    main()

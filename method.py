@@ -1,0 +1,195 @@
+"""The contract of a method: what it must implement, what it may, and what it is made of.
+
+A method is one way to think. It is an nn.Module around a backbone, and writes sequences of five
+parts, of which the middle one, the chain, is its own affair:
+
+    question   <think>   chain   </think>   answer <eos>
+
+To add one, write a subclass of Method and give it a line in METHODS (runs.py). `loss` and `solve`
+it must have. `rollout`, `log_probs` and ACTIONS let rl.py reinforce it; `thoughts_read` lets
+lab/controls.py change its thoughts. Flags and knobs that it declares reach every command line.
+
+A method knows the backbone's interface (embed, forward with a cache, head, generate), never which
+backbone it has: all methods run on all of them.
+
+Precision. Weights are float32, and train.py runs `loss` under autocast where a GPU is faster in
+half precision: matrix products come out as bfloat16 or float16 there, norms and embeddings do not.
+What is summed or exponentiated is first made `precise`. Tests run methods in float64
+(`method.double()`), where two ways to compute the same agree to 1e-9 on every processor; so nothing
+may be cast down to float32.
+"""
+from dataclasses import dataclass
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from data.common import PAD
+from model import GREEDY, Cache, last
+
+QUESTION, OPEN, CHAIN, CLOSE, ANSWER = range(5)     # the parts of every sequence, in this order
+RIGHT, LENGTH, OPTION = range(3)    # what an action decides: the answer, also the length, a speed
+
+
+@dataclass
+class Solved:
+    """One problem's solution."""
+    answer: list        # words
+    n_think: int        # sequential model calls spent thinking, the papers' #L
+    thoughts: str       # what was thought, as text
+    latents: list = ()  # what was thought in codes: their numbers, or words
+
+
+@dataclass
+class Rollout:
+    """R sampled solutions, those of a problem next to each other, and what they consist of."""
+    solved: list            # R of Solved
+    option: torch.Tensor    # (R,) what was chosen before the thinking, a speed; 0 if nothing is
+    acts: dict              # {name: (R, ...) tensor}: all that the method's log_probs needs
+    info: dict              # {name: scalar} for the log
+
+    def rows(self, chosen):
+        """The Rollout of some rows only; chosen: a tensor of their indices."""
+        return Rollout([self.solved[i] for i in chosen.tolist()], self.option[chosen],
+                       {name: t[chosen] for name, t in self.acts.items()}, self.info)
+
+
+class Method(nn.Module):
+    """Base of all methods. B problems of a batch, T tokens, C the backbone's width, V words.
+
+    Attributes of a class, each with a default:
+    FLAGS       {name: Flag}: its own settings, found in self.args
+    KNOBS       {name: Flag}: keyword arguments of `solve` and `rollout`, set at inference
+    PARENT      name of the method that it starts from, or None
+    ALONE       must one process see every batch, since it learns in other ways than by gradients?
+    ACTIONS     {kind of action: RIGHT, LENGTH or OPTION}: what it answers for; {}: no rl.py
+    progress    share of the training that is done. The loop sets it
+    """
+    FLAGS = {}
+    KNOBS = {}
+    PARENT = None
+    ALONE = False
+    ACTIONS = {}
+    progress = 1.0
+
+    def __init__(self, backbone, vocab, args):
+        """backbone: a GPT or RecurrentGPT; vocab: its Vocab; args: every setting of the run."""
+        super().__init__()
+        self.model, self.vocab, self.args = backbone, vocab, args
+
+    @staticmethod
+    def words(args):
+        """Words of its own, beyond the task's: a list of strings."""
+        return []
+
+    # ---- every method ----
+
+    def loss(self, batch):
+        """Batch -> (scalar to minimise, {name: detached scalar for the log})."""
+        raise NotImplementedError
+
+    def solve(self, batch, sample=GREEDY, **knobs):
+        """Batch -> B of Solved. sample: a Sampler; knobs: those of KNOBS."""
+        raise NotImplementedError
+
+    def settings(self):
+        """Knobs of `solve` worth a row each in the table of results, the fastest setting last."""
+        return [{}]
+
+    def start_from(self, parent):
+        """Takes over a trained method of the kind PARENT. Needed only where there is one."""
+        raise NotImplementedError
+
+    # ---- what is right, and what there is to tell ----
+
+    def target(self, example):
+        """The words that it should answer."""
+        return example.answer
+
+    def right(self, task, example, solved):
+        """Is this Solved right?"""
+        return task.check(example, solved.answer)
+
+    def extras(self, examples, solved):
+        """{column of the table of results: number}, if it has more to tell than its accuracy."""
+        return {}
+
+    def true_groups(self, example, **knobs):
+        """The words that each latent should hold, a list of lists; None if it has no latents."""
+        return None
+
+    # ---- to be reinforced, and to be examined ----
+
+    def rollout(self, batch, samples, sample=GREEDY, **knobs):
+        """Batch -> Rollout of `samples` solutions for each of its problems."""
+        raise NotImplementedError
+
+    def log_probs(self, rollout):
+        """{kind of action: (log-probability (R, T), mask (R, T), Normal or None)} of a rollout.
+
+        The third is the distribution of Gaussian actions, one row for each True of the mask.
+        """
+        raise NotImplementedError
+
+    def thoughts_read(self, rollout):
+        """The thoughts of a rollout as the model read them: prompts (R, P), embeddings (R, M, C),
+        and how many thoughts each row has (R,)."""
+        raise NotImplementedError
+
+
+def can(method, name):
+    """Does this method implement an optional part of the contract?"""
+    return getattr(type(method), name) not in (getattr(Method, name), None)
+
+
+# ---- sequences of ragged parts -------------------------------------------------------------------
+
+def column(like, token):
+    """(B, 1) of one token: a part that every row of `like` (B, ...) has."""
+    return torch.full_like(like[:, :1], token)
+
+
+def pack(*parts):
+    """Joins ragged parts row by row without padding between them.
+
+    parts: (B, T_i) each, 0 = pad. Returns ids (B, T) padded on the right, part (B, T): the number
+    of the part that each token came from (-1 = pad), and order (B, T): where in cat(parts) it was.
+    """
+    ids = torch.cat(parts, 1)
+    part = torch.cat([torch.full_like(p, i) for i, p in enumerate(parts)], 1)
+    real = ids != PAD
+    order = (~real).byte().argsort(dim=1, stable=True)[:, :int(real.sum(1).max())]  # real first
+    part = part.masked_fill(~real, -1)
+    return ids.gather(1, order), part.gather(1, order), order
+
+
+def split_at(ids, stop):
+    """A list of ids before the first `stop`, and those after it."""
+    cut = ids.index(stop) if stop in ids else len(ids)
+    return ids[:cut], ids[cut + 1:]
+
+
+# ---- what the model says about them --------------------------------------------------------------
+
+def precise(x):
+    """Half precision as float32; float32 and float64 as they are."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def next_token_loss(model, h, labels, where):
+    """Mean cross-entropy of labels (B, T) at `where` (B, T), each predicted by h (B, T-1, C) one
+    position earlier. Only the chosen positions meet the vocabulary."""
+    where = where[:, 1:]
+    return F.cross_entropy(precise(model.head(h[where])), labels[:, 1:][where])
+
+
+def states_before(model, prompt, x):
+    """(R, S, C): the state that predicts each position of x (R, S, C), embeddings which continue
+    prompt (R, P). Rows with the same prompt share its computation, and its gradient."""
+    start, row = (t.to(x.device) for t in      # (U, P), (R,); MPS has it from torch 2.10 on
+                  prompt.cpu().unique(dim=0, return_inverse=True))
+    lengths = (start != PAD).sum(1)
+    cache = Cache(len(start), start.shape[1] + x.shape[1], x.device)
+    h = last(model(model.embed(start), cache, lengths), lengths)        # (U, C)
+    cache.select(row)
+    return torch.cat([h[row][:, None], model(x[:, :-1], cache)], 1)
