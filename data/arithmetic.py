@@ -29,10 +29,9 @@ decimals or percentages; names instead of things; every problem has at least one
 
     python -m data.arithmetic --level full      # three problems and the table above
 """
-import argparse
 from collections import Counter
 
-from data.cli import choice
+from data.cli import Flag, Parser, choice
 from data.common import Example, draw
 
 NAMES = "Ann Ben Cid Dan Eva Fay Gus Hal Ida Jon Kim Leo Mia Ned Oda Pam".split()
@@ -52,9 +51,10 @@ def apply(a, op, b):
 
 class Arithmetic:
     """Task contract: data/common.py. difficulty = number of steps."""
-    ARGS = {
-        "level": ("tiny", "'tiny': numbers to 20, one word each; 'full': to 999, digit by digit"),
-        "shuffle": (False, "statements in random order: harder, above all without a chain"),
+    FLAGS = {
+        "level": Flag("tiny", "tiny: numbers to 20, one word each; full: to 999, digit by digit",
+                      tuple(LEVELS)),
+        "shuffle": Flag(False, "statements in random order: harder, above all without a chain"),
     }
     splits = ("train", "val", "test", *(f"{name}{part}" for name in HARDER
                                         for part in ("-train", "-val", "")))
@@ -157,9 +157,9 @@ def statistics(task, n=8000):
 
 
 if __name__ == "__main__":
-    args = argparse.ArgumentParser()
-    args.add_argument("--level", default="tiny", choices=LEVELS)
-    arithmetic = Arithmetic(args.parse_args().level)
+    parser = Parser("data.arithmetic", __doc__)
+    parser.add_flags(Arithmetic.FLAGS)
+    arithmetic = Arithmetic(**parser.parse())
     for i in range(3):
         e = arithmetic.sample("train", i)
         print(" ".join(e.question), "|", " ".join(sum(e.steps, [])), "|", " ".join(e.answer))

@@ -102,15 +102,18 @@ class Parser(argparse.ArgumentParser):
                 text |= {"default": flag.default, "type": flag.read}
             self.add_argument(option, **text)
 
-    def parse(self, argv):
-        """argv -> {flag: value}, each within its bounds; BadInput if one is not."""
+    def parse(self, argv=None):
+        """argv -> {flag: value}, each within its bounds; else one line, and exit 2."""
         self.add_argument("--help", action="help", help="show this and exit")
         values = vars(self.parse_args(argv))
-        for name, flag in self.flags.items():
-            value = values[name]
-            for one in value if isinstance(value, list) else [value]:
-                if one is not None:     # --size decides
-                    flag.check(name, one)
+        try:
+            for name, flag in self.flags.items():
+                given = values[name] if isinstance(values[name], list) else [values[name]]
+                for value in given:
+                    if value is not None:       # None: --size decides
+                        flag.check(name, value)
+        except BadInput as error:
+            self.error(str(error))
         return values
 
     def error(self, message):

@@ -333,14 +333,15 @@ def official_pieces(size, rare):
 
 class GSM8K:
     """Task contract: data/common.py. difficulty = number of equations."""
-    ARGS = {
-        "variants": (1000, "of each training problem, with other numbers; 0: none"),
-        "rare": (("pieces", "slots"), "rare words: cut into pieces, or numbered in each question"),
-        "vocabulary": (2000, "pieces of words, or the most frequent words"),
-        "extra": ("", "more training problems: files, separated by commas"),
-        "mix": (0.0, "share of training problems from --task arithmetic --level full"),
-        "drop": (0.0, "share of the pieces of words hidden in a training question, so that texts "
-                 "are not learned by heart"),
+    FLAGS = {
+        "variants": Flag(1000, "of each training problem, with other numbers; 0: none"),
+        "rare": Flag("pieces", "rare words: cut into pieces, or numbered in each question",
+                     ("pieces", "slots")),
+        "vocabulary": Flag(2000, "pieces of words, or the most frequent words", least=1),
+        "extra": Flag("", "more training problems: files, separated by commas"),
+        "mix": Flag(0.0, "share of training problems from --task arithmetic --level full", most=1),
+        "word_dropout": Flag(0.0, "share of the pieces of words hidden in a training question, so "
+                             "that texts are not learned by heart", most=1),
     }
     LEARNS = ("pieces",)        # what it makes of its files; the config of a run keeps it
     splits = ("train", "val", "test")

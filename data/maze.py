@@ -32,13 +32,12 @@ Ours, where the paper is silent or we differ:
 4. The split ood, and so the limit to K - 1 doors elsewhere.
 `python -m data.maze --level small` prints an example and the means, and draws maze-small.png.
 """
-import argparse
 import random
 from functools import cache
 from heapq import heappop, heappush
 from itertools import count, product
 
-from data.cli import choice
+from data.cli import Flag, Parser, choice
 from data.common import Example, draw
 
 COLOURS = ("red", "green", "blue")
@@ -141,7 +140,7 @@ def search(board, rng):
 
 
 class Maze:
-    ARGS = {"level": ("small", f"size of the maze: {', '.join(LEVELS)}")}
+    FLAGS = {"level": Flag("small", f"size of the maze: {', '.join(LEVELS)}", tuple(LEVELS))}
     splits = ("train", "val", "test", "ood")
 
     def __init__(self, level="small"):
@@ -289,9 +288,9 @@ def draw_png(example, path, words=None):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="print one maze, draw it, measure its level")
-    parser.add_argument("--level", default="tiny", choices=LEVELS)
-    maze = Maze(parser.parse_args().level)
+    parser = Parser("data.maze", "Prints one maze, draws it, measures its level.")
+    parser.add_flags(Maze.FLAGS)
+    maze = Maze(**parser.parse())
     examples = [maze.sample("train", i) for i in range(200)]
     print(*map(" ".join, [examples[0].question, *examples[0].steps, examples[0].answer]), sep="\n")
     lengths = [(len(e.question), 4 * len(e.steps), len(e.answer)) for e in examples]

@@ -25,10 +25,9 @@ questions of other splits, which training must not answer. No other method sees 
 
     python -m data.permutation --group s5
 """
-import argparse
 import itertools
 
-from data.cli import BadInput, choice
+from data.cli import Flag, Parser, choice
 from data.common import Example, draw, split_of
 
 GROUPS = {"s3": 3, "s5": 5}
@@ -47,17 +46,15 @@ def moves_of(n):
 
 class Permutation:
     """Task contract: data/common.py. difficulty = number of moves."""
-    ARGS = {
-        "group": (tuple(GROUPS), "permutations of 3 letters or of 5"),
-        "moves": (12, "most moves in a training problem"),
-        "prefixes": (True, "nocot: train on the answer after every move, too"),
+    FLAGS = {
+        "group": Flag("s3", "permutations of 3 letters or of 5", tuple(GROUPS)),
+        "moves": Flag(12, "most moves in a training problem", least=FEWEST, most=10**4),
+        "prefixes": Flag(True, "nocot: train on the answer after every move, too"),
     }
     splits = "train", "val", "test", "long", "long-train", "long-val"
 
     def __init__(self, group="s3", moves=12, prefixes=True):
         n = choice(group, GROUPS, "group")
-        if moves < FEWEST:
-            raise BadInput(f"--moves {moves}: must be at least {FEWEST}")
         self.most, self.name = moves, f"permutation/{group}/{moves}"
         self.prefixes = prefixes
         self.moves, self.letters = moves_of(n), "abcde"[:n]
@@ -99,9 +96,9 @@ class Permutation:
 
 
 if __name__ == "__main__":
-    args = argparse.ArgumentParser()
-    args.add_argument("--group", default="s3", choices=GROUPS)
-    task = Permutation(args.parse_args().group)
+    parser = Parser("data.permutation", __doc__)
+    parser.add_flags(Permutation.FLAGS)
+    task = Permutation(**parser.parse())
     for i in range(5):
         e = task.sample("train", i)
         print(" ".join(e.question), "|", " ".join(sum(e.steps, [])), "|", " ".join(e.answer))

@@ -33,12 +33,11 @@ always right and needs no hop, so the standard problems cannot show reasoning.
     True unless asked about a "not"       .54      .53       .50       .53      .49
     known                                1.00     1.00       .50      1.00      .50
 """
-import argparse
 import random
 from collections import Counter, namedtuple
 from functools import partial
 
-from data.cli import choice
+from data.cli import Flag, Parser, choice
 from data.common import Example, draw
 
 NAMES = "Alex Fae Max Polly Rex Sally Sam Stella Wren".split()
@@ -55,6 +54,7 @@ LEVELS = {  # hops; for ood; English?
     "tiny": ((2, 3), (4, 5), False), "tiny-text": ((2, 3), (4, 5), True),
     "full": ((5,), (6,), False), "text": ((5,), (6,), True)}
 STYLES = ("plural", "plural", "Each", "Every")      # of rules, equally likely; a fact has style ""
+SURVEY = {"n": Flag(10000, "problems to average over", least=1)}
 OPPOSITE = {"is": "not", "not": "is"}
 
 Statement = namedtuple("Statement", "style subject link predicate")     # link is "is" or "not"
@@ -117,8 +117,11 @@ def read(text):
 
 
 class ProntoQA:
-    ARGS = {"level": ("tiny", "tiny (2-3 hops), full (5 hops); tiny-text, text: in English"),
-            "debiased": (False, "distract by a mirror image of the chain: no zero-hop shortcut")}
+    FLAGS = {
+        "level": Flag("tiny", "tiny (2-3 hops), full (5 hops); tiny-text, text: in English",
+                      tuple(LEVELS)),
+        "debiased": Flag(False, "distract by a mirror image of the chain: no zero-hop shortcut"),
+    }
 
     def __init__(self, level="tiny", debiased=False):
         hops, ood_hops, self.english = choice(level, LEVELS, "level")
@@ -188,14 +191,14 @@ def survey(problem):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Print a problem and what problems are like.")
-    parser.add_argument("--level", default="tiny", choices=LEVELS)
-    parser.add_argument("--debiased", action="store_true")
-    args = parser.parse_args()
-    task, rng, total = ProntoQA(args.level, args.debiased), random.Random(0), Counter()
+    parser = Parser("data.prontoqa", "Prints a problem and what problems are like.")
+    parser.add_flags(ProntoQA.FLAGS | SURVEY)
+    args = parser.parse()
+    n = args.pop("n")
+    task, rng, total = ProntoQA(**args), random.Random(0), Counter()
     example = task.sample("train", 0)
     print(*example.question, "->", *sum(example.steps, []), "->", *example.answer)
-    for _ in range(10000):
+    for _ in range(n):
         total.update(survey(task.problem(rng, "train")))
     for key, value in total.items():
-        print(f"{key:40} {value / 10000:.3f}")
+        print(f"{key:40} {value / n:.3f}")

@@ -45,7 +45,6 @@ Means, and how often a shortcut finds the target (a tie counts half); 20,000 pro
     deeper below its own root     .943       .941       .500       .884       .500
 By construction the target is the deepest leaf, so depth alone gives 94%, whoever is asked about.
 """
-import argparse
 import random
 import re
 from bisect import bisect
@@ -53,7 +52,7 @@ from collections import Counter, namedtuple
 from functools import partial
 from math import exp, factorial
 
-from data.cli import choice
+from data.cli import Flag, Parser, choice
 from data.common import Example, draw
 
 NAMES = """Alex Bob Carol Davis Eva Fae Gabriel Jack Max Oliver Polly Rex Sally Sam Stella Tom
@@ -69,6 +68,7 @@ LEVELS = {  # nodes before step 4, hops; for ood; English?  words (ood), ms in t
     "text": (28, (3, 4, 5, 6), 40, (7, 8), True)}   # 217 (309)  .5 2.1 37;          2.0 12  56
 SPARSE, DENSE = ([sum(exp(-mean) * mean ** j / factorial(j) for j in range(k + 1))
                   for k in range(16)] for mean in (1.5, 2.5))   # Poisson distribution functions
+SURVEY = {"n": Flag(2000, "problems to average over", least=1)}
 FACT = re.compile(r"\s*(Every )?(\w+) is a (\w+)\.?\s*")
 QUERY = re.compile(r"(.*)\.\s*Is (\w+) a (\w+) or (\w+)\?\s*")
 
@@ -148,8 +148,11 @@ def read_fact(text):
 
 
 class ProsQA:
-    ARGS = {"level": ("tiny", "tiny, small, full (the paper's size); tiny-text, text: in English"),
-            "balanced": (False, "make both options equally deep: depth gives nothing away")}
+    FLAGS = {
+        "level": Flag("tiny", "tiny, small, full (the paper's size); tiny-text, text: in English",
+                      tuple(LEVELS)),
+        "balanced": Flag(False, "make both options equally deep: depth gives nothing away"),
+    }
 
     def __init__(self, level="tiny", balanced=False):
         nodes, hops, ood_nodes, ood_hops, self.english = choice(level, LEVELS, "level")
@@ -238,15 +241,14 @@ def survey(problem):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Print a problem and what problems are like.")
-    parser.add_argument("--level", default="tiny", choices=LEVELS)
-    parser.add_argument("--balanced", action="store_true")
-    parser.add_argument("--n", type=int, default=2000, help="problems to average over")
-    args = parser.parse_args()
-    task, rng, total = ProsQA(args.level, args.balanced), random.Random(0), Counter()
+    parser = Parser("data.prosqa", "Prints a problem and what problems are like.")
+    parser.add_flags(ProsQA.FLAGS | SURVEY)
+    args = parser.parse()
+    n = args.pop("n")
+    task, rng, total = ProsQA(**args), random.Random(0), Counter()
     example = task.sample("train", 0)
     print(*example.question, "->", *sum(example.steps, []), "->", *example.answer)
-    for _ in range(args.n):
+    for _ in range(n):
         total.update(survey(task.problem(rng, "train")))
     for key, value in total.items():
-        print(f"{key:30} {value / args.n:.3f}")
+        print(f"{key:30} {value / n:.3f}")
