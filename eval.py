@@ -348,78 +348,53 @@ def git_hash():
         return ""
 
 
-def factor(text):
-    """A compression factor from the command line: a number, or "auto"."""
-    return text if text == "auto" else int(text)
-
-
-def factors(text):
-    return [factor(c) for c in text.split(",")]
-
-
-def counts(text):
-    return [int(k) for k in text.split(",")]
-
-
-def numbers(text):
-    return [float(x) for x in text.split(",")]
-
-
-def names(text):
-    return text.split(",")
+FLAGS = {
+    "split": Flag("test", "test, val, or the task's own"),
+    "n": Flag(0, "problems; 0: 500, or all of --data"),
+    "data": Flag("", "a JSON file of problems instead of a split"),
+    "show": Flag(0, "print so many worked problems"),
+    "top_k": Flag(0, "sample among so many words for --k; 0: all"),
+    "sigma_min": Flag(0.0, "floor of sigma for --k; 0: the run's"),
+    "loss": Flag(False, "the training loss on these problems, which says more than the accuracy "
+                 "where that is near 0"),
+    "json": Flag("", "write the rows to this file"),
+    "plot": Flag("", "write the figure to this .png, .pdf or .svg"),
+    "over": Flag("", "the knob on the x-axis of that figure, instead of thinking steps"),
+    "device": FLAGS_OF_RUNS["device"],
+}
+LISTS = {"k": Flag(1, "pass@k of sampled rollouts, as 1,8", least=1, most=10**4)}
 
 
 def parse(argv):
-    parser = Parser(prog="eval.py", description=__doc__, allow_abbrev=False,
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or results files")
-    parser.add_argument("--summary", action="store_true", help="pool the seeds of results files")
-    parser.add_argument("--split", default="test", help="test, val, or the task's own [test]")
-    parser.add_argument("--n", type=int, help="problems [500; of --data: all]")
-    parser.add_argument("--data", default="", help="a JSON file of problems instead of a split")
-    parser.add_argument("--c", type=factors, default=[], help="compression factors, as 1,2,4 [all]")
-    parser.add_argument("--latents", type=counts, default=[], help="codes before text, as 0,2,999: "
-                        "Token Assorted [as the model likes]")
-    parser.add_argument("--r", type=counts, default=[], help="iterations of a recurrent backbone, "
-                        "as 1,4,16 [1 to 32]")
-    parser.add_argument("--exit", type=names, default=[], help="when it stops early: kl, ...")
-    parser.add_argument("--threshold", type=numbers, default=[], help="of the exit [by kind]")
-    parser.add_argument("--share", type=counts, default=[], help="slots of its cache to share")
-    parser.add_argument("--warm", action="store_true", help="it goes on from the last state")
-    parser.add_argument("--draft", type=counts, default=[], help="iterations of a draft; 0: none")
-    parser.add_argument("--show", type=int, default=0, help="print so many worked problems")
-    parser.add_argument("--k", type=counts, default=[], help="pass@k of sampled rollouts, as 1,8")
-    parser.add_argument("--top-k", type=int, default=0, help="sample among so many words [all]")
-    parser.add_argument("--sigma-min", type=float, default=0, help="floor of sigma for --k [run's]")
-    parser.add_argument("--controls", action="store_true",
-                        help="change the thoughts: are they used? And what can be read from them?")
-    parser.add_argument("--loss", action="store_true", help="the training loss on these problems, "
-                        "which says more than the accuracy where that is near 0")
-    parser.add_argument("--decode", action="store_true", help="how many latents can be read")
-    parser.add_argument("--json", default="", help="write the rows to this file")
-    parser.add_argument("--plot", default="", help="write the figure to this .png, .pdf or .svg")
-    parser.add_argument("--over", default="", choices=("", "c", "k", "r", "latents"),
-                        help="x-axis of that figure [thinking steps]")
-    parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"))
-    args = parser.parse_args(argv)
-    counted = [n for n in (args.n, *args.k, *args.r) if n is not None]
-    if min(counted, default=1) < 1 or min(args.show, args.sigma_min) < 0:
-        raise BadInput("--n must be at least 1, and --k, --r; --show and --sigma-min at least 0")
-    if min(args.share + args.draft + args.threshold + args.latents + [args.top_k]) < 0:
-        raise BadInput("--share, --draft, --threshold, --latents, --top-k must be at least 0")
-    if args.controls and (args.decode or args.k):
-        raise BadInput("--controls goes with neither --decode nor --k")
-    args.exit = ["" if name == "none" else name for name in args.exit]
-    for name in filter(None, args.exit):
-        choice(name, EXITS, "exit")
-    if any(args.draft) and (any(args.exit) or any(args.share) or args.warm or args.k):
-        raise BadInput("--draft goes with neither --exit, --share, --warm nor --k")
-    for path in filter(None, (args.json, args.plot)):     # before the work, not after it
-        if not Path(path).absolute().parent.is_dir():
-            raise BadInput(f"{path}: no such folder")
+    """argv -> (arguments, {knob: its values})."""
+    parser, knobs = Parser("eval.py", __doc__), knobs_of()
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
+    merge({"eval.py": FLAGS | LISTS, "a method or backbone": knobs})
+    parser.add_flags(FLAGS)
+    parser.add_flags(LISTS | knobs, many=True)
+    args = SimpleNamespace(**parser.parse(argv))
+    if args.over:
+        choice(args.over, [*knobs, "k"], "knob")
+    for path in filter(None, (args.json, args.plot)):
+        writable(path)
     if args.plot and Path(args.plot).suffix not in (".png", ".pdf", ".svg"):
         raise BadInput(f"--plot {args.plot}: must end in .png, .pdf or .svg")
-    return args
+    return args, {name: getattr(args, name) for name in knobs if getattr(args, name)}
+
+
+def settings(method, given):
+    """The knobs to try: every combination of the values given, {knob: [value]}; where a method or a
+    backbone is given none of its own, its settings(). BadInput for a knob that neither has."""
+    own, deep = method.KNOBS, method.model.KNOBS
+    for name in given:
+        choice(name, [*own, *deep], f"knob of {type(method).__name__}")
+
+    def combinations(knobs, usual):
+        mine = {name: given[name] for name in knobs if name in given}
+        return [dict(zip(mine, values)) for values in itertools.product(*mine.values())] \
+            if mine else usual
+    return [{**a, **b} for a in combinations(own, method.settings())
+            for b in combinations(deep, method.model.settings())]
 
 
 def problems(task, args):
@@ -438,38 +413,17 @@ def problems(task, args):
     return take(task, args.split, args.n or 500)
 
 
-def settings(method, args):
-    """The knobs to try: those of --c, --r, ... that method and backbone have, else their SWEEP."""
-    own = method.SWEEP
-    for name, values in (("c", args.c), ("latents", args.latents)):
-        if values and name in method.SWEEP[-1]:
-            own = [{name: value} for value in values]
-    given = {name: getattr(args, name) for name in ("r", "exit", "threshold", "share", "draft")}
-    given["warm"] = [True] * args.warm
-    given = {name: values for name, values in given.items() if values and method.model.KNOBS}
-    deep = [dict(zip(given, values)) for values in itertools.product(*given.values())]
-    return [{**o, **d} for o in own for d in (deep if given else method.model.SWEEP)]
-
-
-def measure(run, args):
+def measure(run, args, given):
     """The record of one run folder; prints what --show asks for."""
     began = time.time()
-    given = {"sigma_min": args.sigma_min} if args.sigma_min else {}
-    task, method, state = load_run(run, pick_device(args.device), **given)
+    changes = {"sigma_min": args.sigma_min} if args.sigma_min else {}
+    task, method, state = load_run(run, pick_device(args.device), **changes)
     split = Path(args.data).name if args.data else args.split
-    config = state["config"] | given | {"command": args.command, "split": split}
-    examples, name, tried = problems(task, args), Path(run).name, settings(method, args)
-    if args.k and not hasattr(method, "rollout"):
-        raise BadInput(f"--k: {run} has nothing to sample")
-    if args.controls:
-        import controls                         # here, since controls.py needs this file
-        rows = controls.examine(name, method, task, examples, tried)
-        for row in rows[::len(controls.INTERVENTIONS)]:
-            knobs = {k: v for k, v in row["knobs"].items() if k != "thoughts"}
-            row["probe"], row["frequent"] = controls.probe(method, task, examples, knobs)
-            print(f"{name} {setting({'knobs': knobs})}\n"
-                  f"{controls.readable(row['probe'], row['frequent'])}\n")
-    elif args.k:
+    config = state["config"] | changes | {"command": args.command, "split": split}
+    examples, name, tried = problems(task, args), Path(run).name, settings(method, given)
+    if args.k:
+        if not can(method, "rollout"):
+            raise BadInput(f"--k: {run} has nothing to sample")
         rows = explore(name, method, task, examples, tried, args.k, args.top_k)
     else:
         solve_all(method, examples[:2], **tried[0])     # a GPU's first call is slow: not timed
@@ -477,37 +431,26 @@ def measure(run, args):
     for row in rows if args.loss else []:
         with method.model.using(**split_knobs(method, row["knobs"])[1]):
             row["loss"] = loss_on(method, examples)
-    for row in rows if args.decode else []:
-        if isinstance(row["knobs"].get("c"), int):
-            row["decoded"] = decoded(method, examples, row["knobs"])
     if args.show:
         print(show(method, task, examples[:args.show], **tried[-1]))
-    stage = {"method": config.get("stage", config["method"]), "updates": config["steps"]}
-    return record([{**row, "run": name, **stage} for row in rows], config, time.time() - began)
+    return record([{**row, "run": name} for row in rows], config, time.time() - began)
 
 
 def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     try:
-        args = parse(argv)
+        args, given = parse(argv)
         args.command = "python eval.py " + shlex.join(argv)
-        found = [] if args.summary else [measure(run, args) for run in args.runs]
-        rows = pool(args.runs) if args.summary else [row for r in found for row in r["rows"]]
-        print(summary(args.runs) if args.summary else table(rows))
+        found = [measure(run, args, given) for run in args.runs]
+        rows = [row for r in found for row in r["rows"]]
+        print(table(rows))
+        if args.json:
+            write(args.json, json.dumps(found, indent=1))
+        if args.plot:
+            draw(plot_over(rows, args.over) if args.over else plot(rows), args.plot)
     except BadInput as error:
         print(f"eval.py: {error}", file=sys.stderr)
         sys.exit(2)
-    if args.json:
-        part = Path(args.json).with_suffix(".part")
-        part.write_text(json.dumps(found or rows, indent=1))
-        part.replace(args.json)     # whole or not at all
-    if args.plot and args.controls:
-        import controls
-        controls.plot(rows, args.plot)
-    elif args.plot and args.over:
-        plot_over(rows, args.over, args.plot)
-    elif args.plot:
-        plot(rows, args.plot)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,7 @@ A run folder holds config.json, log.jsonl, ckpt.pt, results.json and curves.png.
 command line into a config, a flat dict with every setting of the run; `build` turns a config into
 its task and untrained method; `load_run` opens a trained one.
 """
-import argparse
 import json
-import math
 import os
 import shlex
 import sys
@@ -24,7 +22,7 @@ import model
 import recurrent
 import vqvae
 from data.arithmetic import Arithmetic
-from data.cli import BadInput, Parser, choice
+from data.cli import BadInput, Flag, Parser, merge
 from data.common import FileTask, Vocab
 from data.gsm8k import GSM8K
 from data.maze import Maze
@@ -49,37 +47,47 @@ SIZES = {   # one dial; any flag given by hand wins
     "small": dict(layers=6, width=384, heads=6, batch=128, steps=20000, first_steps=10000,
                   lr=1e-3, val_n=200, test_n=1000),
 }
-FLAGS = {   # name: (default, help). None: --size decides; a tuple: the choices, the default first
-    "steps": (None, "optimizer steps"),
-    "first_steps": (None, "optimizer steps of the stage that the method starts from, if any"),
-    "layers": (None, "blocks of the backbone"),
-    "width": (None, "width C of the backbone"),
-    "heads": (None, "attention heads"),
-    "conv": (4, "width of the causal convolutions before attention and MLP; 0 = none"),
-    "qk_norm": (False, "RMSNorm on queries and keys"),
-    "batch": (None, "problems per batch"),
-    "sort": (64, "batches drawn at once and sorted by length, against padding; 1: every batch has "
-             "problems of all lengths"),
-    "accum": (1, "batches per optimizer step"),
-    "optimizer": (("adamw", "muon"), "muon: for the hidden matrices, AdamW for the rest"),
-    "lr": (None, "peak learning rate"),
-    "weight_decay": (0.01, "on matrices other than embeddings"),
-    "warmup": (100, "steps of linear warm-up"),
-    "decay": (0.5, "last share of the steps, in which the learning rate falls linearly to 0"),
-    "clip": (1.0, "largest gradient norm"),
-    "val_n": (None, "validation problems, solved about five times in a run"),
-    "test_n": (None, "test problems for the final table"),
-    "seed": (0, "of weights and data"),
-    "device": (("auto", "cuda", "mps", "cpu"), "auto: the first of these that is there"),
-    "dtype": (("auto", "float32", "bfloat16", "float16"),
-              "of matrix products; weights are float32"),
-    "compile": (False, "torch.compile the backbone for training, where it needs no cache"),
-    "threads": (0, "CPU threads; 0 = all cores"),
-    "workers": (0, "processes that draw the problems ahead: for a GPU, which needs many"),
-    "data": ("", "train on this JSON file of {question, steps, answer}, as they are"),
+KINDS = {
+    "method": Flag("colar", ", ".join(METHODS), tuple(METHODS)),
+    "task": Flag("arithmetic", ", ".join(TASKS), tuple(TASKS)),
+    "backbone": Flag("gpt", ", ".join(BACKBONES), tuple(BACKBONES)),
+    "size": Flag("tiny", ", ".join(SIZES), tuple(SIZES)),
 }
-MAY_BE_0 = ("conv", "threads", "seed", "weight_decay", "punish", "beta", "distill", "variants",
-            "mix", "drop", "workers")
+FLAGS = {   # None: --size decides
+    "steps": Flag(None, "optimizer steps", kind=int, least=1),
+    "first_steps": Flag(None, "optimizer steps of the stage that the method starts from, if any",
+                        kind=int, least=1),
+    "layers": Flag(None, "blocks of the backbone", kind=int, least=1, most=1000),
+    "width": Flag(None, "width C of the backbone", kind=int, least=2, most=2**16),
+    "heads": Flag(None, "attention heads", kind=int, least=1, most=2**10),
+    "conv": Flag(4, "width of the causal convolutions before attention and MLP; 0 = none",
+                 most=2**10),
+    "qk_norm": Flag(False, "RMSNorm on queries and keys"),
+    "batch": Flag(None, "problems per batch", kind=int, least=1, most=2**20),
+    "bucket": Flag(64, "batches drawn at once and sorted by length, against padding; 1: every batch "
+                   "has problems of all lengths", least=1, most=2**16),
+    "grad_accum": Flag(1, "batches per optimizer step", least=1, most=2**16),
+    "optimizer": Flag("adamw", "muon: for the hidden matrices, AdamW for the rest",
+                      ("adamw", "muon")),
+    "lr": Flag(None, "peak learning rate", kind=float, above=0),
+    "weight_decay": Flag(0.01, "on matrices other than embeddings"),
+    "warmup": Flag(100, "steps of linear warm-up", least=1),
+    "decay": Flag(0.5, "last share of the steps, in which the learning rate falls linearly to 0",
+                  above=0, most=1),
+    "grad_clip": Flag(1.0, "largest gradient norm", above=0),
+    "val_n": Flag(None, "validation problems, solved about five times in a run", kind=int, least=1),
+    "test_n": Flag(None, "test problems for the final table", kind=int, least=1),
+    "seed": Flag(0, "of weights and data"),
+    "device": Flag("auto", "auto: cuda, mps or cpu, the first that is there",
+                   ("auto", "cuda", "mps", "cpu")),
+    "dtype": Flag("auto", "of matrix products; weights are float32",
+                  ("auto", "float32", "bfloat16", "float16")),
+    "compile": Flag(False, "torch.compile the backbone for training, where it needs no cache"),
+    "threads": Flag(0, "CPU threads; 0 = all cores", most=2**10),
+    "workers": Flag(0, "processes that draw the problems ahead: for a GPU, which needs many",
+                    most=2**10),
+    "data": Flag("", "train on this JSON file of {question, steps, answer}, as they are"),
+}
 FORMAT = "nanolatent 1"     # written into every checkpoint
 RANK, WORLD = (int(os.environ.get(name, n)) for name, n in (("RANK", 0), ("WORLD_SIZE", 1)))
 MAIN = RANK == 0    # of the processes that torchrun started, the one that writes
@@ -88,59 +96,59 @@ WIDE = 256          # width from which bfloat16 can pay on a CPU: see bench.py -
 
 # ---- command line --------------------------------------------------------------------------------
 
-def add_flags(parser, flags):
-    """Adds {name: (default, help)} to a parser; the kind of a flag is that of its default."""
-    for name, (default, text) in flags.items():
-        flag = "--" + name.replace("_", "-")
-        if isinstance(default, bool):
-            kind = {"action": argparse.BooleanOptionalAction}
-        elif isinstance(default, tuple):
-            kind, default = {"choices": default}, default[0]
-        else:
-            kind = {"type": type(SIZES["tiny"][name] if default is None else default)}
-        shown = "by --size" if default is None else default
-        parser.add_argument(flag, default=default, help=f"{text} [{shown}]", **kind)
-
-
 def parse(argv, description=None):
     """argv -> config: a flat dict with every setting of the run."""
-    parser = Parser(prog="train.py", description=description, allow_abbrev=False, add_help=False,
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default, known in (("method", "colar", METHODS), ("task", "arithmetic", TASKS),
-                                 ("backbone", "gpt", BACKBONES), ("size", "tiny", SIZES)):
-        parser.add_argument("--" + name, default=default, help=f"{', '.join(known)} [{default}]")
-    first, _ = parser.parse_known_args(argv)
-    method = choice(first.method, METHODS, "method")
-    task = choice(first.task, TASKS, "task")
-    backbone = choice(first.backbone, BACKBONES, "backbone")
-    choice(first.size, SIZES, "size")
-    parser.add_argument("--help", action="help", help="show this and exit")
+    parser = Parser("train.py", description)
+    parser.add_flags(KINDS)
+    kinds = vars(parser.parse_known_args(argv)[0])
+    for name, flag in KINDS.items():
+        flag.check(name, kinds[name])
     parser.add_argument("--out", metavar="DIR", help="run folder [runs/METHOD-TASK-SIZE-sSEED]")
     parser.add_argument("--init", metavar="RUN", help="run folder of a trained first stage")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
-    add_flags(parser, FLAGS | task.ARGS | backbone.ARGS | method.ARGS)
-    config = vars(parser.parse_args(argv))
+    parser.add_flags(flags_of(kinds))
+    config = parser.parse(argv)
     for name, value in SIZES[config["size"]].items():
         config[name] = value if config[name] is None else config[name]
-    default = f"runs/{first.method}-{first.task}-{first.size}-s{config['seed']}"
-    config["out"] = config["out"] or default
-    check_numbers(config)
+    config["out"] = config["out"] or "runs/{method}-{task}-{size}-s{seed}".format(**config)
     if config["width"] % (2 * config["heads"]):
         raise BadInput(f"--width {config['width']} is no multiple of 2 x --heads {config['heads']}")
     return config
 
 
-def check_numbers(config):
-    """BadInput for a number that no run can have."""
-    for name, value in config.items():
-        flag = f"--{name.replace('_', '-')} {value}"
-        number = type(value) in (int, float)
-        if number and name in MAY_BE_0 and not 0 <= value < 2**31:
-            raise BadInput(f"{flag}: must be at least 0")
-        if number and name not in MAY_BE_0 and not 0 < value < math.inf:
-            raise BadInput(f"{flag}: must be above 0")
-    if config["decay"] > 1:
-        raise BadInput(f"--decay {config['decay']}: a share of the steps, at most 1")
+def flags_of(config):
+    """{name: Flag} of everything that a run of this method, task and backbone may be told."""
+    method, task, backbone = (config[name] for name in ("method", "task", "backbone"))
+    return merge({"every run": FLAGS, f"the task {task}": TASKS[task].FLAGS,
+                  f"the backbone {backbone}": BACKBONES[backbone].FLAGS,
+                  f"the method {method}": METHODS[method].FLAGS})
+
+
+def knobs_of(*classes):
+    """{name: Flag} of what `solve` may be told, for some methods and backbones, or for all."""
+    knobs = {}
+    for cls in classes or (*METHODS.values(), *BACKBONES.values()):
+        for name, flag in cls.KNOBS.items():
+            if knobs.setdefault(name, flag) != flag:
+                raise ValueError(f"--{name}: {cls.__name__} declares it otherwise than another")
+    return knobs
+
+
+def variant(config):
+    """The flags in which a run differs from the default, as text: its name in a table."""
+    named = flags_of(config)
+    for name in set(FLAGS) - {"conv", "qk_norm", "optimizer", "bucket"}:
+        named.pop(name)     # a size, or what is reported beside the name
+    named["layers"] = Flag(SIZES[config["size"]]["layers"], "")
+    named = {"backbone": KINDS["backbone"], **named}
+    words = []
+    for name, flag in named.items():
+        value, option = config.get(name, flag.default), name.replace("_", "-")
+        if value is True or value is False:
+            words += [] if value == flag.default else [f"--{option}" if value else f"--no-{option}"]
+        elif value != flag.default:
+            words.append(f"--{option} {value}")
+    return " ".join(words)
 
 
 # ---- several processes ---------------------------------------------------------------------------

@@ -49,8 +49,14 @@ class Flag:
         return self.kind or type(self.default)
 
     def read(self, text):
-        """The value that a text stands for; ValueError if it is none."""
-        return text if text in self.words else self.type()(text)
+        """Returns the value that a text stands for."""
+        if text in self.words:
+            return text
+        try:
+            return self.type()(text)
+        except ValueError:
+            kind = "whole number" if self.type() is int else "number"
+            raise argparse.ArgumentTypeError(f"{text!r} is no {kind}") from None
 
     def check(self, name, value):
         """BadInput unless `value` is allowed."""
