@@ -6,13 +6,12 @@
     python eval.py RUN --json out.json --plot out.png
     python eval.py RUN --c 1,2,3,4,5,6,7 --plot dial.png --over c   # the dial, past training too
     python eval.py RUN RUN --k 1,4,16 --sigma-min 0.1           # does noise find right answers?
-    python eval.py RUN --decode                             # what the latents hold
     python eval.py RUN --split val --loss                   # how well it fits unseen problems
-    python eval.py RUN --controls --plot controls.png       # are they used? see controls.py
+    python -m lab.controls RUN --plot controls.png          # does it use its thoughts?
     python eval.py RUN --k 1,10 --top-k 10                  # 1-Feasible-10 of Token Assorted
     python eval.py RUN --latents 0,2,4,999 --plot mix.png --over latents     # from text to codes
     python eval.py RUN --r 1,4,16 --exit kl --share 1       # recurrent depth: see recurrent.py
-    python eval.py --summary results/default/*.json         # seeds side by side, as Markdown
+    python -m lab.tables results/default/*.json             # seeds side by side, as Markdown
 
 accuracy   share of problems whose greedy answer `Task.check` accepts, with a 95% Wilson interval
 steps      mean number of sequential model calls spent thinking (the papers' #L)
@@ -161,23 +160,6 @@ def explore(name, method, task, examples, settings, ks, top_k=0):
                          "accuracy": mean, "low": low, "high": high,
                          "steps": steps / len(each) / n, "ms": ms * k / n})
     return rows
-
-
-def decoded(method, examples, knobs):
-    """Share of latents whose nearest words are the different words of the true chain's group.
-
-    Of the latents at whose place there is a group; both chains are as long as a rule.
-    """
-    hits = total = 0
-    own, deep = split_knobs(method, knobs)
-    for some, batch in in_batches(method, examples):
-        with method.model.using(**deep):
-            thoughts = method.read(method.rollout(batch, 1, temperature=0.0, **own))
-        for e, latents in zip(some, thoughts):
-            for words, group in zip(latents, method.groups_of(e, knobs["c"])):
-                hits += set(words[:len(set(group))]) == set(group)
-                total += 1
-    return hits / max(1, total)
 
 
 @torch.no_grad()
@@ -365,9 +347,9 @@ FLAGS = {
 LISTS = {"k": Flag(1, "pass@k of sampled rollouts, as 1,8", least=1, most=10**4)}
 
 
-def parse(argv):
+def parse(argv, prog, description):
     """argv -> (arguments, {knob: its values})."""
-    parser, knobs = Parser("eval.py", __doc__), knobs_of()
+    parser, knobs = Parser(prog, description), knobs_of()
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
     merge({"eval.py": FLAGS | LISTS, "a method or backbone": knobs})
     parser.add_flags(FLAGS)
@@ -413,7 +395,22 @@ def problems(task, args):
     return take(task, args.split, args.n or 500)
 
 
-def measure(run, args, given):
+def measure(name, method, task, examples, settings, args):
+    """Rows of one run: greedy, or with --k of sampled rollouts."""
+    if args.k:
+        if not can(method, "rollout"):
+            raise BadInput(f"--k: {name} has nothing to sample")
+        rows = explore(name, method, task, examples, settings, args.k, args.top_k)
+    else:
+        solve_all(method, examples[:2], **settings[0])      # a GPU's first call is slow: not timed
+        rows = sweep(name, method, task, examples, settings)
+    for row in rows if args.loss else []:
+        with method.model.using(**split_knobs(method, row["knobs"])[1]):
+            row["loss"] = loss_on(method, examples)
+    return rows
+
+
+def measured(run, args, given, measure):
     """The record of one run folder; prints what --show asks for."""
     began = time.time()
     changes = {"sigma_min": args.sigma_min} if args.sigma_min else {}
@@ -421,35 +418,28 @@ def measure(run, args, given):
     split = Path(args.data).name if args.data else args.split
     config = state["config"] | changes | {"command": args.command, "split": split}
     examples, name, tried = problems(task, args), Path(run).name, settings(method, given)
-    if args.k:
-        if not can(method, "rollout"):
-            raise BadInput(f"--k: {run} has nothing to sample")
-        rows = explore(name, method, task, examples, tried, args.k, args.top_k)
-    else:
-        solve_all(method, examples[:2], **tried[0])     # a GPU's first call is slow: not timed
-        rows = sweep(name, method, task, examples, tried)
-    for row in rows if args.loss else []:
-        with method.model.using(**split_knobs(method, row["knobs"])[1]):
-            row["loss"] = loss_on(method, examples)
+    rows = measure(name, method, task, examples, tried, args)
     if args.show:
         print(show(method, task, examples[:args.show], **tried[-1]))
     return record([{**row, "run": name} for row in rows], config, time.time() - began)
 
 
-def main(argv=None):
+def main(argv=None, prog="eval.py", description=__doc__, measure=measure, figure=plot):
+    """Measures runs, as eval.py does or in another way: see lab/controls.py for one."""
     argv = sys.argv[1:] if argv is None else argv
     try:
-        args, given = parse(argv)
-        args.command = "python eval.py " + shlex.join(argv)
-        found = [measure(run, args, given) for run in args.runs]
+        args, given = parse(argv, prog, description)
+        script = prog if prog.endswith(".py") else f"-m {prog}"
+        args.command = f"python {script} {shlex.join(argv)}"
+        found = [measured(run, args, given, measure) for run in args.runs]
         rows = [row for r in found for row in r["rows"]]
         print(table(rows))
         if args.json:
             write(args.json, json.dumps(found, indent=1))
         if args.plot:
-            draw(plot_over(rows, args.over) if args.over else plot(rows), args.plot)
+            draw(plot_over(rows, args.over) if args.over else figure(rows), args.plot)
     except BadInput as error:
-        print(f"eval.py: {error}", file=sys.stderr)
+        print(f"{prog}: {error}", file=sys.stderr)
         sys.exit(2)
 
 

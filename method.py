@@ -136,10 +136,14 @@ class Method(nn.Module):
         and how many thoughts each row has (R,)."""
         raise NotImplementedError
 
+    def latent_words(self, rollout):
+        """Of each row and latent of a rollout the words that it is most like: R lists of lists."""
+        raise NotImplementedError
+
 
 def can(method, name):
     """Does this method implement an optional part of the contract?"""
-    return getattr(type(method), name) not in (getattr(Method, name), None)
+    return getattr(type(method), name) is not getattr(Method, name)
 
 
 # ---- sequences of ragged parts -------------------------------------------------------------------

@@ -45,6 +45,7 @@ It works alike on explicit chains of thought: the control for what such learning
 import argparse
 import copy
 import json
+import math
 import time
 from pathlib import Path
 
@@ -53,34 +54,37 @@ import torch
 import eval as evaluation
 import runs
 import train
-from data.cli import BadInput, choice
-from data.common import MAX_SPEED, take
+from data.cli import BadInput, Flag, Parser, choice
+from data.common import take
+from method import LENGTH, OPTION, RIGHT
+from model import Sampler
 from train import Training
 
 FLAGS = {
-    "split": ("auto", "split to learn on; auto: long if the task has one, else its usual one"),
-    "c": ("5", "compression factor, if the method has one; auto: the model learns to pick it"),
-    "steps": (100, "rollout batches"),
-    "batch": (64, "questions per rollout batch"),
-    "samples": (8, "G, rollouts per question"),
-    "minibatch": (32, "rollouts per optimizer step, of those that teach something"),
-    "sigma_min": (0.1, "floor of the latent head's sigma, the noise that explores"),
-    "eps": (0.2, "clip range of the ratio"),
-    "learn": ("", "kinds of action to learn from, as latent,token; '' = all"),
-    "punish": (0.0, "power p of the chain length that the reward is divided by; 0 = no price"),
-    "beta": (0.03, "weight of the KL to the start; 0: none, as in the paper"),
-    "average": (True, "average over the actions of a rollout; off: over those of the batch"),
-    "lr": (5e-5, "learning rate"),
-    "warmup": (10, "rollout batches of linear warm-up"),
-    "decay": (0.5, "last share of the rollout batches, in which the rate falls linearly to 0"),
-    "clip": (1.0, "largest gradient norm"),
-    "val_n": (100, "validation problems, solved five times in a run"),
-    "test_n": (500, "test problems for the final table"),
-    "seed": (0, "of rollouts and questions; unless given, that of the run"),
+    "split": Flag("auto", "split to learn on; auto: long if the task has one, else its usual one"),
+    "steps": Flag(100, "rollout batches", least=1),
+    "batch": Flag(64, "questions per rollout batch", least=1, most=2**20),
+    "samples": Flag(8, "G, rollouts per question", least=2, most=2**16),
+    "minibatch": Flag(32, "rollouts per optimizer step, of those that teach something", least=1),
+    "sigma_min": Flag(0.1, "floor of the latent head's sigma, the noise that explores", above=0),
+    "eps": Flag(0.2, "clip range of the ratio", above=0),
+    "learn": Flag("", "kinds of action to learn from, as latent,token; '' = all"),
+    "length_penalty": Flag(0.0, "power p of the chain length that the reward is divided by; 0: no "
+                           "price", most=100),
+    "kl_penalty": Flag(0.03, "weight of the KL to the start; 0: none, as in the paper"),
+    "average": Flag(True, "average over the actions of a rollout; off: over those of the batch"),
+    "lr": Flag(5e-5, "learning rate", above=0),
+    "warmup": Flag(10, "rollout batches of linear warm-up", least=1),
+    "decay": Flag(0.5, "last share of the rollout batches, in which the rate falls linearly to 0",
+                  above=0, most=1),
+    "grad_clip": Flag(1.0, "largest gradient norm", above=0),
+    "val_n": Flag(100, "validation problems, solved five times in a run", least=1),
+    "test_n": Flag(500, "test problems for the final table", least=1),
+    "seed": Flag(None, "of rollouts and questions [the run's]", kind=int),
     **{name: runs.FLAGS[name] for name in ("device", "dtype", "threads")},
 }
-SHOWN = [name for name in FLAGS if name not in (        # what names a row of a table
-    "split", "steps", "val_n", "test_n", "seed", "device", "dtype", "threads")]
+NAMED = ("batch", "samples", "minibatch", "eps", "learn", "length_penalty", "kl_penalty", "average",
+         "lr", "warmup", "decay", "grad_clip")      # in a table, where they are not the default
 
 
 def advantages(reward, option):
@@ -96,99 +100,103 @@ def advantages(reward, option):
     return torch.where(some, centred / (spread + 1e-8), 0)              # unbiased, as theirs
 
 
-def surrogate(logp, old, mask, advantage, eps, average):
-    """Eq. (4) for one kind of action: the loss, -J, and the share of ratios that are clipped.
+def objective(now, old, start, advantage, config):
+    """Eq. (3) and (4) of some rollouts: the loss, and what to log.
 
-    logp, old, mask (R, T): of every action, now and before the update; advantage (R,).
+    now, old, start: the method's log_probs, of the policy as it is, before the update, and at the
+    start of the run. advantage: {kind of action: A (R,)}, of the kinds that are learned from.
     """
-    A = advantage[:, None]
-    rho = (logp - old).masked_fill(~mask, 0).exp()                  # (R, T)
-    gain = torch.minimum(rho * A, rho.clamp(1 - eps, 1 + eps) * A) * mask
-    T = mask.sum(1) if average else mask.sum() / len(mask)
-    clipped = (((rho - 1).abs() > eps) & mask).sum() / mask.sum().clamp(min=1)
-    return -(gain.sum(1) / T.clamp(min=1)).mean(), clipped
+    eps, loss, parts = config["eps"], 0, {}
+    for kind, A in advantage.items():
+        logp, mask, _ = now[kind]                                           # (R, T) each
+        rho = (logp - old[kind][0]).masked_fill(~mask, 0).exp()             # Eq. (3)
+        clipped = rho.clamp(1 - eps, 1 + eps)
+        gain = torch.minimum(rho * A[:, None], clipped * A[:, None]) * mask
+        T = mask.sum(1) if config["average"] else mask.sum() / len(mask)    # actions per rollout
+        loss = loss - (gain.sum(1) / T.clamp(min=1)).mean()                 # Eq. (4)
+        parts[f"clip {kind}"] = ((rho != clipped) & mask).sum() / mask.sum().clamp(min=1)
+    kl = kl_to_start(now, start)
+    return loss + config["kl_penalty"] * kl, {"kl": kl, **parts}
 
 
-class GRPO(Training):
-    """Training whose update is: roll out, reward, compare within groups, climb."""
-    log_every = 1
-
-    def __init__(self, method, task, config, dtype):
-        super().__init__(method, config, dtype)
-        self.task = task
-        self.settings = [knobs(method, config)]
-        self.start = copy.deepcopy(method).requires_grad_(False)    # what KL is measured to
-        self.learn = config["learn"].split(",") if config["learn"] else list(method.ACTIONS)
-        for kind in self.learn:
-            choice(kind, method.ACTIONS, "kind of action")
-
-    def update(self, data, device, dtype):
-        """One rollout batch and its optimizer steps. Returns averages of what happened."""
-        config, batch = self.config, next(data).to(device)
-        self.method.eval()
-        rollout = self.method.rollout(batch, config["samples"], **self.settings[0])
-        self.method.train()
-        reward = self.reward(batch, rollout).to(device)                         # (Q, G)
-        steps = torch.tensor([s.n_think for s in rollout.solved], device=device).view_as(reward)
-        priced = reward / steps.clamp(min=1) ** config["punish"]
-        option = rollout.option.view_as(reward)
-        # (Q, G, 3): of actions that answer for RIGHT, LENGTH, OPTION
-        A = torch.stack([advantages(reward, option), advantages(priced, option),
-                         advantages(priced, torch.zeros_like(option))], -1)
-        out = {"reward": reward.mean(), "kept": A.flatten(1).any(1).float().mean(),
-               "steps": steps.float().mean(), **rollout.info}
-        A = A.flatten(0, 1)                                                     # (R, 3)
-        rows = A.any(1).nonzero()[:, 0]         # those that teach something
-        rows = rows[torch.randperm(len(rows), device=device)]
-        if len(rows):
-            n = -(-len(rows) // config["minibatch"])
-            out |= self.climb([(rollout.rows(i), A[i]) for i in rows.chunk(n)], device, dtype)
-        self.step += 1
-        return out
-
-    def reward(self, batch, rollout):
-        """Eq. (1): (Q, G)."""
-        G = self.config["samples"]
-        right = [bool(self.task.check(batch.examples[i // G], s.answer))
-                 for i, s in enumerate(rollout.solved)]
-        return torch.tensor(right, dtype=torch.float).view(-1, G)
-
-    def climb(self, shares, device, dtype):
-        """An optimizer step on each share of the rollouts: [(Rollout, its advantages (R, 3))]."""
-        cast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
-        with torch.no_grad(), cast:
-            old = [self.method.log_probs(rollout) for rollout, _ in shares]
-            start = [self.start.log_probs(rollout) for rollout, _ in shares]
-        parts, decides = [], self.method.ACTIONS
-        for (rollout, A), before, first in zip(shares, old, start):
-            with cast:
-                now = self.method.log_probs(rollout)
-                kl = distance(now, first)
-                found = [surrogate(logp, before[kind][0], mask, A[:, decides[kind]],
-                                   self.config["eps"], self.config["average"])
-                         for kind, (logp, mask, *_) in now.items() if kind in self.learn]
-            self.backward(sum(loss for loss, _ in found) + self.config["beta"] * kl)
-            norm = self.descend()
-            parts.append(torch.stack([kl, norm, *(clipped for _, clipped in found)]).detach())
-        names = ["kl", "norm", *(f"clip {kind}" for kind in now if kind in self.learn)]
-        return dict(zip(names, torch.stack(parts).mean(0).tolist()))
-
-
-def distance(now, start):
+def kl_to_start(now, start):
     """KL of the policy to the start: the sum over kinds of the mean over their actions.
 
     Of a latent exactly, the mean over dimensions as in (3); of words by the k3 estimate, the mean
     of x - 1 - log x, x = p_start / p.
     """
     total = 0
-    for kind, (logp, mask, *normal) in now.items():
-        if normal:
-            each = torch.distributions.kl_divergence(normal[0], start[kind][2]).mean(-1)
+    for kind, (logp, mask, normal) in now.items():
+        if normal is not None:
+            each = torch.distributions.kl_divergence(normal, start[kind][2]).mean(-1)
         else:
             log_x = (start[kind][0] - logp)[mask]
             each = log_x.exp() - 1 - log_x
         total = total + each.sum() / max(1, len(each))
     return total
+
+
+class GRPO(Training):
+    """Training whose update is: roll out, reward, compare within groups, climb."""
+    log_every = 1
+
+    def __init__(self, method, task, config, device, dtype):
+        super().__init__(method, config, device, dtype)
+        self.task = task
+        self.knobs = {name: config[name] for name in method.KNOBS}
+        self.start = copy.deepcopy(method).requires_grad_(False)    # what KL is measured to
+        self.learn = config["learn"].split(",") if config["learn"] else list(method.ACTIONS)
+        for kind in self.learn:
+            choice(kind, method.ACTIONS, "kind of action")
+
+    def update(self, batches):
+        """One rollout batch and its optimizer steps. Returns averages of what happened."""
+        config, batch = self.config, batches[0].to(self.device)
+        G, Q = config["samples"], len(batch.examples)
+        self.method.eval()
+        rollout = self.method.rollout(batch, G, Sampler(1.0), **self.knobs)
+        self.method.train()
+
+        right = [self.task.check(batch.examples[i // G], solved.answer)
+                 for i, solved in enumerate(rollout.solved)]
+        reward = torch.tensor(right, dtype=torch.float, device=self.device).view(Q, G)  # Eq. (1)
+        n_think = [solved.n_think for solved in rollout.solved]
+        n_think = torch.tensor(n_think, device=self.device).view(Q, G)
+        priced = reward / n_think.clamp(min=1) ** config["length_penalty"]
+
+        option = rollout.option.view(Q, G)
+        advantage = {RIGHT: advantages(reward, option), LENGTH: advantages(priced, option),
+                     OPTION: advantages(priced, torch.zeros_like(option))}          # Eq. (2)
+        by_kind = {kind: advantage[decides].flatten()
+                   for kind, decides in self.method.ACTIONS.items() if kind in self.learn}
+        teaches = torch.stack([A != 0 for A in advantage.values()]).any(0)          # (Q, G)
+        parts = {"reward": reward.mean(), "kept": teaches.any(1).float().mean(),
+                 "steps": n_think.float().mean(), **rollout.info}
+
+        rows = teaches.flatten().nonzero()[:, 0]
+        rows = rows[torch.randperm(len(rows), device=self.device)]
+        if len(rows):
+            n = math.ceil(len(rows) / config["minibatch"])
+            parts |= self.policy_update(
+                [(rollout.rows(some), {kind: A[some] for kind, A in by_kind.items()})
+                 for some in rows.chunk(n)])
+        self.step += 1
+        return parts
+
+    def policy_update(self, minibatches):
+        """An optimizer step on each of [(Rollout, {kind of action: A (R,)})]; means for the log."""
+        with torch.no_grad(), self.autocast():
+            before = [(self.method.log_probs(rollout), self.start.log_probs(rollout))
+                      for rollout, _ in minibatches]
+        logged = []
+        for (rollout, advantage), (old, start) in zip(minibatches, before):
+            with self.autocast():
+                now = self.method.log_probs(rollout)
+                loss, parts = objective(now, old, start, advantage, self.config)
+            self.backward(loss)
+            logged.append({**parts, "norm": self.optimizer_step()})
+        return {name: float(sum(parts[name] for parts in logged)) / len(logged)
+                for name in logged[0]}
 
 
 def knobs(method, config):

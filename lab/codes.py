@@ -2,14 +2,14 @@
 
     python -m lab.codes RUN         # RUN: of vqvae or assorted; also draws RUN/codes.png
 """
-import argparse
-import sys
 from pathlib import Path
+from types import SimpleNamespace
 
-from data.cli import BadInput, choice
+from data.cli import BadInput, Flag, Parser, choice
 from data.common import take
-from runs import Parser, load_run
-from vqvae import survey
+from eval import draw
+from runs import load_run
+from vqvae import VQVAE, survey
 
 
 def lines(found, n=20, chunks=4):
@@ -22,7 +22,7 @@ def lines(found, n=20, chunks=4):
         yield f"<z{k}>".ljust(7) + f"{100 * sum(c.values()) / total:4.1f}%   {some}{more}"
 
 
-def plot(found, codes, path):
+def plot(found, codes):
     """Code usage, most used first, and beside it what the most used ones stand for."""
     from matplotlib.figure import Figure    # slow to import; no pyplot, so no screen is needed
     figure = Figure(figsize=(12, 3.6), layout="constrained")
@@ -34,33 +34,34 @@ def plot(found, codes, path):
     table.set_title("what the most used codes stand for", fontsize=9)
     table.text(0, 1, "\n".join(line[:128] for line in lines(found)), family="monospace",
                fontsize=7.5, va="top", transform=table.transAxes)
-    figure.savefig(path, dpi=150)
+    return figure
+
+
+FLAGS = {
+    "split": Flag("test", "test, val, or the task's own"),
+    "n": Flag(500, "problems", least=1),
+}
 
 
 def main(argv=None):
-    parser = Parser(prog="lab.codes", description=__doc__, allow_abbrev=False,
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser("lab.codes", __doc__)
     parser.add_argument("run", metavar="RUN", help="run folder of vqvae or assorted")
-    parser.add_argument("--split", default="test", help="test, val, or the task's own [test]")
-    parser.add_argument("--n", type=int, default=500, help="problems [500]")
-    args = parser.parse_args(argv)
+    parser.add_flags(FLAGS)
+    args = SimpleNamespace(**parser.parse(argv))
     try:
-        if args.n < 1:
-            raise BadInput("--n must be at least 1")
         task, method, _ = load_run(args.run)
         vqvae = getattr(method, "vqvae", method).eval()
-        if not hasattr(vqvae, "book"):
+        if not isinstance(vqvae, VQVAE):
             raise BadInput(f"{args.run}: has no codes; a run of vqvae or assorted is needed")
         examples = take(task, choice(args.split, task.splits, "split"), args.n)
+        found, rebuilt, mixed = survey(vqvae, examples)
+        print("\n".join(lines(found)))
+        print(f"\n{100 * rebuilt:.1f}% of words rebuilt from the codes, {100 * mixed:.1f}% from "
+              f"codes that changed places; {len(found)} of {vqvae.args.codes} codes in use")
+        draw(plot(found, vqvae.args.codes), Path(args.run) / "codes.png")
+        print(f"saved {args.run}/codes.png")
     except BadInput as error:
-        print(f"lab.codes: {error}", file=sys.stderr)
-        sys.exit(2)
-    found, rebuilt, mixed = survey(vqvae, examples)
-    print("\n".join(lines(found)))
-    print(f"\n{100 * rebuilt:.1f}% of words rebuilt from the codes, {100 * mixed:.1f}% from codes "
-          f"that changed places; {len(found)} of {vqvae.args.codes} codes in use")
-    plot(found, vqvae.args.codes, Path(args.run) / "codes.png")
-    print(f"saved {args.run}/codes.png")
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -15,14 +15,14 @@ A model that answers as well without its thoughts, or with another problem's, di
 them, whatever its accuracy: at most they are positions to compute in, like pause tokens. One that
 gives the answer which belongs to the swapped thoughts (the column "the donor's") reads it there;
 where a task has few answers, some of these are chance.
-It works for every method that says what its thoughts were (`thought` in baselines.py), words
+It works for every method that says what its thoughts were (`thoughts_read` in method.py), words
 included: a written chain is the yardstick.
 
 The probe is a ridge regression from the state after each thought to the result of each step of the
 true chain: its last word that varies. Column 0 is the state before the first thought: what is known
 there has not been thought out. A state that can be read is not thereby used: see above.
 
-    python eval.py RUN RUN --controls --plot controls.png
+    python -m lab.controls RUN RUN --plot controls.png     # flags as of eval.py
 """
 import math
 import time
@@ -30,10 +30,11 @@ import time
 import torch
 import torch.nn.functional as F
 
-from baselines import until
+import eval as evaluation
 from data.cli import BadInput
 from data.common import END, EOS, PAD, take
-from eval import BATCH, in_batches, split_knobs, wilson
+from eval import BATCH, in_batches, setting, split_knobs, wilson
+from method import can, split_at
 from model import Cache, last
 
 RIDGE = 1.0     # penalty of the probe, for states of variance 1
@@ -82,7 +83,7 @@ def think(method, examples, **knobs):
     """Greedy thoughts about all examples: prompts (N, P), z (N, M, C) and their numbers n (N,)."""
     found = []
     for _, batch in in_batches(method, examples):
-        found.append(method.thought(method.rollout(batch, 1, temperature=0.0, **knobs)))
+        found.append(method.thoughts_read(method.rollout(batch, 1, temperature=0.0, **knobs)))
     prompts, z, n = zip(*found)
     P, M = (max(t.shape[1] for t in some) for some in (prompts, z))
     return (torch.cat([F.pad(p, (0, P - p.shape[1])) for p in prompts]),
@@ -108,7 +109,7 @@ def answers(method, *thoughts):
         cache, _ = read(method, p, t, k, 1 + method.args.max_answer)
         end = method.model.embed(torch.full_like(k, END))[:, None]
         rows = method.model.generate(end, torch.ones_like(k), cache, EOS, method.args.max_answer)
-        out += [method.vocab.decode(until(row, EOS)[0]) for row in rows.tolist()]
+        out += [method.vocab.decode(split_at(row, EOS)[0]) for row in rows.tolist()]
     return out
 
 
@@ -118,13 +119,13 @@ def examine(name, method, task, examples, settings):
     "same" is the share of answers that stay; "donor", where thoughts are swapped and the two
     problems' answers differ, the share of answers that become the donor's.
     """
-    if not getattr(method, "thought", None):
-        raise BadInput(f"--controls: {name} has no thoughts to change")
+    if not can(method, "thoughts_read"):
+        raise BadInput(f"{name}: it has no thoughts to change")
     rows, method = [], method.eval()
     for knobs in settings:
         own, deep = split_knobs(method, knobs)
         if deep.get("exit") or deep.get("share") or deep.get("warm"):
-            raise BadInput("--controls goes with neither --exit, --share nor --warm: thoughts read "
+            raise BadInput("controls go with neither --exit, --share nor --warm: thoughts read "
                            "together would see another cache than those thought one by one")
         with method.model.using(**deep):
             rows += intervene(name, method, task, examples, knobs, think(method, examples, **own))
@@ -134,7 +135,7 @@ def examine(name, method, task, examples, settings):
 def intervene(name, method, task, examples, knobs, thoughts):
     prompt, z, n = thoughts
     if not n.any():
-        raise BadInput(f"--controls: {name} thinks nothing")
+        raise BadInput(f"{name}: it thinks nothing")
     rows, before = [], None
     for control, change in INTERVENTIONS.items():
         start = time.perf_counter()
@@ -262,3 +263,18 @@ def plot(rows, path):
             heat.set_yticks(range(len(table)), range(1, len(table) + 1))
             figure.colorbar(picture, ax=heat, label="read right by the probe")
     figure.savefig(path, dpi=150)
+
+
+def measure(name, method, task, examples, settings, args):
+    """Rows as eval.py keeps them: every setting under every intervention, and its probe."""
+    rows = examine(name, method, task, examples, settings)
+    for row in rows[::len(INTERVENTIONS)]:
+        knobs = {k: v for k, v in row["knobs"].items() if k != "thoughts"}
+        row["probe"], row["frequent"] = probe(method, task, examples, knobs)
+        print(f"{name} {setting({'knobs': knobs})}\n"
+              f"{readable(row['probe'], row['frequent'])}\n")
+    return rows
+
+
+if __name__ == "__main__":
+    evaluation.main(None, "lab.controls", __doc__, measure, plot)
