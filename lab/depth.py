@@ -75,12 +75,16 @@ def principal(states):
     return (centred @ v[:2].T).view(*states.shape[:2], 2)
 
 
-def measure(run, args):
-    """All figures of one run, as a dict for JSON."""
+def open_run(run, args):
+    """The task, method and checkpoint of a run, and the problems to measure it on."""
     task, method, state = load_run(run, pick_device(args.device))
-    if not method.model.KNOBS:
+    if "r" not in method.model.KNOBS:
         raise BadInput(f"{run}: its backbone does not iterate")
-    examples = evaluation.problems(task, args)
+    return task, method, state, evaluation.problems(task, args)
+
+
+def measure(run, args, task, method, state, examples):
+    """All figures of one run, as a dict for JSON."""
     rows = evaluation.sweep(Path(run).name, method, task, examples, [{"r": r} for r in args.r])
     top = max(args.r)
     steps, _ = first_call(method, examples, r=top, exit=args.exit, threshold=args.threshold)
@@ -118,7 +122,7 @@ def report(found):
     return "\n".join([*lines, f"two noises s_0 lead to the same answer: {100 * same:.1f}%"])
 
 
-def plot(found, path, exit_name):
+def plot(found, exit_name):
     """The four panels; paths of the first run."""
     from matplotlib.figure import Figure
     figure = Figure(figsize=(11, 8), layout="constrained")
@@ -131,7 +135,7 @@ def plot(found, path, exit_name):
     plot_paths(panels[3], found[0], colour)
     for axes in panels:
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=130)
+    return figure
 
 
 def plot_accuracy(axes, found, colour):
@@ -174,26 +178,27 @@ def shade(share):
     return colormaps["viridis"](share)
 
 
+FLAGS = {
+    "split": Flag("test", "test, val, or the task's own"),
+    "n": Flag(500, "problems", least=1),
+    "exit": Flag("kl", "when it stops early", tuple(name for name in EXITS if name != "none")),
+    "threshold": Flag(0.0, "of the exit; 0: the one of its kind"),
+    "out": Flag("", "folder of depth.json and depth.png; '': the first RUN"),
+    "device": DEVICE,
+}
+ITERATIONS = {"r": Flag(1, "iterations, as 1,4,16; unless given, 1 to 64", least=1, most=10**4)}
+
+
 def parse(argv):
-    parser = Parser(prog="depth.py", description=__doc__, allow_abbrev=False,
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser("lab.depth", __doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, of several seeds")
-    parser.add_argument("--split", default="test", help="test, val, or the task's own [test]")
-    parser.add_argument("--n", type=int, default=500, help="problems [500]")
-    parser.add_argument("--r", type=evaluation.counts, default=[1, 2, 3, 4, 6, 8, 16, 32, 64],
-                        help="numbers of iterations [1,2,3,4,6,8,16,32,64]")
-    parser.add_argument("--exit", default="kl", help=f"{', '.join(EXITS)} [kl]")
-    parser.add_argument("--threshold", type=float, default=0, help="of the exit [by kind]")
-    parser.add_argument("--out", default="", metavar="DIR", help="folder of depth.* [first RUN]")
-    parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"))
-    args = parser.parse_args(argv)
-    choice(args.exit, EXITS, "exit")
-    if args.n < 1 or min(args.r) < 1 or max(args.r) < 2 or args.threshold < 0:
-        raise BadInput("--n and --r must be at least 1, the largest r at least 2, --threshold 0")
-    args.r, args.data = sorted(set(args.r)), ""
+    parser.add_flags(FLAGS)
+    parser.add_flags(ITERATIONS, many=True)
+    args = SimpleNamespace(**parser.parse(argv), data="")
+    args.r = sorted(set(args.r)) or [1, 2, 3, 4, 6, 8, 16, 32, 64]
+    if max(args.r) < 2:
+        parser.error("the largest --r must be at least 2")
     args.out = Path(args.out or args.runs[0])
-    if not args.out.is_dir():
-        raise BadInput(f"--out {args.out}: no such folder")
     return args
 
 
@@ -201,19 +206,20 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     try:
         args = parse(argv)
-        args.command = "python depth.py " + shlex.join(argv)
-        found = []
-        for run in args.runs:
-            found.append(measure(run, args))
-            if found[0]["exits"].keys() != found[-1]["exits"].keys():
+        args.command = "python -m lab.depth " + shlex.join(argv)
+        writable(args.out / "depth.json")
+        opened = [open_run(run, args) for run in args.runs]     # all of them, before the work
+        found = [measure(run, args, *parts) for run, parts in zip(args.runs, opened)]
+        for run, one in zip(args.runs, found):
+            if one["exits"].keys() != found[0]["exits"].keys():
                 raise BadInput(f"{run}: its problems differ from those of {args.runs[0]}")
+        print(report(found))
+        write(args.out / "depth.json", json.dumps(found))
+        draw(plot(found, args.exit), args.out / "depth.png")
+        print(f"saved in {args.out}")
     except BadInput as error:
-        print(f"depth.py: {error}", file=sys.stderr)
+        print(f"lab.depth: {error}", file=sys.stderr)
         sys.exit(2)
-    print(report(found))
-    (args.out / "depth.json").write_text(json.dumps(found))
-    plot(found, args.out / "depth.png", args.exit)
-    print(f"saved in {args.out}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
-"""Rows of results as text, Markdown and figures; seeds side by side.
+"""Rows of results from several seeds side by side, as Markdown.
 
-A row is what eval.py measures: {"method", "knobs", "n", "accuracy", "low", "high", "steps", "ms",
-...}. A results file holds rows and the config of their run.
+    python -m lab.tables results/default/*.json
+
+A row is what eval.py measures: {"method", "variant", "updates", "knobs", "n", "accuracy", "low",
+"high", "steps", "ms", ...}. A results file holds rows and the config of their run.
 """
 import json
 import math
 from pathlib import Path
 
-from data.cli import BadInput
+from data.cli import BadInput, Parser
+from eval import COLUMNS, cell, percent, setting
 
 ALIKE = "size", "width", "heads", "batch", "lr", "weight_decay"     # flags in no name; to be pooled
 
@@ -43,14 +46,11 @@ def by_seed(paths):
     alike = {}      # and what else must be the same
     for path in paths:
         for row, config in read_rows(path):
-            own = row["method"] == config["method"]
-            if "updates" not in row:
-                row["updates"] = config["steps" if own else "first_steps"]
-            flags = list(variant(row, config))
-            row["line"] = " ".join([row["method"], *flags])
+            row["line"] = f"{row['method']} {row['variant']}".strip()
             split = config.get("split") or "test"
             where = f"on {split}" if split != "test" else ""
-            row["name"] = " ".join(w for w in (row["method"], setting(row), *flags, where) if w)
+            words = row["method"], setting(row), row["variant"], where
+            row["name"] = " ".join(filter(None, words))
             key = (row["name"], config["task"], split, row["updates"])
             kind = [config.get(name) for name in ALIKE]
             if "stage" not in config and kind != alike.setdefault(key, kind):   # rl.py: its own
@@ -84,30 +84,6 @@ def read_rows(path):
 def but_k(row):
     """A row's knobs other than k, and k."""
     return str({name: v for name, v in row["knobs"].items() if name != "k"}), row["knobs"].get("k")
-
-
-def variant(row, config):
-    """The flags of task, method and backbone in which a row's run differs from the defaults."""
-    import rl                                   # here, since these need this file
-    from runs import BACKBONES, FLAGS, METHODS, SIZES, TASKS
-    config = config | row.get("config", {})
-    method, _, learned = row["method"].partition("+")
-    backbone = config.setdefault("backbone", "gpt")
-    flags = {"backbone": ("gpt", "")} | TASKS[config["task"]].ARGS | METHODS[method].ARGS
-    flags |= BACKBONES[backbone].ARGS
-    if "size" in config:
-        flags["layers"] = SIZES[config["size"]]["layers"], ""
-    flags |= {name: FLAGS[name] for name in ("conv", "qk_norm", "optimizer", "sort")}
-    if "stage" in config and "k" not in row["knobs"]:       # greedy rows have no noise
-        flags.pop("sigma_min", None)
-    if learned:
-        flags |= {name: rl.FLAGS[name] for name in rl.SHOWN}
-    for name, (default, _) in flags.items():
-        default = default[0] if isinstance(default, tuple) else default
-        value, flag = config.get(name, default), name.replace("_", "-")
-        if value != default:
-            switch = isinstance(value, bool)
-            yield f"--{'no-' * (not value)}{flag}" if switch else f"--{flag} {value}"
 
 
 def mean_row(rows):
@@ -164,3 +140,16 @@ def accuracy(row):
     if row["seeds"] > 1:
         return percent(row["accuracy"], row["high"] - row["accuracy"], row)
     return f"{100 * row['accuracy']:.1f} ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
+
+
+def main(argv=None):
+    parser = Parser("lab.tables", __doc__)
+    parser.add_argument("files", nargs="+", metavar="FILE", help="results.json files of runs")
+    try:
+        print(summary(parser.parse(argv)["files"]))
+    except BadInput as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()
