@@ -13,12 +13,15 @@ and, if it needs them,
     LEARNS                  names of what it makes of its files (a tokenizer): attributes, arguments
                             of its constructor, and kept in the config of a run
     records(text)           the records of a file's text, for formats that are not JSON
+    trained_on(examples)    [bool], for tasks that train on files: is this one of their problems, or
+                            one with other numbers? BadInput if the files are gone
 It knows no method and no model.
 """
 import json
 import random
 import signal
 import zlib
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
@@ -29,6 +32,10 @@ import torch.nn.functional as F
 from data.cli import BadInput
 
 
+class LeftOut(ValueError):
+    """Why a record holds no problem, though it is no mistake: files go on without it."""
+
+
 @dataclass
 class Example:
     question: list        # words
@@ -37,6 +44,17 @@ class Example:
     difficulty: int       # hops, keys, steps ...: what results are stratified by
     state: object = None  # whatever `check` needs beyond the words (a maze keeps its board here)
     prefixes: list = field(default=(), repr=False)  # answers up to each word; "": none there
+    key: str = field(default="", repr=False)        # see `same`
+    no_chain: str = field(default="", repr=False)   # why a file gives no steps for it; "": it does
+    remarks: list = field(default=(), repr=False)   # what to say of how it was read
+
+
+def same(example):
+    """What makes two examples the same problem: the key of their task, else the question's words.
+
+    A task gives keys if its words say less than the question: numbered names, unknown words.
+    """
+    return example.key or " ".join(example.question)
 
 
 def split_of(key):
@@ -64,7 +82,7 @@ def take(task, split, n):
     found = {}
     for index in range(4 * n):
         example = task.sample(split, index)
-        found.setdefault(" ".join(example.question), example)
+        found.setdefault(same(example), example)
         if len(found) == n:
             break
     return list(found.values())
@@ -213,28 +231,59 @@ def batches(task, vocab, size, seed=0, start=0, pool=64, split="train", rank=0, 
 
 def read_records(text):
     """The records of a file's text: one JSON list, or one record per line."""
-    if text.lstrip().startswith("{"):
-        return [json.loads(line) for line in text.split("\n") if line.strip()]
-    return json.loads(text)
+    if not text.lstrip().startswith("{"):
+        return read_json(text)
+    lines = [line for line in text.split("\n") if line.strip()]
+    return [read_line(i, line) for i, line in enumerate(lines)]
+
+
+def read_line(i, line):
+    """What record i holds, which has a line of JSON to itself; ValueError names it."""
+    try:
+        return read_json(line)
+    except ValueError as error:
+        raise ValueError(f"record {i}: {error}") from None
+
+
+def read_json(text):
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("brackets in too many brackets") from None
+
+
+def summary(what, remarks):
+    """One line on a file: `what`, then how often each remark is made of its records, and where
+    first. remarks: [(number of the record, text)]."""
+    parts, first = [what], {}
+    for record, remark in remarks:
+        first.setdefault(remark, record)
+    for remark, count in Counter(remark for _, remark in remarks).most_common():
+        parts.append(f"{count} {remark} (first: record {first[remark]})")
+    return "; ".join(parts)
 
 
 def read_problems(task, path):
     """The examples of a JSON file (one list, or one record per line) under the rules of `task`.
 
-    BadInput, naming the record, for anything that is not {question, steps, answer} in its words.
+    Prints how many there are, and what was left out, repaired or has no chain. BadInput, naming the
+    record, for anything that is not {question, steps, answer} in its words.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
         records = getattr(task, "records", read_records)(text)
     except (OSError, ValueError) as error:
         raise BadInput(f"--data {path}: {error}") from None
     if not isinstance(records, list) or not records:
         raise BadInput(f"--data {path}: holds no problems; "
                        "a list of {question, steps, answer} is needed")
-    known, examples = set(task.words), []
+    known, examples, remarks = set(task.words), [], []
     for i, record in enumerate(records):
         try:
             e = task.parse(record)
+        except LeftOut as why:
+            remarks.append((i, f"left out: {why}"))
+            continue
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             what = error if isinstance(error, ValueError) else repr(error)
             raise BadInput(f"--data {path}, record {i}: {what}") from None
@@ -242,6 +291,10 @@ def read_problems(task, path):
         if unknown:
             raise BadInput(f"--data {path}, record {i}: {unknown[0]!r} is not in the vocabulary")
         examples.append(e)
+        remarks += [(i, remark) for remark in e.remarks]
+    if not examples:
+        raise BadInput(f"--data {path}: all of its records are left out ({remarks[0][1]})")
+    print(summary(f"{path}: {len(examples)} problems", remarks))
     return examples
 
 
@@ -255,7 +308,10 @@ class FileTask:
         self.check, self.parse = task.check, task.parse
         self.examples = {split: [] for split in self.splits}
         for e in read_problems(task, path):
-            self.examples[split_of(" ".join(e.question))].append(e)
+            self.examples[split_of(same(e))].append(e)
+        # an empty chain is no example for the others: without one they are not trained on
+        chained = [e for e in self.examples["train"] if not e.no_chain]
+        self.examples["train"] = chained or self.examples["train"]
         if not all(self.examples.values()):
             raise BadInput(f"--data {path}: too few problems to fill train, val and test")
 

@@ -90,8 +90,11 @@ def test_files_as_list_or_lines(tmp_path):
     records = [record(TASK.sample("train", i)) for i in range(40)]
     (tmp_path / "a.json").write_text(json.dumps(records))
     (tmp_path / "b.jsonl").write_text("\n".join(json.dumps(r) for r in records))
+    (tmp_path / "c.jsonl").write_text("\ufeff \t" + "\n  ".join(map(json.dumps, records)),
+                                      encoding="utf-8")
     examples = read_problems(TASK, tmp_path / "a.json")
     assert examples == read_problems(TASK, tmp_path / "b.jsonl")
+    assert examples == read_problems(TASK, tmp_path / "c.jsonl")
     assert examples == [TASK.sample("train", i) for i in range(40)]
     task = FileTask(TASK, tmp_path / "a.json")
     seen = [" ".join(task.sample(s, i).question)
@@ -107,7 +110,9 @@ def test_files_as_list_or_lines(tmp_path):
     ('[{"question": "Zoe has 3 .", "steps": [], "answer": "3"}]',
      "record 0: 'Zoe' is not in the vocabulary"),
     ('[{"question": 1, "steps": [], "answer": "3"}]', "record 0"),
-])
+    ("[" * 100_000, "too many brackets"), ("{}\n" + '{"a":' * 100_000, "record 1: brackets in"),
+    ("{}\n{", "record 1: Expecting"),
+], ids=lambda parameter: parameter[:40])
 def test_bad_files_get_one_clear_line(tmp_path, text, message):
     path = tmp_path / "bad.json"
     path.write_text(text)
