@@ -111,7 +111,16 @@ WIDE = 256          # width from which bfloat16 can pay on a CPU: see bench.py -
 # ---- command line --------------------------------------------------------------------------------
 
 class Parser(argparse.ArgumentParser):
-    """argparse that answers bad input with one line, the nearest match in it, and exit code 2."""
+    """argparse that answers bad input with one line, the nearest match in it, and exit code 2.
+
+    Every script makes one at its start. From then on what it prints may hold any name of a file,
+    and any sign: what the encoding of its output lacks appears as \\xff or \\udcff.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if hasattr(sys.stdout, "reconfigure"):      # not in a notebook
+            sys.stdout.reconfigure(errors="backslashreplace")
 
     def error(self, message):
         if message.startswith("unrecognized arguments"):
@@ -487,7 +496,8 @@ def train(training, task, device, dtype, out, splits=("train", "val")):
     bar = tqdm(total=total, initial=start, desc=f"train {config['method']}", unit="step",
                mininterval=1 if sys.stderr.isatty() else 10, dynamic_ncols=True, disable=not MAIN)
     path = out / "log.jsonl" if MAIN else os.devnull
-    with contextlib.closing(data), Interrupt() as interrupt, bar, open(path, "a") as log, \
+    with contextlib.closing(data), Interrupt() as interrupt, bar, \
+            open(path, "a", encoding="utf-8") as log, \
             compiled(method.model, config["compile"]):
         while training.step < total and not anywhere(interrupt.asked, device):
             try:
@@ -545,7 +555,7 @@ def reopen(config, resume):
     if not resume:
         raise BadInput(f"{out} exists: add --resume to continue it, or --out DIR for a new run")
     try:
-        begun = json.loads((out / "config.json").read_text())
+        begun = json.loads((out / "config.json").read_text(encoding="utf-8"))
         begun = defaults(begun) | begun         # older runs have fewer
     except (ValueError, KeyError, TypeError):
         raise BadInput(f"{out}/config.json: damaged") from None
@@ -560,7 +570,7 @@ def create(config):
     out = Path(config["out"])
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "config.json").write_text(json.dumps(config, indent=1))
+        (out / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     except OSError as error:
         raise BadInput(f"--out {out}: {error.strerror}") from None
 
@@ -602,7 +612,7 @@ def run_stage(config, resume):
         parent = load_parent(config, device)
     if state and (out / "results.json").exists():
         say(f"{out} is finished")
-        return json.loads((out / "results.json").read_text())["rows"]
+        return json.loads((out / "results.json").read_text(encoding="utf-8"))["rows"]
     torch.manual_seed(config["seed"])
     method.to(device)
     if parent:

@@ -87,8 +87,8 @@ def record(e):
 
 def test_files_as_list_or_lines(tmp_path):
     records = [record(TASK.sample("train", i)) for i in range(40)]
-    (tmp_path / "a.json").write_text(json.dumps(records))
-    (tmp_path / "b.jsonl").write_text("\n".join(json.dumps(r) for r in records))
+    (tmp_path / "a.json").write_text(json.dumps(records), encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text("\n".join(json.dumps(r) for r in records), encoding="utf-8")
     examples = read_problems(TASK, tmp_path / "a.json")
     assert examples == read_problems(TASK, tmp_path / "b.jsonl")
     assert examples == [TASK.sample("train", i) for i in range(40)]
@@ -109,7 +109,7 @@ def test_files_as_list_or_lines(tmp_path):
 ])
 def test_bad_files_get_one_clear_line(tmp_path, text, message):
     path = tmp_path / "bad.json"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(BadInput, match=message) as error:
         read_problems(TASK, path)
     assert "\n" not in str(error.value) and str(path) in str(error.value)

@@ -37,7 +37,7 @@ def own(tmp_path, monkeypatch):
 def test_files_are_taken_whole_or_not_at_all(own, tmp_path):
     path = gsm8k.fetch("test.jsonl", tmp_path / "to", own)
     assert path.read_bytes() == (own / "test.jsonl").read_bytes()
-    (own / "train.jsonl").write_text("something else")
+    (own / "train.jsonl").write_text("something else", encoding="utf-8")
     with pytest.raises(BadInput, match="not the official file"):
         gsm8k.fetch("train.jsonl", tmp_path / "to", own)
     with pytest.raises(BadInput, match="cannot get train.jsonl .*--from DIR"):
@@ -138,7 +138,7 @@ def test_formats_of_the_field(record, want):
     ('{"input": "Q", "target": "x"}', "could not convert")])
 def test_what_is_no_problem_is_named(tmp_path, text, message):
     path = tmp_path / "bad"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     for read in (gsm8k.problems_of, lambda path: read_problems(gsm8k.GSM8K(), path)):
         with pytest.raises(BadInput) as error:
             read(path)
@@ -174,7 +174,8 @@ def test_splits_share_no_problem_even_with_other_numbers():
 def test_extra_files_and_stand_ins_join_train_only(tmp_path):
     extra = tmp_path / "more.txt"
     known = gsm8k.official()["test"][0][0]
-    extra.write_text(f"A fox has 3 hens.||<<3+1=4>> #### 4\n{known}||<<1+1=2>> #### 2\n")
+    extra.write_text(f"A fox has 3 hens.||<<3+1=4>> #### 4\n{known}||<<1+1=2>> #### 2\n",
+                     encoding="utf-8")
     task = gsm8k.GSM8K(extra=str(extra))
     assert len(task.problems["train"]) == len(gsm8k.official()["train"]) + 1
     assert ("A fox has 3 hens.", ("3+1=4",), "4") in task.problems["train"]
@@ -244,15 +245,15 @@ def test_a_run_keeps_its_pieces_and_needs_no_files_to_be_tested(rare, size, n, t
     run = str(tmp_path / "run")
     train.main(["--task", "gsm8k", "--method", "cot", "--size", "nano", "--steps", "2",
                 "--out", run, "--vocabulary", size, "--rare", rare])
-    config = json.loads((tmp_path / "run/config.json").read_text())
-    kept = json.loads((tmp_path / "run/results.json").read_text())["config"]
+    config = json.loads((tmp_path / "run/config.json").read_text(encoding="utf-8"))
+    kept = json.loads((tmp_path / "run/results.json").read_text(encoding="utf-8"))["config"]
     assert len(config["pieces"].split()) == n and "pieces" not in kept
-    (tmp_path / "svamp.json").write_text(json.dumps([
-        {"Body": "Bo read 9 pages.", "Question": "And 2?", "Equation": "9+2", "Answer": 11.0}]))
+    problem = {"Body": "Bo read 9 pages.", "Question": "And 2?", "Equation": "9+2", "Answer": 11.0}
+    (tmp_path / "svamp.json").write_text(json.dumps([problem]), encoding="utf-8")
     monkeypatch.setattr(gsm8k, "FOLDER", tmp_path / "gone")
     gsm8k.official.cache_clear()
     evaluation.main([run, "--data", str(tmp_path / "svamp.json"), "--json", str(tmp_path / "o")])
-    assert json.loads((tmp_path / "o").read_text())[0]["rows"][0]["n"] == 1
+    assert json.loads((tmp_path / "o").read_text(encoding="utf-8"))[0]["rows"][0]["n"] == 1
     gsm8k.official.cache_clear()
 
 
