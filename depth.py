@@ -211,7 +211,7 @@ def main(argv=None):
         print(f"depth.py: {error}", file=sys.stderr)
         sys.exit(2)
     print(report(found))
-    (args.out / "depth.json").write_text(json.dumps(found))
+    (args.out / "depth.json").write_text(json.dumps(found), encoding="utf-8")
     plot(found, args.out / "depth.png", args.exit)
     print(f"saved in {args.out}")
 

@@ -214,7 +214,7 @@ def record(rows, config, seconds):
 def write_results(out, rows, config, seconds):
     """results.json and curves.png of a run folder."""
     part = out / "results.part"
-    part.write_text(json.dumps(record(rows, config, seconds), indent=1))
+    part.write_text(json.dumps(record(rows, config, seconds), indent=1), encoding="utf-8")
     part.replace(out / "results.json")      # whole or not at all
     plot(rows, out / "curves.png")
 
@@ -222,8 +222,8 @@ def write_results(out, rows, config, seconds):
 def git_hash():
     """The commit this code is at, "+" if files differ from it, "" outside git."""
     def git(*args):
-        return subprocess.run(["git", *args], capture_output=True, text=True,
-                              cwd=Path(__file__).parent).stdout.strip()
+        return subprocess.run(["git", *args], capture_output=True, encoding="utf-8",
+                              errors="replace", cwd=Path(__file__).parent).stdout.strip()
     try:
         return git("rev-parse", "HEAD") + "+" * bool(git("status", "--porcelain", "-uno"))
     except OSError:     # no git program
@@ -381,7 +381,7 @@ def main(argv=None):
         sys.exit(2)
     if args.json:
         part = Path(args.json).with_suffix(".part")
-        part.write_text(json.dumps(found or rows, indent=1))
+        part.write_text(json.dumps(found or rows, indent=1), encoding="utf-8")
         part.replace(args.json)     # whole or not at all
     if args.plot and args.controls:
         import controls

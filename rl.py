@@ -251,7 +251,7 @@ def run(config, resume):
         runs.create(config)
     elif state and (out / "results.json").exists():
         print(f"{out} is finished")
-        return json.loads((out / "results.json").read_text())["rows"]
+        return json.loads((out / "results.json").read_text(encoding="utf-8"))["rows"]
     examples = take(task, test, config["test_n"])
     name = config["stage"]
     before = measure(name.removesuffix("+rl"), training, training.start, examples, config["parent"])
@@ -289,7 +289,8 @@ def figure(out, window=20):
     Batches hold problems of about equal length, hence the jumps from one to the next.
     """
     from matplotlib.figure import Figure
-    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    log = (out / "log.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in log.splitlines()]
     val = {row["step"]: row["val"][0] for row in rows if "val" in row}
     rows = list({row["step"]: row for row in rows if "reward" in row}.values())     # the last ones
     drawing = Figure(figsize=(8, 3), layout="constrained")

@@ -319,7 +319,7 @@ def reopen(config, resume):
     if not resume:
         raise BadInput(f"{out} exists: add --resume to continue it, or --out DIR for a new run")
     try:
-        begun = json.loads((out / "config.json").read_text())
+        begun = json.loads((out / "config.json").read_text(encoding="utf-8"))
         begun = defaults(begun) | begun         # older runs have fewer
     except (ValueError, KeyError, TypeError):
         raise BadInput(f"{out}/config.json: damaged") from None
@@ -334,7 +334,7 @@ def create(config):
     out = Path(config["out"])
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "config.json").write_text(json.dumps(config, indent=1))
+        (out / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     except OSError as error:
         raise BadInput(f"--out {out}: {error.strerror}") from None
 

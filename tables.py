@@ -84,8 +84,13 @@ def curves(rows, apart=()):
         name = r.get("line", r.get("run", r["method"]))
         name += f", {r['updates']} updates" if "updates" in r else ""
         name += "".join(f" {k}={r['knobs'][k]}" for k in apart if k in r["knobs"])
-        lines.setdefault(name, []).append(r)
+        lines.setdefault(drawable(name), []).append(r)
     return lines
+
+
+def drawable(name):
+    """A run's name as a figure shows it: "$" as itself, and a byte that is no UTF-8 as \\udcff."""
+    return name.replace("$", r"\$").encode("utf-8", "backslashreplace").decode()
 
 
 def plot_over(rows, knob, path):
@@ -165,7 +170,7 @@ def read_rows(path):
     Some get a "gain" in accuracy: after reinforcement over before it, of k samples over one.
     """
     try:
-        records = json.loads(Path(path).read_text())
+        records = json.loads(Path(path).read_text(encoding="utf-8"))
         records = records if isinstance(records, list) else [records]
         for rows in (r["rows"] for r in records):
             before = {(row["method"] + "+rl", *but_k(row)): row["accuracy"] for row in rows}

@@ -203,7 +203,8 @@ def train(training, task, device, dtype, out, splits=("train", "val")):
                mininterval=1 if sys.stderr.isatty() else 10, dynamic_ncols=True,
                disable=not runs.MAIN)
     path = out / "log.jsonl" if runs.MAIN else os.devnull
-    with contextlib.closing(data), Interrupt() as interrupt, bar, open(path, "a") as log, \
+    with contextlib.closing(data), Interrupt() as interrupt, bar, \
+            open(path, "a", encoding="utf-8") as log, \
             compiled(method.model, config["compile"]):
         while training.step < total and not anywhere(interrupt.asked, device):
             try:
@@ -278,7 +279,7 @@ def run_stage(config, resume):
         parent = load_parent(config, device)
     if state and (out / "results.json").exists():
         say(f"{out} is finished")
-        return json.loads((out / "results.json").read_text())["rows"]
+        return json.loads((out / "results.json").read_text(encoding="utf-8"))["rows"]
     torch.manual_seed(config["seed"])
     method.to(device)
     if parent:

@@ -1,6 +1,7 @@
 """Bad input: one clear line, the nearest match in it, and exit code 2. For every command line."""
 import argparse
 import difflib
+import sys
 
 
 class BadInput(ValueError):
@@ -17,7 +18,16 @@ def choice(value, known, what):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that answers bad input with one line, the nearest match in it, and exit code 2."""
+    """argparse that answers bad input with one line, the nearest match in it, and exit code 2.
+
+    Every script makes one at its start. From then on what it prints may hold any name of a file,
+    and any sign: what the encoding of its output lacks appears as \\xff or \\udcff.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if hasattr(sys.stdout, "reconfigure"):      # not in a notebook
+            sys.stdout.reconfigure(errors="backslashreplace")
 
     def error(self, message):
         if message.startswith("unrecognized arguments"):

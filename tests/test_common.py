@@ -88,8 +88,8 @@ def record(e):
 
 def test_files_as_list_or_lines(tmp_path):
     records = [record(TASK.sample("train", i)) for i in range(40)]
-    (tmp_path / "a.json").write_text(json.dumps(records))
-    (tmp_path / "b.jsonl").write_text("\n".join(json.dumps(r) for r in records))
+    (tmp_path / "a.json").write_text(json.dumps(records), encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text("\n".join(json.dumps(r) for r in records), encoding="utf-8")
     (tmp_path / "c.jsonl").write_text("\ufeff \t" + "\n  ".join(map(json.dumps, records)),
                                       encoding="utf-8")
     examples = read_problems(TASK, tmp_path / "a.json")
@@ -115,7 +115,7 @@ def test_files_as_list_or_lines(tmp_path):
 ], ids=lambda parameter: parameter[:40])
 def test_bad_files_get_one_clear_line(tmp_path, text, message):
     path = tmp_path / "bad.json"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(BadInput, match=message) as error:
         read_problems(TASK, path)
     assert "\n" not in str(error.value) and str(path) in str(error.value)

@@ -40,7 +40,7 @@ def own(tmp_path, monkeypatch):
 def test_files_are_taken_whole_or_not_at_all(own, tmp_path):
     path = gsm8k.fetch("test.jsonl", tmp_path / "to", own)
     assert path.read_bytes() == (own / "test.jsonl").read_bytes()
-    (own / "train.jsonl").write_text("something else")
+    (own / "train.jsonl").write_text("something else", encoding="utf-8")
     with pytest.raises(BadInput, match="not the official file"):
         gsm8k.fetch("train.jsonl", tmp_path / "to", own)
     with pytest.raises(BadInput, match="cannot get train.jsonl .*--from DIR"):
@@ -215,7 +215,7 @@ def test_a_chain_is_whole_and_true_or_there_is_none(record, why):
     ('Q|| #### 1\n{"question": "Q",', "record 1: Expecting"), ("[]", "no problems")], ids=short)
 def test_what_is_no_problem_is_named(tmp_path, text, message):
     path = tmp_path / "bad"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     for read in (gsm8k.problems_of, lambda path: read_problems(gsm8k.GSM8K(), path)):
         with pytest.raises(BadInput) as error:
             read(path)
@@ -232,7 +232,7 @@ def test_unanswered_problems_are_left_out_and_all_else_is_said_in_one_line(tmp_p
         {"question": "Bo has 7 \ud800.", "solution": "<<7+7=15>>\n#### 5", "answer": "5"},
         {"question": "Bo has 8 cans.", "solution": "<<8+1=9>>\n#### \u4e94", "answer": "\u4e94"}]
     path = tmp_path / "plus.jsonl"
-    path.write_text("\n".join(map(json.dumps, records)))
+    path.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
     with pytest.raises(LeftOut):
         parse(records[1])
     examples = read_problems(gsm8k.GSM8K(), path)
@@ -245,7 +245,7 @@ def test_unanswered_problems_are_left_out_and_all_else_is_said_in_one_line(tmp_p
         "1 without a chain: the file gives none (first: record 3)",
         "1 without a chain: an equation does not hold (first: record 4)",
         "1 with an answer of unknown words: no answer to it is right (first: record 5)"}
-    path.write_text(json.dumps(records[1:2]))
+    path.write_text(json.dumps(records[1:2]), encoding="utf-8")
     for read in (gsm8k.problems_of, lambda path: read_problems(gsm8k.GSM8K(), path)):
         with pytest.raises(BadInput, match="no problems|left out"):
             read(path)
@@ -347,7 +347,8 @@ def test_splits_share_no_problem_even_with_other_numbers():
 def test_extra_files_and_stand_ins_join_train_only(tmp_path):
     extra = tmp_path / "more.txt"
     known = gsm8k.official()["test"][0][0]
-    extra.write_text(f"A fox has 3 hens.||<<3+1=4>> #### 4\n{known}||<<1+1=2>> #### 2\n")
+    extra.write_text(f"A fox has 3 hens.||<<3+1=4>> #### 4\n{known}||<<1+1=2>> #### 2\n",
+                     encoding="utf-8")
     task = gsm8k.GSM8K(extra=str(extra))
     assert len(task.problems["train"]) == len(gsm8k.official()["train"]) + 1
     assert ("A fox has 3 hens.", ("3+1=4",), "4") in task.problems["train"]
@@ -363,11 +364,11 @@ def test_extra_files_and_stand_ins_join_train_only(tmp_path):
 def test_extra_problems_without_a_chain_are_not_trained_on(tmp_path, capsys):
     hard = tmp_path / "hard.jsonl"
     hard.write_text('{"input": "Bo has 7 cans.", "target": 7}\n'
-                    '{"question": "Bo has 7 pens.", "steps": [], "answer": 7}')
+                    '{"question": "Bo has 7 pens.", "steps": [], "answer": 7}', encoding="utf-8")
     known = gsm8k.official()["val"][0][0]
     more = tmp_path / "more.txt"
     more.write_text(f"A fox has 3 hens.||<<3+1=4>> #### 4\n{known}||<<1+1=2>> #### 2\n"
-                    "A fox has 3 cans.||<<3+1=5>> #### 5")
+                    "A fox has 3 cans.||<<3+1=5>> #### 5", encoding="utf-8")
     task = gsm8k.GSM8K(extra=f"{hard},{more}")
     assert task.problems["train"] == gsm8k.official()["train"] + [
         ("Bo has 7 pens.", (), "7"), ("A fox has 3 hens.", ("3+1=4",), "4")]
@@ -388,7 +389,7 @@ def test_a_file_without_some_chains_is_trained_on_the_others(tmp_path):
     path, task = tmp_path / "f.txt", gsm8k.GSM8K()
     for every in (2, 1):
         lines = [f"Bo has {i} hats.||{'2 + 2' if i % every == 0 else ''} #### 4" for i in range(99)]
-        path.write_text("\n".join(lines))
+        path.write_text("\n".join(lines), encoding="utf-8")
         split = FileTask(task, path).examples
         lacking = [e for e in split["train"] if e.no_chain]
         assert lacking == ([] if every == 2 else split["train"])
@@ -398,7 +399,7 @@ def test_a_file_without_some_chains_is_trained_on_the_others(tmp_path):
 def test_a_task_knows_what_it_was_trained_on(tmp_path):
     extra = tmp_path / "more.txt"
     extra.write_text("A fox has 3 hens.||<<3+1=4>> #### 4\nA dog has 3 hens.||<<3=3>> #### 4\n"
-                     "A cat has 3 hens.||<<3=4>> #### 4")
+                     "A cat has 3 hens.||<<3=4>> #### 4", encoding="utf-8")
     task = gsm8k.GSM8K(extra=str(extra))
     asked = [task.example(q, (), "4") for q in (
         "A fox  has 7 Hens.", "A dog has 3 hens.", "A cat has 3 hens.", "A fox has seven hens.")]
@@ -419,7 +420,7 @@ def test_odd_extra_files_train(tmp_path):
         (f"Bo has {large} hats", f"{large}*{large}={large ** 2}", "1" * 3000),
         ("a" * 20_000 + blank + "9" * 20_000, "2*3=6", "6" + blank + "x")]
     path.write_text("\n".join(json.dumps({"question": q, "steps": [e], "answer": a})
-                              for q, e, a in records))
+                              for q, e, a in records), encoding="utf-8")
     task = gsm8k.GSM8K(extra=str(path))
     assert len(task.problems["train"]) == len(gsm8k.official()["train"]) + 4
     extra = task.problems["train"][-4:]
@@ -495,7 +496,7 @@ def test_rare_words_in_answers_are_those_of_the_question(tmp_path, capsys):
     coins = [{"question": f"A coin lies heads up. {name} flips it. Is it heads up?", "steps": [],
               "answer": answer} for name in ("Zoe", "Bo", "Kai", "Ann") for answer in ("yes", "no")]
     path = tmp_path / "coins.json"
-    path.write_text(json.dumps(coins))
+    path.write_text(json.dumps(coins), encoding="utf-8")
     examples = read_problems(task, path)
     assert "8 with an answer of unknown words: no answer to it is right" in capsys.readouterr().out
     assert not any(task.check(e, words) for e in examples for words in (e.answer, ["@0"], []))
@@ -514,15 +515,15 @@ def test_a_run_keeps_its_pieces_and_needs_no_files_to_be_tested(rare, size, n, t
     run = str(tmp_path / "run")
     train.main(["--task", "gsm8k", "--method", "cot", "--size", "nano", "--steps", "2",
                 "--out", run, "--vocabulary", size, "--rare", rare])
-    config = json.loads((tmp_path / "run/config.json").read_text())
-    kept = json.loads((tmp_path / "run/results.json").read_text())["config"]
+    config = json.loads((tmp_path / "run/config.json").read_text(encoding="utf-8"))
+    kept = json.loads((tmp_path / "run/results.json").read_text(encoding="utf-8"))["config"]
     assert len(config["pieces"].split()) == n and "pieces" not in kept
-    (tmp_path / "svamp.json").write_text(json.dumps([
-        {"Body": "Bo read 9 pages.", "Question": "And 2?", "Equation": "9+2", "Answer": 11.0}]))
+    problem = {"Body": "Bo read 9 pages.", "Question": "And 2?", "Equation": "9+2", "Answer": 11.0}
+    (tmp_path / "svamp.json").write_text(json.dumps([problem]), encoding="utf-8")
     monkeypatch.setattr(gsm8k, "FOLDER", tmp_path / "gone")
     gsm8k.official.cache_clear()
     evaluation.main([run, "--data", str(tmp_path / "svamp.json"), "--json", str(tmp_path / "o")])
-    assert json.loads((tmp_path / "o").read_text())[0]["rows"][0]["n"] == 1
+    assert json.loads((tmp_path / "o").read_text(encoding="utf-8"))[0]["rows"][0]["n"] == 1
     gsm8k.official.cache_clear()
 
 

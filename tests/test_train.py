@@ -46,12 +46,13 @@ def colar_run(tmp_path_factory):
 
 
 def test_colar_trains_both_stages_and_reports(colar_run):
-    results = json.loads((colar_run / "results.json").read_text())
+    results = json.loads((colar_run / "results.json").read_text(encoding="utf-8"))
     assert [r["knobs"] for r in results["rows"]] == [{}] + [{"c": c} for c in range(1, 6)]
     for r in results["rows"]:
         assert r["n"] == 8 and 0 <= r["low"] <= r["accuracy"] <= r["high"] <= 1
     assert results["config"]["init"] == str(colar_run / "cot")
-    log = [json.loads(line) for line in (colar_run / "log.jsonl").read_text().splitlines()]
+    log = (colar_run / "log.jsonl").read_text(encoding="utf-8")
+    log = [json.loads(line) for line in log.splitlines()]
     assert log[-2]["step"] == 10 and {"ce", "latent", "norm"} <= set(log[-2])
     assert len(log[-1]["val"]) == 5
     assert (colar_run / "curves.png").stat().st_size > 5000
@@ -213,9 +214,9 @@ def test_training_and_evaluating_on_a_file(tmp_path, capsys):
     task = Arithmetic()
     data = [{"question": " ".join(e.question), "steps": [" ".join(s) for s in e.steps],
              "answer": " ".join(e.answer)} for e in (task.sample("train", i) for i in range(60))]
-    (tmp_path / "d.json").write_text(json.dumps(data))
+    (tmp_path / "d.json").write_text(json.dumps(data), encoding="utf-8")
     out = run(tmp_path, "--method", "cot", "--data", str(tmp_path / "d.json"), "--test-n", "50")
-    n = json.loads((out / "results.json").read_text())["rows"][0]["n"]
+    n = json.loads((out / "results.json").read_text(encoding="utf-8"))["rows"][0]["n"]
     assert 0 < n < 20               # each test problem once, though 50 were asked for
     capsys.readouterr()
     evaluation.main([str(out), "--data", str(tmp_path / "d.json")])
@@ -223,10 +224,11 @@ def test_training_and_evaluating_on_a_file(tmp_path, capsys):
     left_out = int(text.split(" problems that the run was trained on")[0].split("\n")[-1])
     assert f"{60 - left_out} problems)" in text and left_out > 30
     seen = {" ".join(e.question) for e in runs.load_run(out)[0].examples["train"]}
-    (tmp_path / "seen.json").write_text(json.dumps([d for d in data if d["question"] in seen]))
+    (tmp_path / "seen.json").write_text(json.dumps([d for d in data if d["question"] in seen]),
+                                        encoding="utf-8")
     argv = [str(out), "--data", str(tmp_path / "seen.json")]
     assert "was trained on all of its problems" in fails(argv, capsys, evaluation.main)
-    (tmp_path / "few.json").write_text(json.dumps(data[:2]))
+    (tmp_path / "few.json").write_text(json.dumps(data[:2]), encoding="utf-8")
     argv = [*NANO, "--data", str(tmp_path / "few.json"), "--out", str(tmp_path / "o")]
     assert "too few problems" in fails(argv, capsys)
 
@@ -292,7 +294,8 @@ def test_bad_checkpoints(colar_run, tmp_path, capsys):
 def test_every_switch_trains(argv, tmp_path):
     method = [] if "--method" in argv else ["--method", "cot"]
     out = run(tmp_path, *method, *argv, "--lr", "0.02", "--warmup", "2")
-    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    log = (out / "log.jsonl").read_text(encoding="utf-8")
+    log = [json.loads(line) for line in log.splitlines()]
     assert 0 < log[-2]["loss"] < 4.3     # ln 73, what guessing costs
 
 
@@ -366,9 +369,9 @@ def test_every_method_trains_from_the_command_line(method, tmp_path):
     flags = [f"--{f}=2" for f in ("latents", "pauses") if f in runs.METHODS[method].ARGS]
     out = run(tmp_path, "--method", method, "--task", "permutation", "--steps", "2",
               "--first-steps", "2", *flags)
-    found = json.loads((out / "results.json").read_text())["rows"]
+    found = json.loads((out / "results.json").read_text(encoding="utf-8"))["rows"]
     assert found[-1]["method"] == method and found[-1]["n"] == 8
-    logged = json.loads((out / "log.jsonl").read_text().splitlines()[0])
+    logged = json.loads((out / "log.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert logged["step"] == 2 and {"step", "norm"} < logged.keys()
 
 
@@ -383,11 +386,11 @@ def test_eval_command(colar_run, tmp_path, capsys):
     task = Arithmetic()
     data = [{"question": " ".join(e.question), "steps": [" ".join(s) for s in e.steps],
              "answer": " ".join(e.answer)} for e in (task.sample("test", i) for i in range(5))]
-    (tmp_path / "d.json").write_text(json.dumps(data))
+    (tmp_path / "d.json").write_text(json.dumps(data), encoding="utf-8")
     evaluation.main([str(colar_run / "cot"), str(colar_run), "--c", "2,4", "--n", "6",
                      "--show", "1", "--json", str(tmp_path / "rows.json"),
                      "--plot", str(tmp_path / "p.png")])
-    records = json.loads((tmp_path / "rows.json").read_text())
+    records = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
     assert [(r["run"], r["method"], r["knobs"], r["n"]) for found in records
             for r in found["rows"]] == [("cot", "cot", {}, 6), ("run", "colar", {"c": 2}, 6),
                                         ("run", "colar", {"c": 4}, 6)]
@@ -418,7 +421,7 @@ def test_eval_loss(tmp_path):
     for r in (1, 3):
         with method.eval().model.using(r=r):
             losses.append(method.loss(batch)[0].item())
-    rows = json.loads((tmp_path / "l").read_text())[0]["rows"]
+    rows = json.loads((tmp_path / "l").read_text(encoding="utf-8"))[0]["rows"]
     assert [row["loss"] for row in rows] == pytest.approx(losses, rel=1e-5)
     assert abs(losses[0] - losses[1]) > 1e-4
 
@@ -426,7 +429,8 @@ def test_eval_loss(tmp_path):
 def test_eval_explores_and_decodes(colar_run, tmp_path, capsys):
     evaluation.main([str(colar_run), str(colar_run / "cot"), "--c", "2,auto,7", "--n", "5", "--k",
                      "1,3", "--sigma-min", "0.2", "--json", str(tmp_path / "k.json")])
-    rows = [r for found in json.loads((tmp_path / "k.json").read_text()) for r in found["rows"]]
+    records = json.loads((tmp_path / "k.json").read_text(encoding="utf-8"))
+    rows = [row for found in records for row in found["rows"]]
     assert [r["knobs"] for r in rows] == [{"c": c, "k": k} for c in (2, "auto", 7)
                                           for k in (1, 3)] + [{"k": 1}, {"k": 3}]
     evaluation.main([str(colar_run), "--c", "3", "--n", "5", "--decode", "--show", "1",
