@@ -75,13 +75,13 @@ def principal(states):
     return (centred @ v[:2].T).view(*states.shape[:2], 2)
 
 
-def measure(run, args):
-    """All figures of one run, as a dict for JSON."""
+def measure(run, name, args):
+    """All figures of one run, called `name`, as a dict for JSON."""
     task, method, state = load_run(run, pick_device(args.device))
     if not method.model.KNOBS:
         raise BadInput(f"{run}: its backbone does not iterate")
     examples = evaluation.problems(task, args)
-    rows = evaluation.sweep(Path(run).name, method, task, examples, [{"r": r} for r in args.r])
+    rows = evaluation.sweep(name, method, task, examples, [{"r": r} for r in args.r])
     top = max(args.r)
     steps, _ = first_call(method, examples, r=top, exit=args.exit, threshold=args.threshold)
     _, states = first_call(method, examples[:PATHS], r=top)
@@ -203,8 +203,8 @@ def main(argv=None):
         args = parse(argv)
         args.command = "python depth.py " + shlex.join(argv)
         found = []
-        for run in args.runs:
-            found.append(measure(run, args))
+        for run, name in zip(args.runs, evaluation.names_of(args.runs)):
+            found.append(measure(run, name, args))
             if found[0]["exits"].keys() != found[-1]["exits"].keys():
                 raise BadInput(f"{run}: its problems differ from those of {args.runs[0]}")
     except BadInput as error:

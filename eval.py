@@ -23,6 +23,7 @@ import argparse
 import itertools
 import json
 import math
+import os
 import shlex
 import subprocess
 import sys
@@ -47,7 +48,8 @@ def wilson(right, n, z=1.96):
     p, z2 = right / n, z * z / n
     half = z * math.sqrt(p * (1 - p) / n + z2 / (4 * n))
     middle, scale = p + z2 / 2, 1 + z2
-    return min(p, (middle - half) / scale), max(p, (middle + half) / scale)     # exact at 0 and 1
+    low, high = (middle - half) / scale, (middle + half) / scale
+    return max(0.0, min(p, low)), min(1.0, max(p, high))        # exact at 0 and 1
 
 
 def split_knobs(method, knobs):
@@ -333,14 +335,25 @@ def settings(method, args):
     return [{**o, **d} for o in own for d in (deep if given else method.model.SWEEP)]
 
 
-def measure(run, args):
-    """The record of one run folder; prints what --show asks for."""
+def names_of(folders):
+    """Folders -> names for tables and figures: the shortest end of each path that no other has."""
+    paths = {folder: Path(os.path.abspath(folder)).parts for folder in folders}
+
+    def name(parts):
+        for n in range(1, len(parts) + 1):
+            if sum(other[-n:] == parts[-n:] for other in set(paths.values())) == 1:
+                return Path(*parts[-n:]).as_posix()
+    return [name(paths[folder]) for folder in folders]
+
+
+def measure(run, name, args):
+    """The record of one run folder, called `name`; prints what --show asks for."""
     began = time.time()
     given = {"sigma_min": args.sigma_min} if args.sigma_min else {}
     task, method, state = load_run(run, pick_device(args.device), **given)
     split = Path(args.data).name if args.data else args.split
     config = state["config"] | given | {"command": args.command, "split": split}
-    examples, name, tried = problems(task, args), Path(run).name, settings(method, args)
+    examples, tried = problems(task, args), settings(method, args)
     if args.k and not hasattr(method, "rollout"):
         raise BadInput(f"--k: {run} has nothing to sample")
     if args.controls:
@@ -373,7 +386,8 @@ def main(argv=None):
     try:
         args = parse(argv)
         args.command = "python eval.py " + shlex.join(argv)
-        found = [] if args.summary else [measure(run, args) for run in args.runs]
+        named = [] if args.summary else zip(args.runs, names_of(args.runs))
+        found = [measure(run, name, args) for run, name in named]
         rows = pool(args.runs) if args.summary else [row for r in found for row in r["rows"]]
         print(summary(args.runs) if args.summary else table(rows))
     except BadInput as error:

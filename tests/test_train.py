@@ -231,6 +231,31 @@ def test_training_and_evaluating_on_a_file(tmp_path, capsys):
     assert "too few problems" in fails(argv, capsys)
 
 
+def test_names_of_runs_are_as_short_as_they_can_be(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert evaluation.names_of(["."]) == [tmp_path.name]
+    assert evaluation.names_of(["a-s0/cot", "a-s1/cot/", "b", "./b", "x/y/../cot"]) == [
+        "a-s0/cot", "a-s1/cot", "b", "b", "x/cot"]
+    assert evaluation.names_of(["cot", "x/cot", "x/x/cot"]) == [
+        f"{tmp_path.name}/cot", f"{tmp_path.name}/x/cot", "x/x/cot"]
+    assert evaluation.names_of([str(tmp_path), "/"]) == [tmp_path.name, "/"]
+
+
+def test_runs_of_one_last_name_stay_apart(colar_run, tmp_path, monkeypatch):
+    """In the table, the figure's lines and the panels of the controls; and `.` has a name."""
+    for name in ("s0", "s1"):
+        (tmp_path / name / "cot").mkdir(parents=True)
+        (tmp_path / name / "cot/ckpt.pt").write_bytes((colar_run / "cot/ckpt.pt").read_bytes())
+    monkeypatch.chdir(tmp_path / "s0")
+    evaluation.main(["cot", "../s1/cot", "--n", "3", "--json", str(tmp_path / "j")])
+    rows = [row for found in json.loads((tmp_path / "j").read_text()) for row in found["rows"]]
+    assert [row["run"] for row in rows] == ["s0/cot", "s1/cot"]
+    assert len(tables.curves(rows)) == 2
+    monkeypatch.chdir(tmp_path / "s0/cot")
+    evaluation.main([".", "--n", "3", "--json", str(tmp_path / "k")])
+    assert json.loads((tmp_path / "k").read_text())[0]["rows"][0]["run"] == "cot"
+
+
 def test_dtype_is_chosen_by_what_the_machine_can(monkeypatch):
     assert runs.pick_dtype("cpu", 64)[0] == "float32"
     for speedup, dtype in ((2.0, "bfloat16"), (1.1, "float32")):
@@ -464,7 +489,9 @@ def test_wilson_interval():
     low, high = evaluation.wilson(8, 10)        # Brown, Cai and DasGupta's formula, by hand
     assert abs(low - 0.4902) < 1e-3 and abs(high - 0.9433) < 1e-3
     assert evaluation.wilson(10, 10)[1] == 1 and evaluation.wilson(10, 10)[0] > 0.7
-    assert evaluation.wilson(0, 10)[0] == 0
+    for n in range(1, 200):
+        (low, _), (_, high) = evaluation.wilson(0, n), evaluation.wilson(n, n)
+        assert f"{low} {high}" == "0.0 1.0"     # no rounding: neither -0.0 nor 1.0000000000000002
 
 
 def test_help_names_the_flags_of_method_and_task(capsys):
