@@ -34,7 +34,7 @@ import torch
 from tqdm import tqdm
 
 from data.cli import BadInput, choice
-from data.common import FileTask, collate, read_problems, take
+from data.common import FileTask, collate, mixed, read_problems, take
 from model import Cache
 from recurrent import EXITS
 from runs import Parser, load_run, pick_device
@@ -307,19 +307,38 @@ def parse(argv):
 
 
 def problems(task, args):
-    """The examples to evaluate on: of a split, or of a file but for what the run was trained on."""
+    """The examples to evaluate on: of a split, or of a file but for what the run was trained on.
+
+    Prints what is said of the file.
+    """
     if args.data:
-        examples, seen = read_problems(task, args.data), set()
-        if isinstance(task, FileTask):
-            seen = {tuple(e.question) for e in task.examples["train"]}
-        new = [e for e in examples if tuple(e.question) not in seen]
+        examples, line = read_problems(task, args.data)
+        print(line)
+        new = unseen(task, examples)
         if not new:
             raise BadInput(f"--data {args.data}: the run was trained on all of its problems")
-        if len(new) < len(examples):
-            print(f"{len(examples) - len(new)} problems that the run was trained on are left out")
-        return new[:args.n]
+        return mixed(new)[:args.n] if args.n else new
     choice(args.split, task.splits, "split")
+    if isinstance(task, FileTask):
+        print(task.summary)
     return take(task, args.split, args.n or 500)
+
+
+def unseen(task, examples):
+    """The examples that a run on this task has not trained on, as far as that is known.
+
+    Says how many it has. A generated task knows nothing of it: it has no list of what it drew.
+    """
+    if not hasattr(task, "trained_on"):
+        return examples
+    try:
+        seen = task.trained_on(examples)
+    except BadInput as error:
+        print(f"problems that the run was trained on, if any, are not left out: {error}")
+        return examples
+    if any(seen):
+        print(f"{sum(seen)} problems that the run was trained on or watched with are left out")
+    return [e for e, known in zip(examples, seen) if not known]
 
 
 def settings(method, args):
@@ -358,6 +377,7 @@ def measure(run, name, args):
         raise BadInput(f"--k: {run} has nothing to sample")
     if args.controls:
         import controls                         # here, since controls.py needs this file
+        task.sample("train", 0)                 # its probe needs that: fails now, not after hours
         rows = controls.examine(name, method, task, examples, tried)
         for row in rows[::len(controls.INTERVENTIONS)]:
             knobs = {k: v for k, v in row["knobs"].items() if k != "thoughts"}
