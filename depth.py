@@ -75,13 +75,13 @@ def principal(states):
     return (centred @ v[:2].T).view(*states.shape[:2], 2)
 
 
-def measure(run, args):
-    """All figures of one run, as a dict for JSON."""
+def measure(run, name, args):
+    """All figures of one run, called `name`, as a dict for JSON."""
     task, method, state = load_run(run, pick_device(args.device))
     if not method.model.KNOBS:
         raise BadInput(f"{run}: its backbone does not iterate")
     examples = evaluation.problems(task, args)
-    rows = evaluation.sweep(Path(run).name, method, task, examples, [{"r": r} for r in args.r])
+    rows = evaluation.sweep(name, method, task, examples, [{"r": r} for r in args.r])
     top = max(args.r)
     steps, _ = first_call(method, examples, r=top, exit=args.exit, threshold=args.threshold)
     _, states = first_call(method, examples[:PATHS], r=top)
@@ -180,6 +180,7 @@ def parse(argv):
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, of several seeds")
     parser.add_argument("--split", default="test", help="test, val, or the task's own [test]")
     parser.add_argument("--n", type=int, default=500, help="problems [500]")
+    parser.add_argument("--data", default="", help="a JSON file of problems instead of a split")
     parser.add_argument("--r", type=evaluation.counts, default=[1, 2, 3, 4, 6, 8, 16, 32, 64],
                         help="numbers of iterations [1,2,3,4,6,8,16,32,64]")
     parser.add_argument("--exit", default="kl", help=f"{', '.join(EXITS)} [kl]")
@@ -190,7 +191,7 @@ def parse(argv):
     choice(args.exit, EXITS, "exit")
     if args.n < 1 or min(args.r) < 1 or max(args.r) < 2 or args.threshold < 0:
         raise BadInput("--n and --r must be at least 1, the largest r at least 2, --threshold 0")
-    args.r, args.data = sorted(set(args.r)), ""
+    args.r = sorted(set(args.r))
     args.out = Path(args.out or args.runs[0])
     if not args.out.is_dir():
         raise BadInput(f"--out {args.out}: no such folder")
@@ -203,8 +204,8 @@ def main(argv=None):
         args = parse(argv)
         args.command = "python depth.py " + shlex.join(argv)
         found = []
-        for run in args.runs:
-            found.append(measure(run, args))
+        for run, name in zip(args.runs, evaluation.names_of(args.runs)):
+            found.append(measure(run, name, args))
             if found[0]["exits"].keys() != found[-1]["exits"].keys():
                 raise BadInput(f"{run}: its problems differ from those of {args.runs[0]}")
     except BadInput as error:

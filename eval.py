@@ -23,6 +23,7 @@ import argparse
 import itertools
 import json
 import math
+import os
 import shlex
 import subprocess
 import sys
@@ -33,7 +34,7 @@ import torch
 from tqdm import tqdm
 
 from data.cli import BadInput, choice
-from data.common import FileTask, collate, read_problems, take
+from data.common import FileTask, collate, mixed, read_problems, take
 from model import Cache
 from recurrent import EXITS
 from runs import Parser, load_run, pick_device
@@ -47,7 +48,8 @@ def wilson(right, n, z=1.96):
     p, z2 = right / n, z * z / n
     half = z * math.sqrt(p * (1 - p) / n + z2 / (4 * n))
     middle, scale = p + z2 / 2, 1 + z2
-    return min(p, (middle - half) / scale), max(p, (middle + half) / scale)     # exact at 0 and 1
+    low, high = (middle - half) / scale, (middle + half) / scale
+    return max(0.0, min(p, low)), min(1.0, max(p, high))        # exact at 0 and 1
 
 
 def split_knobs(method, knobs):
@@ -305,19 +307,38 @@ def parse(argv):
 
 
 def problems(task, args):
-    """The examples to evaluate on: of a split, or of a file but for what the run was trained on."""
+    """The examples to evaluate on: of a split, or of a file but for what the run was trained on.
+
+    Prints what is said of the file.
+    """
     if args.data:
-        examples, seen = read_problems(task, args.data), set()
-        if isinstance(task, FileTask):
-            seen = {tuple(e.question) for e in task.examples["train"]}
-        new = [e for e in examples if tuple(e.question) not in seen]
+        examples, line = read_problems(task, args.data)
+        print(line)
+        new = unseen(task, examples)
         if not new:
             raise BadInput(f"--data {args.data}: the run was trained on all of its problems")
-        if len(new) < len(examples):
-            print(f"{len(examples) - len(new)} problems that the run was trained on are left out")
-        return new[:args.n]
+        return mixed(new)[:args.n] if args.n else new
     choice(args.split, task.splits, "split")
+    if isinstance(task, FileTask):
+        print(task.summary)
     return take(task, args.split, args.n or 500)
+
+
+def unseen(task, examples):
+    """The examples that a run on this task has not trained on, as far as that is known.
+
+    Says how many it has. A generated task knows nothing of it: it has no list of what it drew.
+    """
+    if not hasattr(task, "trained_on"):
+        return examples
+    try:
+        seen = task.trained_on(examples)
+    except BadInput as error:
+        print(f"problems that the run was trained on, if any, are not left out: {error}")
+        return examples
+    if any(seen):
+        print(f"{sum(seen)} problems that the run was trained on or watched with are left out")
+    return [e for e, known in zip(examples, seen) if not known]
 
 
 def settings(method, args):
@@ -333,18 +354,30 @@ def settings(method, args):
     return [{**o, **d} for o in own for d in (deep if given else method.model.SWEEP)]
 
 
-def measure(run, args):
-    """The record of one run folder; prints what --show asks for."""
+def names_of(folders):
+    """Folders -> names for tables and figures: the shortest end of each path that no other has."""
+    paths = {folder: Path(os.path.abspath(folder)).parts for folder in folders}
+
+    def name(parts):
+        for n in range(1, len(parts) + 1):
+            if sum(other[-n:] == parts[-n:] for other in set(paths.values())) == 1:
+                return Path(*parts[-n:]).as_posix()
+    return [name(paths[folder]) for folder in folders]
+
+
+def measure(run, name, args):
+    """The record of one run folder, called `name`; prints what --show asks for."""
     began = time.time()
     given = {"sigma_min": args.sigma_min} if args.sigma_min else {}
     task, method, state = load_run(run, pick_device(args.device), **given)
     split = Path(args.data).name if args.data else args.split
     config = state["config"] | given | {"command": args.command, "split": split}
-    examples, name, tried = problems(task, args), Path(run).name, settings(method, args)
+    examples, tried = problems(task, args), settings(method, args)
     if args.k and not hasattr(method, "rollout"):
         raise BadInput(f"--k: {run} has nothing to sample")
     if args.controls:
         import controls                         # here, since controls.py needs this file
+        task.sample("train", 0)                 # its probe needs that: fails now, not after hours
         rows = controls.examine(name, method, task, examples, tried)
         for row in rows[::len(controls.INTERVENTIONS)]:
             knobs = {k: v for k, v in row["knobs"].items() if k != "thoughts"}
@@ -373,7 +406,8 @@ def main(argv=None):
     try:
         args = parse(argv)
         args.command = "python eval.py " + shlex.join(argv)
-        found = [] if args.summary else [measure(run, args) for run in args.runs]
+        named = [] if args.summary else zip(args.runs, names_of(args.runs))
+        found = [measure(run, name, args) for run, name in named]
         rows = pool(args.runs) if args.summary else [row for r in found for row in r["rows"]]
         print(summary(args.runs) if args.summary else table(rows))
     except BadInput as error:

@@ -217,7 +217,7 @@ def parse(argv):
     runs.add_flags(parser, FLAGS)
     parser.set_defaults(seed=None)
     given = vars(parser.parse_args(argv))
-    parent = runs.load(given["init"])["config"]
+    parent = runs.with_paths(runs.load(given["init"])["config"])
     given["seed"] = parent["seed"] if given["seed"] is None else given["seed"]
     given["out"] = given["out"] or f"{given['init'].rstrip('/')}-rl"
     runs.check_numbers(given)

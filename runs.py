@@ -25,7 +25,7 @@ import recurrent
 import vqvae
 from data.arithmetic import Arithmetic
 from data.cli import BadInput, Parser, choice
-from data.common import FileTask, Vocab
+from data.common import FileTask, Vocab, digest
 from data.gsm8k import GSM8K
 from data.maze import Maze
 from data.permutation import Permutation
@@ -78,6 +78,7 @@ FLAGS = {   # name: (default, help). None: --size decides; a tuple: the choices,
     "workers": (0, "processes that draw the problems ahead: for a GPU, which needs many"),
     "data": ("", "train on this JSON file of {question, steps, answer}, as they are"),
 }
+FILES = ("data", "extra")   # flags that name files
 MAY_BE_0 = ("conv", "threads", "seed", "weight_decay", "punish", "beta", "distill", "variants",
             "mix", "drop", "workers")
 FORMAT = "nanolatent 1"     # written into every checkpoint
@@ -124,10 +125,41 @@ def parse(argv, description=None):
         config[name] = value if config[name] is None else config[name]
     default = f"runs/{first.method}-{first.task}-{first.size}-s{config['seed']}"
     config["out"] = config["out"] or default
+    if config["data"] and config.get("extra"):
+        raise BadInput("--extra: adds to the problems of a task, which --data replaces")
+    config = with_paths(config) | digests(config)
     check_numbers(config)
     if config["width"] % (2 * config["heads"]):
         raise BadInput(f"--width {config['width']} is no multiple of 2 x --heads {config['heads']}")
     return config
+
+
+def with_paths(config):
+    """A config whose files are named from the root, so that it can be opened from anywhere."""
+    return config | {flag: ",".join(map(os.path.abspath, files(config, flag)))
+                     for flag in FILES if flag in config}
+
+
+def files(config, flag):
+    """The paths that a flag names: --extra takes several, with commas between them."""
+    paths = config.get(flag, "")
+    return [path for path in (paths.split(",") if flag == "extra" else [paths]) if path]
+
+
+def digests(config):
+    """{"data_sha256": ...}: what the files of a config hold, to know them again.
+
+    BadInput for one that cannot be read.
+    """
+    found = {}
+    for flag in FILES:
+        for path in files(config, flag):
+            try:
+                found.setdefault(f"{flag}_sha256", []).append(digest(path))
+            except (OSError, ValueError) as error:
+                why = getattr(error, "strerror", None) or error
+                raise BadInput(f"--{flag} {path}: {why}") from None
+    return {name: ",".join(values) for name, values in found.items()}
 
 
 def check_numbers(config):
@@ -233,7 +265,14 @@ def make_task(config):
     cls = TASKS[config["task"]]
     names = [*cls.ARGS, *getattr(cls, "LEARNS", ())]
     task = cls(**{name: config[name] for name in names if name in config})  # older runs have fewer
-    return FileTask(task, config["data"]) if config["data"] else task
+    if not config["data"]:
+        return task
+    return FileTask(task, config["data"], config.get("data_sha256", ""))
+
+
+def complete(config):
+    """A config with what older runs lack: newer flags, and paths from the root."""
+    return with_paths(defaults(config) | config)
 
 
 def defaults(config):
@@ -247,7 +286,7 @@ def defaults(config):
 def build(config):
     """Task and untrained method of a config."""
     task, cls = make_task(config), METHODS[config["method"]]
-    config = defaults(config) | config          # older runs have fewer
+    config = complete(config)
     args = SimpleNamespace(**config)
     vocab = Vocab([*task.words, *cls.words(args)])
     cfg = model.Config(len(vocab), config["layers"], config["width"], config["heads"],
@@ -259,8 +298,11 @@ def build(config):
 
 def limits(task, n=256):
     """What a run keeps of its task: how many tokens a chain and an answer may take, twice the
-    longest of n training examples; and what the task has learned."""
-    examples = [task.sample("train", i) for i in range(n)]
+    longest of n training examples, and of a file of all; and what the task has learned."""
+    if isinstance(task, FileTask):
+        examples = task.examples["train"]
+    else:
+        examples = [task.sample("train", i) for i in range(n)]
     learned = {name: getattr(task, name) for name in getattr(task, "LEARNS", ())}
     return learned | {"max_think": 2 * max(sum(map(len, e.steps)) for e in examples) + 1,
             "max_answer": 2 * max(len(e.answer) for e in examples) + 1}
@@ -301,14 +343,19 @@ def load_run(run, device="cpu", **changes):
 
 SHAPE = ("task", "backbone", "layers", "width", "heads", "conv", "qk_norm")  # stages must share
 FREE = ("out", "init", "command", "device", "threads", "workers", "max_think", "max_answer",
-        "pieces")   # these may change
+        "pieces", *(f"{flag}_sha256" for flag in FILES))    # these may change
 
 
 def must_match(config, other, names, message):
+    """BadInput if one of the named settings differs. Files are compared by what they hold, wherever
+    they lie; in runs from before their digests were kept, by their paths."""
     for name in names:
-        if config.get(name) != other.get(name):
-            flag = name.replace("_", "-")
-            raise BadInput(f"{message} {flag} {other.get(name)}, not {config.get(name)}")
+        mine, its = config.get(name), other.get(name)
+        now, then = (c.get(f"{name}_sha256") for c in (config, other))
+        if (now != then) if now and then else (mine != its):
+            if mine == its:
+                its, mine = f"{its} as it was then", "as it is now"
+            raise BadInput(f"{message} {name.replace('_', '-')} {its}, not {mine}")
 
 
 def reopen(config, resume):
@@ -320,7 +367,7 @@ def reopen(config, resume):
         raise BadInput(f"{out} exists: add --resume to continue it, or --out DIR for a new run")
     try:
         begun = json.loads((out / "config.json").read_text(encoding="utf-8"))
-        begun = defaults(begun) | begun         # older runs have fewer
+        begun = complete(begun)
     except (ValueError, KeyError, TypeError):
         raise BadInput(f"{out}/config.json: damaged") from None
     must_match(config, begun, [k for k in config if k not in FREE],

@@ -192,7 +192,7 @@ def but_k(row):
 def variant(row, config):
     """The flags of task, method and backbone in which a row's run differs from the defaults."""
     import rl                                   # here, since these need this file
-    from runs import BACKBONES, FLAGS, METHODS, SIZES, TASKS
+    from runs import BACKBONES, FILES, FLAGS, METHODS, SIZES, TASKS, files
     config = config | row.get("config", {})
     method, _, learned = row["method"].partition("+")
     backbone = config.setdefault("backbone", "gpt")
@@ -208,6 +208,8 @@ def variant(row, config):
     for name, (default, _) in flags.items():
         default = default[0] if isinstance(default, tuple) else default
         value, flag = config.get(name, default), name.replace("_", "-")
+        if name in FILES:       # without their folders
+            value = ",".join(Path(path).name for path in files(config, name))
         if value != default:
             switch = isinstance(value, bool)
             yield f"--{'no-' * (not value)}{flag}" if switch else f"--{flag} {value}"

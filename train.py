@@ -38,9 +38,9 @@ import recurrent
 import runs
 import tables
 from data.cli import BadInput
-from data.common import batches, take
-from runs import (BACKBONES, FORMAT, METHODS, SHAPE, TASKS, Stopped, anywhere, build, create,
-                  defaults, join, limits, load_run, make_task, meet, must_match, reopen, save, say,
+from data.common import FileTask, batches, take
+from runs import (BACKBONES, FORMAT, METHODS, SHAPE, TASKS, Stopped, anywhere, build, complete,
+                  create, join, load_run, make_task, meet, must_match, reopen, save, say,
                   setup)
 
 VALIDATIONS = 5     # times in a run that validation problems are solved, if it divides the steps
@@ -198,6 +198,8 @@ def train(training, task, device, dtype, out, splits=("train", "val")):
     data = batches(task, method.vocab, config["batch"], config["seed"], start * config["accum"],
                    config.get("sort", 64), splits[0], training.rank, training.world,
                    config.get("workers", 0))
+    if isinstance(task, FileTask):
+        say(task.summary)
     val = take(task, splits[1], config["val_n"])
     bar = tqdm(total=total, initial=start, desc=f"train {config['method']}", unit="step",
                mininterval=1 if sys.stderr.isatty() else 10, dynamic_ncols=True,
@@ -248,7 +250,7 @@ def load_parent(config, device):
     if not parent:
         raise BadInput(f"--init: {config['method']} starts from no other method")
     _, method, state = load_run(config["init"], device)
-    must_match({**config, "method": parent}, defaults(state["config"]) | state["config"],
+    must_match({**config, "method": parent}, complete(state["config"]),
                ("method", *SHAPE, *TASKS[config["task"]].ARGS, *METHODS[parent].ARGS,
                 *BACKBONES[config["backbone"]].ARGS), f"--init {config['init']}: it has")
     if state["step"] < state["config"]["steps"]:
@@ -262,9 +264,10 @@ def run_stage(config, resume):
     join(config)
     state = reopen(config, resume)
     device, dtype = setup(config, state)
-    config |= limits(make_task(config))
+    task = make_task(config)
+    config |= runs.limits(task)
     torch.manual_seed(config["seed"])
-    task, method = build(config)
+    _, method = build(config)
     parent = load_parent(config, device) if config["init"] else None
     meet()
     if runs.MAIN and not (out / "config.json").exists():

@@ -33,7 +33,6 @@ training problems must have one, and not be in val or test.
 """
 import argparse
 import functools
-import hashlib
 import heapq
 import http.client
 import os
@@ -50,7 +49,7 @@ if __package__ in (None, ""):       # run as a script
 
 from data.arithmetic import Arithmetic
 from data.cli import BadInput, Parser
-from data.common import Example, summary
+from data.common import Example, digest, summary
 from data.formats import annotations, load, number, parse, records
 from data.resample import NUMBER, Untraceable, trace
 
@@ -66,10 +65,6 @@ TOKEN = re.compile(r"[a-z]+|<<|>>|\S")
 
 
 # ---- files ---------------------------------------------------------------------------------------
-
-def digest(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
 
 def fetch(name, folder=None, source=None, url=URL):
     """The official file `name` in `folder`: there already, copied from `source` or downloaded.

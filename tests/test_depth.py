@@ -115,6 +115,7 @@ def test_principal_components():
 def test_bad_input(deep_run, tmp_path, capsys):
     for argv, message in (([str(deep_run), "--exit", "kll"], "nearest: kl"),
                           ([str(deep_run), "--r", "0,2"], "at least 1"),
+                          ([str(deep_run), "--data", "none.json"], "none.json: No such file"),
                           ([str(deep_run), "--out", "nowhere"], "no such folder")):
         assert message in fails(argv, capsys, depth.main)
     gpt = run(tmp_path, "--method", "nocot")

@@ -223,7 +223,7 @@ def test_what_is_no_problem_is_named(tmp_path, text, message):
         assert str(path) in str(error.value)
 
 
-def test_unanswered_problems_are_left_out_and_all_else_is_said_in_one_line(tmp_path, capsys):
+def test_unanswered_problems_are_left_out_and_all_else_is_said_in_one_line(tmp_path):
     records = [
         {"question": "Bo has 3 hats.", "solution": "He has <<3*2=6>>6.\n#### 6", "answer": "6"},
         {"question": "Bo has hats.", "solution": "Unknown.\n#### None", "answer": "None"},
@@ -235,9 +235,8 @@ def test_unanswered_problems_are_left_out_and_all_else_is_said_in_one_line(tmp_p
     path.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
     with pytest.raises(LeftOut):
         parse(records[1])
-    examples = read_problems(gsm8k.GSM8K(), path)
+    examples, line = read_problems(gsm8k.GSM8K(), path)
     assert [len(e.steps) for e in examples] == [1, 1, 0, 0, 1]
-    line, = capsys.readouterr().out.splitlines()
     assert line.split("; ")[0] == f"{path}: 5 problems" and set(line.split("; ")[1:]) == {
         "1 left out: no answer (first: record 1)",
         "1 repaired: percentages in equations are written as decimals (first: record 2)",
@@ -258,7 +257,8 @@ def test_byte_order_marks_and_indented_lines(tmp_path, text):
     found = []
     for mark in ("", "\ufeff"):
         (tmp_path / "f").write_text(mark + text, encoding="utf-8", newline="")
-        found += [gsm8k.problems_of(tmp_path / "f"), read_problems(gsm8k.GSM8K(), tmp_path / "f")]
+        found += [gsm8k.problems_of(tmp_path / "f"),
+                  read_problems(gsm8k.GSM8K(), tmp_path / "f")[0]]
     assert [q for q, _, _ in found[0]] == ["Bo 1", "Bo 2"] and found[0] == found[2]
     assert found[1] == found[3] and not any(gsm8k.UNKNOWN == e.question[0] for e in found[1])
 
@@ -485,7 +485,7 @@ def test_rare_words_are_numbered_in_every_question():
     assert min(counts[w] for w in kept) >= max(n for w, n in counts.items() if w not in kept)
 
 
-def test_rare_words_in_answers_are_those_of_the_question(tmp_path, capsys):
+def test_rare_words_in_answers_are_those_of_the_question(tmp_path):
     """Every rare word was @0, so that all names were right. And questions that differ only in
     names were one."""
     task = gsm8k.GSM8K(rare="slots", vocabulary=5)
@@ -494,14 +494,15 @@ def test_rare_words_in_answers_are_those_of_the_question(tmp_path, capsys):
     assert zoe.answer == ["@0"] and not task.check(bo, zoe.answer)
     assert task.check(zoe, zoe.answer) and task.check(bo, bo.answer) and zoe.answer != bo.answer
     coins = [{"question": f"A coin lies heads up. {name} flips it. Is it heads up?", "steps": [],
-              "answer": answer} for name in ("Zoe", "Bo", "Kai", "Ann") for answer in ("yes", "no")]
+              "answer": answer}
+             for name, answer in (("Zoe", "yes"), ("Bo", "no"), ("Kai", "yes"), ("Ann", "no"))]
     path = tmp_path / "coins.json"
     path.write_text(json.dumps(coins), encoding="utf-8")
-    examples = read_problems(task, path)
-    assert "8 with an answer of unknown words: no answer to it is right" in capsys.readouterr().out
+    examples, line = read_problems(task, path)
+    assert "4 with an answer of unknown words: no answer to it is right" in line
     assert not any(task.check(e, words) for e in examples for words in (e.answer, ["@0"], []))
     assert len({" ".join(e.question) for e in examples}) == 1 and len(set(map(same, examples))) == 4
-    task.sample = lambda split, index: examples[index % 8]
+    task.sample = lambda split, index: examples[index % 4]
     assert len(take(task, "test", 8)) == 4
     pieces = gsm8k.GSM8K()
     e, other = (pieces.example(f"{sign}5?", (), "5") for sign in "\u00a3\u20ac")

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import re
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -231,6 +232,135 @@ def test_training_and_evaluating_on_a_file(tmp_path, capsys):
     (tmp_path / "few.json").write_text(json.dumps(data[:2]), encoding="utf-8")
     argv = [*NANO, "--data", str(tmp_path / "few.json"), "--out", str(tmp_path / "o")]
     assert "too few problems" in fails(argv, capsys)
+
+
+@pytest.fixture(scope="module")
+def file_run(tmp_path_factory):
+    """A run trained on a file that was named from within its folder: (folder, train's flags)."""
+    folder, task = tmp_path_factory.mktemp("file"), Arithmetic()
+    for name, start in (("d.json", 0), ("other.json", 60)):
+        (folder / name).write_text(json.dumps([
+            {"question": " ".join(e.question), "steps": [" ".join(s) for s in e.steps],
+             "answer": " ".join(e.answer)}
+            for e in (task.sample("train", i) for i in range(start, start + 60))]),
+            encoding="utf-8")
+    argv = [*NANO, "--method", "cot", "--data", "d.json", "--out", str(folder / "run")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        train.main(argv)
+    return folder, argv
+
+
+def test_a_run_on_a_file_opens_from_anywhere(file_run, tmp_path, monkeypatch, capsys):
+    folder, argv = file_run
+    n = json.loads((folder / "run/results.json").read_text(encoding="utf-8"))["rows"][0]["n"]
+    monkeypatch.chdir(tmp_path)
+    evaluation.main([str(folder / "run")])
+    text = capsys.readouterr().out
+    assert f"{folder}/d.json: 60 problems; " in text and f"; {n} test" in text
+    assert f"{n} problems)" in text
+    monkeypatch.chdir(folder)
+    (folder / "run/results.json").unlink()
+    train.main([*argv, "--resume"])
+    assert f"{folder}/d.json: 60 problems; " in capsys.readouterr().out
+    elsewhere = (folder / "d.json").rename(tmp_path / "e.json")     # the same file, moved
+    monkeypatch.chdir(tmp_path)
+    argv = [*argv[:argv.index("--data")], "--data", "e.json", *argv[argv.index("--out"):]]
+    train.main([*argv, "--resume"])
+    elsewhere.rename(folder / "d.json")
+
+
+def test_a_run_on_a_file_needs_it_only_for_its_splits(file_run, tmp_path, capsys):
+    folder, argv = file_run
+    (folder / "d.json").rename(tmp_path / "kept.json")
+    evaluation.main([str(folder / "run"), "--data", str(folder / "other.json"), "--n", "9"])
+    text = capsys.readouterr().out
+    assert "other.json: 60 problems" in text and "9 problems)" in text
+    assert re.search("not left out: --data .*/d.json, which .* No such file", text)
+    for flags in ([], ["--controls", "--data", str(folder / "other.json")]):
+        line = fails([str(folder / "run"), *flags], capsys, evaluation.main)
+        assert re.search("d.json, which the run was begun with: No such file.*--data OTHER", line)
+    (tmp_path / "kept.json").rename(folder / "d.json")
+
+
+def test_a_run_goes_on_only_with_the_same_file(file_run, tmp_path, monkeypatch, capsys):
+    folder, argv = file_run
+    monkeypatch.chdir(folder)
+    before = (folder / "d.json").read_text(encoding="utf-8")
+    try:
+        (folder / "d.json").write_bytes((folder / "other.json").read_bytes())
+        line = fails([*argv, "--resume"], capsys)
+        assert f"it has data {folder}/d.json as it was then, not as it is now" in line
+        assert "has changed since" in fails([str(folder / "run")], capsys, evaluation.main)
+    finally:
+        (folder / "d.json").write_text(before, encoding="utf-8")
+    argv = [flag.replace("d.json", "other.json") for flag in argv]
+    line = fails([*argv, "--resume"], capsys)
+    assert f"it has data {folder}/d.json, not {folder}/other.json" in line
+
+
+@pytest.mark.usefixtures("one_setting")
+def test_extra_files_are_kept_and_compared_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"question": f"Bo has {i} hats and 2 caps . In all?", "steps": [f"{i}+2={i + 2}"],
+             "answer": str(i + 2)} for i in range(3, 9)]
+    for name in ("a.json", "b.json"):
+        Path(name).write_text(json.dumps(rows), encoding="utf-8")
+    argv = ["--task", "gsm8k", "--extra", "a.json,b.json", "--variants", "0"]
+    out = run(tmp_path, "--method", "cot", *argv)
+    assert runs.load(out)["config"]["extra"] == f"{tmp_path}/a.json,{tmp_path}/b.json"
+    run(tmp_path, "--method", "cot", *argv, "--resume")
+    Path("b.json").write_text(json.dumps(rows[1:]), encoding="utf-8")
+    line = fails([*NANO, "--out", str(out), "--method", "cot", *argv, "--resume"], capsys)
+    assert "b.json as it was then, not as it is now" in line
+    line = fails([*NANO, "--task", "gsm8k", "--extra", "a.json,none.json"], capsys)
+    assert "--extra none.json: No such file or directory" in line
+    line = fails([*NANO, "--task", "gsm8k", "--extra", "a.json", "--data", "b.json"], capsys)
+    assert "which --data replaces" in line
+
+
+@pytest.mark.usefixtures("one_setting")
+def test_a_run_on_a_file_keeps_the_formats_of_its_task(tmp_path, capsys):
+    """GSM8k-Aug's lines: to train on, and to test on afterwards."""
+    names = "Bo", "Ann", "Kai", "Zoe", "Leonid"
+    lines = [f"{names[i % 5]} has {i} hats . He buys 2 . In all?||<<{i}+2={i + 2}>> #### {i + 2}"
+             for i in range(3, 63)]
+    (tmp_path / "d.txt").write_text("\n".join(lines[:40]), encoding="utf-8")
+    (tmp_path / "e.txt").write_text("\n".join(lines[30:]), encoding="utf-8")
+    out = run(tmp_path, "--task", "gsm8k", "--method", "cot", "--data", str(tmp_path / "d.txt"))
+    test = runs.load_run(out)[0].examples["test"]
+    known = [e for e in test if int("".join(e.answer)) >= 35]
+    capsys.readouterr()
+    evaluation.main([str(out), "--data", str(tmp_path / "e.txt")])
+    text = capsys.readouterr().out
+    assert "e.txt: 30 problems" in text and f"{20 + len(known)} problems)" in text
+    assert f"{10 - len(known)} problems that the run was trained on" in text
+
+
+def test_names_of_runs_are_as_short_as_they_can_be(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert evaluation.names_of(["."]) == [tmp_path.name]
+    assert evaluation.names_of(["a-s0/cot", "a-s1/cot/", "b", "./b", "x/y/../cot"]) == [
+        "a-s0/cot", "a-s1/cot", "b", "b", "x/cot"]
+    assert evaluation.names_of(["cot", "x/cot", "x/x/cot"]) == [
+        f"{tmp_path.name}/cot", f"{tmp_path.name}/x/cot", "x/x/cot"]
+    assert evaluation.names_of([str(tmp_path), "/"]) == [tmp_path.name, "/"]
+
+
+def test_runs_of_one_last_name_stay_apart(colar_run, tmp_path, monkeypatch):
+    """In the table, the figure's lines and the panels of the controls; and `.` has a name."""
+    for name in ("s0", "s1"):
+        (tmp_path / name / "cot").mkdir(parents=True)
+        (tmp_path / name / "cot/ckpt.pt").write_bytes((colar_run / "cot/ckpt.pt").read_bytes())
+    monkeypatch.chdir(tmp_path / "s0")
+    evaluation.main(["cot", "../s1/cot", "--n", "3", "--json", str(tmp_path / "j")])
+    found = json.loads((tmp_path / "j").read_text(encoding="utf-8"))
+    rows = [row for one in found for row in one["rows"]]
+    assert [row["run"] for row in rows] == ["s0/cot", "s1/cot"]
+    assert len(tables.curves(rows)) == 2
+    monkeypatch.chdir(tmp_path / "s0/cot")
+    evaluation.main([".", "--n", "3", "--json", str(tmp_path / "k")])
+    assert json.loads((tmp_path / "k").read_text(encoding="utf-8"))[0]["rows"][0]["run"] == "cot"
 
 
 def test_dtype_is_chosen_by_what_the_machine_can(monkeypatch):
@@ -468,7 +598,9 @@ def test_wilson_interval():
     low, high = evaluation.wilson(8, 10)        # Brown, Cai and DasGupta's formula, by hand
     assert abs(low - 0.4902) < 1e-3 and abs(high - 0.9433) < 1e-3
     assert evaluation.wilson(10, 10)[1] == 1 and evaluation.wilson(10, 10)[0] > 0.7
-    assert evaluation.wilson(0, 10)[0] == 0
+    for n in range(1, 200):
+        (low, _), (_, high) = evaluation.wilson(0, n), evaluation.wilson(n, n)
+        assert f"{low} {high}" == "0.0 1.0"     # no rounding: neither -0.0 nor 1.0000000000000002
 
 
 def test_help_names_the_flags_of_method_and_task(capsys):
