@@ -4,12 +4,12 @@
     python eval.py RUN RUN --c 1,2,4 --n 2000 --split ood   # several runs, chosen factors
     python eval.py RUN --data problems.json --show 3        # a file of {question, steps, answer}
     python eval.py RUN --json out.json --plot out.png
-    python eval.py RUN --c 1,2,3,4,5,6,7 --plot dial.png --over c   # the dial, past training too
+    python eval.py RUN --c 1,2,3,4,5,6,7 --json dial.json   # the dial, past training too
     python eval.py RUN RUN --k 1,4,16 --sigma-min 0.1           # does noise find right answers?
     python eval.py RUN --split val --loss                   # how well it fits unseen problems
     python -m lab.controls RUN --plot controls.png          # does it use its thoughts?
     python eval.py RUN --k 1,10 --top-k 10                  # 1-Feasible-10 of Token Assorted
-    python eval.py RUN --latents 0,2,4,999 --plot mix.png --over latents     # from text to codes
+    python eval.py RUN --latents 0,2,4,999 --plot mix.png   # from text to codes
     python eval.py RUN --r 1,4,16 --exit kl --share 1       # recurrent depth: see recurrent.py
     python -m lab.tables results/default/*.json             # seeds side by side, as Markdown
 
@@ -18,24 +18,27 @@ steps      mean number of sequential model calls spent thinking (the papers' #L)
 ms         wall time per problem when solved in batches of BATCH
 iterations of a recurrent backbone, mean over its calls and their unfinished rows
 """
-import argparse
 import itertools
 import json
 import math
+import os
 import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from tqdm import tqdm
 
-from data.cli import BadInput, choice
-from data.common import FileTask, collate, read_problems, take
-from model import Cache
-from recurrent import EXITS
-from runs import Parser, load_run, pick_device
+import runs
+from data.cli import BadInput, Flag, Parser, choice, merge, one_line
+from data.common import FileTask, collate, mixed, read_problems, take
+from data.files import draw, read_json, writable, write
+from method import can
+from model import Cache, Sampler
+from runs import knobs_of, load, load_run, pick_device, variant
 
 BATCH = 100     # problems solved at once
 COLUMNS = {     # of tables, where a row has them
@@ -51,7 +54,8 @@ def wilson(right, n, z=1.96):
     p, z2 = right / n, z * z / n
     half = z * math.sqrt(p * (1 - p) / n + z2 / (4 * n))
     middle, scale = p + z2 / 2, 1 + z2
-    return min(p, (middle - half) / scale), max(p, (middle + half) / scale)     # exact at 0 and 1
+    low, high = (middle - half) / scale, (middle + half) / scale
+    return max(0.0, min(p, low)), min(1.0, max(p, high))        # exact at 0 and 1
 
 
 def split_knobs(method, knobs):
@@ -191,14 +195,14 @@ def true_groups(method, example, knobs):
         yield "true chain  " + " ".join(f"[{' '.join(words)}]" for words in groups)
 
 
-# ---- rows as text and figures ---------------------------------------------------------------------
+# ---- rows as text and figures --------------------------------------------------------------------
 
 def setting(row):
     """The knobs of a row, as text."""
     return " ".join(f"{k}={v}" for k, v in row["knobs"].items() if v != "")
 
 
-def one_line(rows):
+def in_short(rows):
     """Rows of `evaluate` in short, for the progress of a run."""
     return "   ".join(f"{setting(r)} {100 * r['accuracy']:.0f}% in {r['steps']:.1f}".lstrip()
                       for r in rows) + " thinking steps"
@@ -237,13 +241,14 @@ def percent(mean, half, row):
     return f"{100 * mean:.1f}" + (f" ± {100 * half:.1f}" if known else "")
 
 
-def plot(rows, path):
-    """Accuracy against thinking steps, one line per method: the papers' main figure.
+def plot(rows):
+    """A figure of accuracy against thinking steps, one line per method: the papers' main figure.
 
     Against iterations where nothing is written but the answer and these are what varies.
     """
     from matplotlib.figure import Figure    # slow to import; no pyplot, so no screen is needed
-    axes = (figure := Figure(figsize=(6, 4), layout="constrained")).subplots()
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
     deep = not any(r["steps"] for r in rows) and all("iterations" in r for r in rows)
     key = "iterations" if deep else "steps"
     for name, mine in curves(rows).items():
@@ -262,7 +267,7 @@ def plot(rows, path):
     axes.margins(x=0.08)
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=150)
+    return figure
 
 
 def curves(rows, apart=()):
@@ -276,54 +281,60 @@ def curves(rows, apart=()):
         name = r.get("line", r.get("run", r["method"]))
         name += f", {r['updates']} updates" if "updates" in r else ""
         name += "".join(f" {k}={r['knobs'][k]}" for k in apart if k in r["knobs"])
-        lines.setdefault(name, []).append(r)
+        lines.setdefault(drawable(name), []).append(r)
     return lines
 
 
-def plot_over(rows, knob, path):
-    """Accuracy, steps and time, each over the values of a knob: the speed dial."""
-    from matplotlib.figure import Figure
-    panels = (figure := Figure(figsize=(10, 3.2), layout="constrained")).subplots(1, 3)
-    rows = [r for r in rows if isinstance(r["knobs"].get(knob), int)]
-    others = [k for k in dict.fromkeys(k for r in rows for k in r["knobs"]) if k not in (knob, "k")]
-    for name, mine in curves(rows, others).items():
-        mine.sort(key=lambda r: r["knobs"][knob])
-        x, y = [r["knobs"][knob] for r in mine], [100 * r["accuracy"] for r in mine]
-        half = [100 * (r["high"] - r["low"]) / 2 for r in mine]
-        panels[0].errorbar(x, y, half, marker="o", capsize=3, label=name)
-        for axes, key in zip(panels[1:], ("steps", "ms")):
-            axes.plot(x, [r[key] for r in mine], marker="o")
-    for axes, label in zip(panels, ("accuracy, % (95% interval)", "thinking steps", "ms/problem")):
-        axes.set(xlabel=knob, ylabel=label)
-        axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.3)
-    panels[0].set_ylim(0, 103)
-    figure.legend(loc="outside lower center", fontsize=8)
-    figure.savefig(path, dpi=150)
+def drawable(name):
+    """A run's name as a figure shows it: "$" as itself, and a byte that is no UTF-8 as \\udcff."""
+    return name.replace("$", r"\$").encode("utf-8", "backslashreplace").decode()
 
 
-# ---- results files and the command line ------------------------------------------------------------
+# ---- results files and the command line ----------------------------------------------------------
 
 def record(rows, config, seconds):
-    """Rows with all that is needed to repeat them; config.json of the run has its tokenizer."""
+    """Rows with what names them in a table, and all that is needed to repeat them; config.json of
+    the run has its tokenizer."""
+    named = {"updates": config["steps"], "variant": variant(config)}
     config = {name: value for name, value in config.items() if name != "pieces"}
-    return {"rows": rows, "config": config, "seed": config["seed"],
+    return {"rows": [named | row for row in rows], "config": config, "seed": config["seed"],
             "minutes": round(seconds / 60, 2), "git": git_hash(), "torch": torch.__version__}
 
 
 def write_results(out, rows, config, seconds):
-    """results.json and curves.png of a run folder."""
-    part = out / "results.part"
-    part.write_text(json.dumps(record(rows, config, seconds), indent=1))
-    part.replace(out / "results.json")      # whole or not at all
-    plot(rows, out / "curves.png")
+    """results.json of a run folder."""
+    write(out / "results.json", json.dumps(record(rows, config, seconds), indent=1))
+
+
+NUMBERS = "n", "accuracy", "low", "high", "steps", "ms", "updates"      # of every row
+
+
+def read_results(path):
+    """The records of a results.json, or of a file that --json wrote. BadInput if it is neither."""
+    records = read_json(path)
+    records = records if isinstance(records, list) else [records]
+    try:
+        for one in records:
+            if type(one["config"]["seed"]) is not int or type(one["config"]["task"]) is not str:
+                raise TypeError("seed or task")
+            for row in one["rows"]:
+                if not all(math.isfinite(row[name]) for name in NUMBERS):
+                    raise ValueError("a number")
+                if not all(type(row[name]) is str for name in ("method", "variant")):
+                    raise TypeError("a name")
+                row["knobs"].items()
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
+        raise BadInput(f"{path}: damaged, or not a results.json") from None
+    if not records or not all(one["rows"] for one in records):
+        raise BadInput(f"{path}: holds no results")
+    return records
 
 
 def git_hash():
     """The commit this code is at, "+" if files differ from it, "" outside git."""
     def git(*args):
-        return subprocess.run(["git", *args], capture_output=True, text=True,
-                              cwd=Path(__file__).parent).stdout.strip()
+        return subprocess.run(["git", *args], capture_output=True, encoding="utf-8",
+                              errors="replace", cwd=Path(__file__).parent).stdout.strip()
     try:
         return git("rev-parse", "HEAD") + "+" * bool(git("status", "--porcelain", "-uno"))
     except OSError:     # no git program
@@ -341,8 +352,7 @@ FLAGS = {
                  "where that is near 0"),
     "json": Flag("", "write the rows to this file"),
     "plot": Flag("", "write the figure to this .png, .pdf or .svg"),
-    "over": Flag("", "the knob on the x-axis of that figure, instead of thinking steps"),
-    "device": FLAGS_OF_RUNS["device"],
+    "device": runs.FLAGS["device"],
 }
 LISTS = {"k": Flag(1, "pass@k of sampled rollouts, as 1,8", least=1, most=10**4)}
 
@@ -350,13 +360,11 @@ LISTS = {"k": Flag(1, "pass@k of sampled rollouts, as 1,8", least=1, most=10**4)
 def parse(argv, prog, description):
     """argv -> (arguments, {knob: its values})."""
     parser, knobs = Parser(prog, description), knobs_of()
+    merge({prog: FLAGS | LISTS, "a method or backbone": knobs})
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
-    merge({"eval.py": FLAGS | LISTS, "a method or backbone": knobs})
     parser.add_flags(FLAGS)
     parser.add_flags(LISTS | knobs, many=True)
     args = SimpleNamespace(**parser.parse(argv))
-    if args.over:
-        choice(args.over, [*knobs, "k"], "knob")
     for path in filter(None, (args.json, args.plot)):
         writable(path)
     if args.plot and Path(args.plot).suffix not in (".png", ".pdf", ".svg"):
@@ -380,19 +388,49 @@ def settings(method, given):
 
 
 def problems(task, args):
-    """The examples to evaluate on: of a split, or of a file but for what the run was trained on."""
+    """The examples to evaluate on: of a split, or of a file but for what the run was trained on.
+
+    Prints what is said of the file.
+    """
     if args.data:
-        examples, seen = read_problems(task, args.data), set()
-        if isinstance(task, FileTask):
-            seen = {tuple(e.question) for e in task.examples["train"]}
-        new = [e for e in examples if tuple(e.question) not in seen]
+        examples, line = read_problems(task, args.data)
+        print(line)
+        new = unseen(task, examples)
         if not new:
             raise BadInput(f"--data {args.data}: the run was trained on all of its problems")
-        if len(new) < len(examples):
-            print(f"{len(examples) - len(new)} problems that the run was trained on are left out")
-        return new[:args.n]
+        return mixed(new)[:args.n] if args.n else new
     choice(args.split, task.splits, "split")
+    if isinstance(task, FileTask):
+        print(task.summary)
     return take(task, args.split, args.n or 500)
+
+
+def unseen(task, examples):
+    """The examples that a run on this task has not trained on, as far as that is known.
+
+    Says how many it has. A generated task knows nothing of it: it has no list of what it drew.
+    """
+    if not hasattr(task, "trained_on"):
+        return examples
+    try:
+        seen = task.trained_on(examples)
+    except BadInput as error:
+        print(f"problems that the run was trained on, if any, are not left out: {error}")
+        return examples
+    if any(seen):
+        print(f"{sum(seen)} problems that the run was trained on or watched with are left out")
+    return [e for e, known in zip(examples, seen) if not known]
+
+
+def names_of(folders):
+    """Folders -> names for tables and figures: the shortest end of each path that no other has."""
+    paths = {folder: Path(os.path.abspath(folder)).parts for folder in folders}
+
+    def name(parts):
+        for n in range(1, len(parts) + 1):
+            if sum(other[-n:] == parts[-n:] for other in set(paths.values())) == 1:
+                return Path(*parts[-n:]).as_posix()
+    return [name(paths[folder]) for folder in folders]
 
 
 def measure(name, method, task, examples, settings, args):
@@ -410,37 +448,39 @@ def measure(name, method, task, examples, settings, args):
     return rows
 
 
-def measured(run, args, given, measure):
-    """The record of one run folder; prints what --show asks for."""
+def measured(run, name, args, given, measure):
+    """The record of one run folder, called `name`; prints what --show asks for."""
     began = time.time()
     changes = {"sigma_min": args.sigma_min} if args.sigma_min else {}
     task, method, state = load_run(run, pick_device(args.device), **changes)
     split = Path(args.data).name if args.data else args.split
     config = state["config"] | changes | {"command": args.command, "split": split}
-    examples, name, tried = problems(task, args), Path(run).name, settings(method, given)
+    examples, tried = problems(task, args), settings(method, given)
     rows = measure(name, method, task, examples, tried, args)
     if args.show:
         print(show(method, task, examples[:args.show], **tried[-1]))
-    return record([{**row, "run": name} for row in rows], config, time.time() - began)
+    kind = config.get("stage", config["method"])
+    return record([{**row, "method": kind, "run": name} for row in rows], config,
+                  time.time() - began)
 
 
 def main(argv=None, prog="eval.py", description=__doc__, measure=measure, figure=plot):
     """Measures runs, as eval.py does or in another way: see lab/controls.py for one."""
     argv = sys.argv[1:] if argv is None else argv
-    try:
+    with one_line(prog):
         args, given = parse(argv, prog, description)
         script = prog if prog.endswith(".py") else f"-m {prog}"
         args.command = f"python {script} {shlex.join(argv)}"
-        found = [measured(run, args, given, measure) for run in args.runs]
-        rows = [row for r in found for row in r["rows"]]
+        for run in args.runs:
+            load(run)       # a bad one is refused before the others are measured
+        found = [measured(run, name, args, given, measure)
+                 for run, name in zip(args.runs, names_of(args.runs))]
+        rows = [row for one in found for row in one["rows"]]
         print(table(rows))
         if args.json:
             write(args.json, json.dumps(found, indent=1))
         if args.plot:
-            draw(plot_over(rows, args.over) if args.over else figure(rows), args.plot)
-    except BadInput as error:
-        print(f"{prog}: {error}", file=sys.stderr)
-        sys.exit(2)
+            draw(figure(rows), args.plot)
 
 
 if __name__ == "__main__":

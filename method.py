@@ -24,6 +24,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from data.cli import BadInput
 from data.common import PAD
 from model import GREEDY, Cache, last
 
@@ -96,6 +97,10 @@ class Method(nn.Module):
         """Knobs of `solve` worth a row each in the table of results, the fastest setting last."""
         return [{}]
 
+    def shown(self):
+        """Knobs that worked problems are shown at."""
+        return self.settings()[0]
+
     def start_from(self, parent):
         """Takes over a trained method of the kind PARENT. Needed only where there is one."""
         raise NotImplementedError
@@ -119,6 +124,11 @@ class Method(nn.Module):
         return None
 
     # ---- to be reinforced, and to be examined ----
+
+    def reinforceable(self, **knobs):
+        """BadInput if rl.py cannot reinforce it, at these knobs."""
+        if not self.ACTIONS:
+            raise BadInput(f"{self.args.method} writes nothing to reinforce")
 
     def rollout(self, batch, samples, sample=GREEDY, **knobs):
         """Batch -> Rollout of `samples` solutions for each of its problems."""

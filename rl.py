@@ -42,11 +42,10 @@ It works alike on explicit chains of thought: the control for what such learning
     python rl.py runs/colar-arithmetic-tiny-s0-rl --c auto --punish 2 --steps 30    # then, shorter
     python rl.py runs/colar-arithmetic-tiny-s0/cot              # the control
 """
-import argparse
 import copy
-import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -56,6 +55,7 @@ import runs
 import train
 from data.cli import BadInput, Flag, Parser, choice
 from data.common import take
+from data.files import draw, read_log
 from method import LENGTH, OPTION, RIGHT
 from model import Sampler
 from train import Training
@@ -199,11 +199,6 @@ class GRPO(Training):
                 for name in logged[0]}
 
 
-def knobs(method, config):
-    """What `solve` and `rollout` are called with."""
-    return {"c": evaluation.factor(config["c"])} if "c" in method.SWEEP[0] else {}
-
-
 def splits(name, task):
     """Names of the parts of the split to learn on: for training, validation and the final test."""
     if name == "auto":
@@ -216,24 +211,29 @@ def splits(name, task):
 
 def parse(argv):
     """argv -> the config of the run that we start from, with ours over it."""
-    parser = runs.Parser(prog="rl.py", description=__doc__, allow_abbrev=False,
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser("rl.py", __doc__)
     parser.add_argument("init", metavar="RUN", help="run folder of a trained cot or colar")
     parser.add_argument("--out", metavar="DIR", help="run folder [RUN-rl]")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
-    runs.add_flags(parser, FLAGS)
-    parser.set_defaults(seed=None)
-    given = vars(parser.parse_args(argv))
-    parent = runs.load(given["init"])["config"]
+    parser.add_flags(FLAGS)
+    parser.add_flags({name: replace(flag, default=None, kind=flag.type())
+                      for name, flag in runs.knobs_of().items()})
+    given = parser.parse(argv)
+    parent = runs.with_paths(runs.load(given["init"])["config"])
+    task, method = runs.build(parent)
+    given["knobs"] = {name: given.pop(name) for name in runs.knobs_of()}
+    given["knobs"] = {name: v for name, v in given["knobs"].items() if v is not None}
+    for name in given["knobs"]:
+        choice(name, method.KNOBS, f"knob of {parent['method']}")
+    given["knobs"] = given["knobs"] or method.settings()[-1]
+    method.reinforceable(**given["knobs"])
     given["seed"] = parent["seed"] if given["seed"] is None else given["seed"]
     given["out"] = given["out"] or f"{given['init'].rstrip('/')}-rl"
-    runs.check_numbers(given)
-    choice(given["c"], ("auto", *map(str, range(1, MAX_SPEED + 1))), "factor")
-    if given["samples"] < 2:
-        raise BadInput("--samples 1: a group needs 2 or more to compare")
-    given["split"] = splits(given["split"], runs.make_task(parent))[2]
-    return {**parent, **given, "accum": 1, "stage": parent.get("stage", parent["method"]) + "+rl",
-            "parent": {name: parent[name] for name in ("steps", "seed", *SHOWN) if name in parent}}
+    given["split"] = splits(given["split"], task)[2]
+    own = {name: given.pop(name) for name in ("sigma_min",) if name not in method.FLAGS}
+    before = {name: parent[name] for name in ("steps", "seed", *NAMED) if name in parent}
+    return {**own, **parent, **given, "grad_accum": 1, "parent": before,
+            "stage": parent.get("stage", parent["method"]) + "+rl"}
 
 
 def run(config, resume):
@@ -241,79 +241,90 @@ def run(config, resume):
     out = Path(config["out"])
     if runs.WORLD > 1:
         raise BadInput("it runs in one process, without torchrun")
-    state = runs.reopen(config, resume)
-    device, dtype = runs.setup(config, state)
-    task, method, parent = runs.load_run(config["init"], device, sigma_min=config["sigma_min"])
-    learn, val, test = splits(config["split"], task)
-    if parent["step"] < parent["config"]["steps"]:
-        raise BadInput(f"{config['init']}: not finished; continue it with --resume first")
-    if not hasattr(method, "rollout"):
-        raise BadInput(f"{config['init']}: {config['method']} writes nothing to reinforce")
-    if config["c"] != "auto" and "c_train" in config and int(config["c"]) not in method.c_train:
-        raise BadInput(f"--c {config['c']}: {config['init']} was trained at {config['c_train']}")
-    if config.get("head") == "deterministic":
-        raise BadInput(f"{config['init']}: a deterministic head has no log-probability")
-    training = GRPO(method, task, config, dtype)
-    if not (out / "config.json").exists():
-        runs.create(config)
-    elif state and (out / "results.json").exists():
+    with runs.folder(out):
+        state = runs.reopen(config, resume)
+        device, dtype = runs.setup(config, state)
+        task, method, parent = runs.load_run(config["init"], device, sigma_min=config["sigma_min"])
+        if parent["step"] < parent["config"]["steps"]:
+            raise BadInput(f"{config['init']}: not finished; continue it with --resume first")
+        learn, val, test = splits(config["split"], task)
+        training = GRPO(method, task, config, device, dtype)
+        runs.keep_config(config)
+        torch.manual_seed(config["seed"])
+        if state:
+            with runs.reading(out / "ckpt.pt"):
+                training.restore(state)
+        if training.step < config["steps"]:
+            train.train(training, task, out, (learn, val))
+        return finish(training, take(task, test, config["test_n"]))
+
+
+def finish(training, examples):
+    """Tests the run before and after, and draws its rewards. What is there is not made again."""
+    config, out = training.config, Path(training.config["out"])
+    try:
+        rows = evaluation.read_results(out / "results.json")[0]["rows"]
         print(f"{out} is finished")
-        return json.loads((out / "results.json").read_text())["rows"]
-    examples = take(task, test, config["test_n"])
-    name = config["stage"]
-    before = measure(name.removesuffix("+rl"), training, training.start, examples, config["parent"])
-    torch.manual_seed(config["seed"])
-    if state:
-        training.restore(state)
-    train.train(training, task, device, dtype, out, (learn, val))
-    rows = before + measure(name, training, method, examples, config)
-    figure(out)
-    evaluation.write_results(out, rows, config, time.time() - training.began)
-    print(f"\n{evaluation.table(rows)}\n")
-    print(evaluation.show(method, task, examples[:3], **training.settings[0]))
-    print(f"saved in {out}", flush=True)
+    except BadInput:        # none yet, or damaged
+        seconds, name = time.time() - training.began, config["stage"]
+        rows = measure(name.removesuffix("+rl"), training, training.start, examples,
+                       config["parent"])
+        rows += measure(name, training, training.method, examples, config)
+        evaluation.write_results(out, rows, config, seconds)
+        print(f"\n{evaluation.table(rows)}\n")
+        print(evaluation.show(training.method, training.task, examples[:3], **training.knobs))
+        print(f"saved in {out}", flush=True)
+    if not (out / "reward.png").exists():
+        draw(figure(read_log(out / "log.jsonl")), out / "reward.png")
     return rows
 
 
 def measure(name, training, method, examples, config):
-    """Rows of the final table: greedy, at every speed if any was learnt, and as in training: k = 1.
+    """Rows of the final table: greedy, at every usual setting if the practised one is none of
+    them, and as in training: k = 1. config: of the run, or of the run before it.
 
     Sampling is seeded: measuring the same run again gives the same rows.
     """
     torch.manual_seed(0)
-    settings = training.settings + (method.SWEEP if training.config["c"] == "auto" else [])
-    rows = evaluation.sweep(name, method, training.task, examples, settings)
-    rows += evaluation.explore(name, method, training.task, examples, training.settings, [1])
-    shown = {k: config[k] for k in SHOWN if k in config}
-    if hasattr(method.args, "sigma_min"):
-        shown["sigma_min"] = method.args.sigma_min      # the noise that k = 1 was measured with
-    return [{**row, "updates": config["steps"], "config": shown} for row in rows]
+    practised, usual = training.knobs, method.settings()
+    own = [] if practised in usual else [f"--{k} {v}" for k, v in practised.items()]
+    tried = [practised] if practised in usual else [practised, *usual]
+    greedy = evaluation.sweep(name, method, training.task, examples, tried)
+    sampled = evaluation.explore(name, method, training.task, examples, [practised], [1])
+    flags = own + runs.options({flag: FLAGS[flag] for flag in NAMED if flag in config}, config)
+    rows = []
+    for some, noise in ((greedy, {}), (sampled, {"sigma_min": training.config["sigma_min"]})):
+        words = [runs.variant({**training.config, "sigma_min": None, **noise})]
+        words += flags if name.endswith("+rl") else []
+        rows += [{**row, "updates": config["steps"], "variant": " ".join(filter(None, words))}
+                 for row in some]
+    return rows
 
 
-def figure(out, window=20):
-    """reward.png: reward and thinking steps of the rollouts, their moving average, validation.
+def figure(log, window=20):
+    """reward.png from the rows of log.jsonl: reward and thinking steps of the rollouts, their
+    moving average, validation.
 
     Batches hold problems of about equal length, hence the jumps from one to the next.
     """
-    from matplotlib.figure import Figure
-    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    val = {row["step"]: row["val"][0] for row in rows if "val" in row}
-    rows = list({row["step"]: row for row in rows if "reward" in row}.values())     # the last ones
-    drawing = Figure(figsize=(8, 3), layout="constrained")
+    from matplotlib.figure import Figure    # slow to import; no pyplot, so no screen is needed
+    val = {row["step"]: row["val"][0] for row in log if "val" in row}
+    rows = [row for row in log if "reward" in row]
+    x, drawing = [row["step"] for row in rows], Figure(figsize=(8, 3), layout="constrained")
     for axes, key, right, label in zip(drawing.subplots(1, 2), ("reward", "steps"),
                                        ("accuracy", "steps"), ("reward", "thinking steps")):
         y = torch.tensor([row[key] for row in rows])
         w = min(window, len(y))
-        axes.plot([row["step"] for row in rows], y, alpha=0.3, label="rollouts")
-        axes.plot([row["step"] for row in rows][w - 1:], y.unfold(0, w, 1).mean(1),
-                  label=f"mean of {w} batches")
+        axes.plot(x, y, alpha=0.3, label="rollouts")
+        if w:
+            axes.plot(x[w - 1:], y.unfold(0, w, 1).mean(1), label=f"mean of {w} batches")
         axes.plot(val.keys(), [row[right] for row in val.values()], "ko--",
                   label="validation, greedy")
         axes.set(xlabel="rollout batches", ylabel=label)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
     axes.legend(loc="lower left", fontsize=8)
-    drawing.savefig(out / "reward.png", dpi=150)
+    return drawing
 
 
 if __name__ == "__main__":

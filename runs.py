@@ -1,9 +1,11 @@
 """What a run is: its method, task and backbone, its flags, its device, its folder on disk.
 
-A run folder holds config.json, log.jsonl, ckpt.pt, results.json and curves.png. `parse` turns a
-command line into a config, a flat dict with every setting of the run; `build` turns a config into
-its task and untrained method; `load_run` opens a trained one.
+A run folder holds config.json, log.jsonl, ckpt.pt, results.json and curves.png, each of which
+appears whole or not at all. `parse` turns a command line into a config, a flat dict with every
+setting of the run; `build` turns a config into its task and its untrained method; `load_run` opens
+a trained one.
 """
+import contextlib
 import json
 import os
 import shlex
@@ -22,8 +24,9 @@ import model
 import recurrent
 import vqvae
 from data.arithmetic import Arithmetic
-from data.cli import BadInput, Flag, Parser, merge
-from data.common import FileTask, Vocab
+from data.cli import BadInput, Flag, Parser, merge, one_line
+from data.common import FileTask, Vocab, digest
+from data.files import locked, read_json, reason, write
 from data.gsm8k import GSM8K
 from data.maze import Maze
 from data.permutation import Permutation
@@ -64,7 +67,7 @@ FLAGS = {   # None: --size decides
                  most=2**10),
     "qk_norm": Flag(False, "RMSNorm on queries and keys"),
     "batch": Flag(None, "problems per batch", kind=int, least=1, most=2**20),
-    "bucket": Flag(64, "batches drawn at once and sorted by length, against padding; 1: every batch "
+    "bucket": Flag(64, "batches drawn at once and sorted by length, against padding; 1: a batch "
                    "has problems of all lengths", least=1, most=2**16),
     "grad_accum": Flag(1, "batches per optimizer step", least=1, most=2**16),
     "optimizer": Flag("adamw", "muon: for the hidden matrices, AdamW for the rest",
@@ -88,10 +91,14 @@ FLAGS = {   # None: --size decides
                     most=2**10),
     "data": Flag("", "train on this JSON file of {question, steps, answer}, as they are"),
 }
-FORMAT = "nanolatent 1"     # written into every checkpoint
+FORMAT = "nanolatent 2"     # written into every checkpoint
+FILES = ("data", "extra")   # flags that name files
+STAGES_SHARE = ("task", "backbone", "layers", "width", "heads", "conv", "qk_norm")
+MAY_CHANGE = ("out", "init", "command", "device", "threads", "workers", "max_think", "max_answer",
+              "pieces")     # when a run is resumed
 RANK, WORLD = (int(os.environ.get(name, n)) for name, n in (("RANK", 0), ("WORLD_SIZE", 1)))
 MAIN = RANK == 0    # of the processes that torchrun started, the one that writes
-WIDE = 256          # width from which bfloat16 can pay on a CPU: see bench.py --dtype --width
+WIDE = 256          # width from which bfloat16 can pay on a CPU: see lab/bench.py --dtype --width
 
 
 # ---- command line --------------------------------------------------------------------------------
@@ -111,6 +118,9 @@ def parse(argv, description=None):
     for name, value in SIZES[config["size"]].items():
         config[name] = value if config[name] is None else config[name]
     config["out"] = config["out"] or "runs/{method}-{task}-{size}-s{seed}".format(**config)
+    if config["data"] and config.get("extra"):
+        raise BadInput("--extra: adds to the problems of a task, which --data replaces")
+    config = with_paths(config) | digests(config)
     if config["width"] % (2 * config["heads"]):
         raise BadInput(f"--width {config['width']} is no multiple of 2 x --heads {config['heads']}")
     return config
@@ -137,27 +147,64 @@ def knobs_of(*classes):
 def variant(config):
     """The flags in which a run differs from the default, as text: its name in a table."""
     named = flags_of(config)
-    for name in set(FLAGS) - {"conv", "qk_norm", "optimizer", "bucket"}:
+    for name in set(FLAGS) - {"conv", "qk_norm", "optimizer", "bucket", "data"}:
         named.pop(name)     # a size, or what is reported beside the name
     named["layers"] = Flag(SIZES[config["size"]]["layers"], "")
-    named = {"backbone": KINDS["backbone"], **named}
+    config = config | {flag: ",".join(Path(path).name for path in files(config, flag))
+                       for flag in FILES if flag in config}     # without their folders
+    return " ".join(options({"backbone": KINDS["backbone"], **named}, config))
+
+
+def options(flags, config):
+    """["--flag value"] of those of the flags that a config has at another value than the default.
+    """
     words = []
-    for name, flag in named.items():
-        value, option = config.get(name, flag.default), name.replace("_", "-")
-        if value is True or value is False:
-            words += [] if value == flag.default else [f"--{option}" if value else f"--no-{option}"]
-        elif value != flag.default:
+    for name, flag in flags.items():
+        value, option = config[name], name.replace("_", "-")
+        if value is None or value == flag.default:
+            continue
+        if flag.type() is bool:
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
             words.append(f"--{option} {value}")
-    return " ".join(words)
+    return words
+
+
+def with_paths(config):
+    """A config whose files are named from the root, so that it can be opened from anywhere."""
+    return config | {flag: ",".join(map(os.path.abspath, files(config, flag)))
+                     for flag in FILES if flag in config}
+
+
+def files(config, flag):
+    """The paths that a flag names: --extra takes several, with commas between them."""
+    paths = config.get(flag, "")
+    return [path for path in (paths.split(",") if flag == "extra" else [paths]) if path]
+
+
+def digests(config):
+    """{"data_sha256": ...}: what the files of a config hold, to know them again.
+
+    BadInput for one that cannot be read.
+    """
+    found = {}
+    for flag in FILES:
+        for path in files(config, flag):
+            try:
+                found.setdefault(f"{flag}_sha256", []).append(digest(path))
+            except (OSError, ValueError) as error:
+                why = getattr(error, "strerror", None) or error
+                raise BadInput(f"--{flag} {path}: {why}") from None
+    return {name: ",".join(values) for name, values in found.items()}
 
 
 # ---- several processes ---------------------------------------------------------------------------
 
 def join(config):
     """Meets the other processes that torchrun has started, if there are any."""
-    if config["accum"] % WORLD:
-        raise BadInput(f"--accum {config['accum']}: {WORLD} processes share the batches of a step; "
-                       f"make it a multiple of {WORLD}, with a smaller --batch")
+    if config["grad_accum"] % WORLD:
+        raise BadInput(f"--grad-accum {config['grad_accum']}: {WORLD} processes share the "
+                       f"batches of a step; make it a multiple of {WORLD}, with a smaller --batch")
     if WORLD > 1 and not dist.is_initialized():
         device, here = pick_device(config["device"]), int(os.environ["LOCAL_WORLD_SIZE"])
         if here > {"cuda": torch.cuda.device_count(), "mps": 1, "cpu": here}[device]:
@@ -167,13 +214,13 @@ def join(config):
         dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(hours=3))
 
 
-def meet():
+def barrier():
     """Waits until all processes are here."""
     if WORLD > 1:
         dist.barrier()
 
 
-def anywhere(flag, device):
+def any_process(flag, device):
     """Is it so in any process? They have to stop together."""
     if WORLD == 1:
         return flag
@@ -182,7 +229,7 @@ def anywhere(flag, device):
     return bool(flag)
 
 
-def say(text):
+def print0(text):
     if MAIN:
         print(text, flush=True)
 
@@ -201,7 +248,7 @@ def setup(config, state=None):
     if device == "mps" and dtype != "float32":      # half precision may see what comes next
         raise BadInput(f"--dtype {dtype}: on mps only float32 is right")
     several = f", {WORLD} processes" if WORLD > 1 else ""
-    say(f"device {device}, {dtype} ({why}), {torch.get_num_threads()} threads{several}")
+    print0(f"device {device}, {dtype} ({why}), {torch.get_num_threads()} threads{several}")
     return torch.device(device), getattr(torch, dtype)
 
 
@@ -238,114 +285,168 @@ def bf16_speedup(n=512):
 
 
 def make_task(config):
+    """The task of a config. Its files are read when their problems are first asked for."""
     cls = TASKS[config["task"]]
-    names = [*cls.ARGS, *getattr(cls, "LEARNS", ())]
-    task = cls(**{name: config[name] for name in names if name in config})  # older runs have fewer
-    return FileTask(task, config["data"]) if config["data"] else task
-
-
-def defaults(config):
-    """{flag: default} of the task, method and backbone of a config."""
-    flags = (FLAGS | TASKS[config["task"]].ARGS | METHODS[config["method"]].ARGS
-             | BACKBONES[config.get("backbone", "gpt")].ARGS | {"backbone": ("gpt", "")})
-    return {name: default[0] if isinstance(default, tuple) else default
-            for name, (default, _) in flags.items()}
+    learned = {name: config[name] for name in getattr(cls, "LEARNS", ()) if name in config}
+    task = cls(**{name: config[name] for name in cls.FLAGS}, **learned)
+    if not config["data"]:
+        return task
+    return FileTask(task, config["data"], config.get("data_sha256", ""))
 
 
 def build(config):
     """Task and untrained method of a config."""
-    task, cls = make_task(config), METHODS[config["method"]]
-    config = defaults(config) | config          # older runs have fewer
+    task, cls, backbone = (make_task(config), METHODS[config["method"]],
+                           BACKBONES[config["backbone"]])
     args = SimpleNamespace(**config)
     vocab = Vocab([*task.words, *cls.words(args)])
     cfg = model.Config(len(vocab), config["layers"], config["width"], config["heads"],
                        conv=config["conv"], qk_norm=config["qk_norm"])
-    backbone = BACKBONES[config["backbone"]]
-    backbone = backbone(cfg, **{name: config[name] for name in backbone.ARGS})
-    return task, cls(backbone, vocab, args)
+    return task, cls(backbone(cfg, **{name: config[name] for name in backbone.FLAGS}), vocab, args)
 
 
 def limits(task, n=256):
     """What a run keeps of its task: how many tokens a chain and an answer may take, twice the
-    longest of n training examples; and what the task has learned."""
-    examples = [task.sample("train", i) for i in range(n)]
+    longest of n training examples, and of a file of all; and what the task has learned."""
+    if isinstance(task, FileTask):
+        examples = task.examples["train"]
+    else:
+        examples = [task.sample("train", i) for i in range(n)]
     learned = {name: getattr(task, name) for name in getattr(task, "LEARNS", ())}
     return learned | {"max_think": 2 * max(sum(map(len, e.steps)) for e in examples) + 1,
-            "max_answer": 2 * max(len(e.answer) for e in examples) + 1}
+                      "max_answer": 2 * max(len(e.answer) for e in examples) + 1}
 
 
-def save(path, state):
-    """Atomic: a reader, or a run killed halfway, finds the old file or the new, never a part."""
-    part = Path(path).with_suffix(".part")
-    torch.save(state, part)
-    os.replace(part, path)
+# ---- run folders ---------------------------------------------------------------------------------
+
+CHECKPOINT = {"config": dict, "step": int, "seconds": float, "dtype": str, "method": dict,
+              "scaler": dict, "optimizers": list, "rng": torch.Tensor}
+
+
+@contextlib.contextmanager
+def reading(path):
+    """Turns whatever goes wrong with a damaged file into BadInput: torch has a dozen errors."""
+    try:
+        yield
+    except BadInput:
+        raise
+    except Exception:
+        raise BadInput(f"{path}: damaged, or not a checkpoint of this project") from None
+
+
+def save(out, state):
+    write(Path(out) / "ckpt.pt", lambda file: torch.save(state, file))
 
 
 def load(run):
-    """The checkpoint of a run folder; BadInput if it is missing, truncated or not ours."""
+    """The checkpoint of a run folder; BadInput if it is missing, damaged or not ours."""
     path = Path(run) / "ckpt.pt"
-    if not path.is_file():
-        raise BadInput(f"{run}: no ckpt.pt there, not a run folder")
     try:
+        if not path.is_file():
+            raise BadInput(f"{run}: no ckpt.pt there, not a run folder")
+    except OSError as error:        # a name of more than 255 bytes
+        raise BadInput(f"{str(run)[:60]}...: {reason(error)}") from None
+    with reading(path):
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:   # torch raises a dozen kinds for a damaged file
-        raise BadInput(f"{path}: damaged, or not a checkpoint") from None
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise BadInput(f"{path}: not a checkpoint of this project")
+        if state["format"] != FORMAT or state["dtype"] not in FLAGS["dtype"].choices[1:]:
+            raise ValueError("another format")
+        if not all(isinstance(state[name], kind) for name, kind in CHECKPOINT.items()):
+            raise TypeError("another type")
+        check(state["config"])
     return state
+
+
+def check(config):
+    """ValueError or KeyError unless a config has every setting of its run, in its bounds."""
+    for name, flag in KINDS.items():
+        flag.check(name, config[name])
+    for name, flag in flags_of(config).items():
+        value, kind = config[name], flag.type()
+        if not isinstance(value, (int, float) if kind is float else kind):
+            raise ValueError(f"--{name} {value}")
+        if "stage" not in config:       # rl.py has bounds of its own
+            flag.check(name, value)
+    for name in ("seed", "max_think", "max_answer"):
+        if not isinstance(config[name], int):
+            raise ValueError(f"{name} {config[name]}")
 
 
 def load_run(run, device="cpu", **changes):
     """Task and trained method of a run folder, some of its settings changed; and its checkpoint."""
     state = load(run)
-    task, method = build({**state["config"], **changes})
-    method.load_state_dict(state["method"])
-    if "stage" not in state["config"]:      # that is reinforced: its training is over
-        method.progress = state["step"] / state["config"]["steps"]
+    with reading(Path(run) / "ckpt.pt"):
+        task, method = build({**state["config"], **changes})
+        method.load_state_dict(state["method"])
+        if "stage" not in state["config"]:      # that is reinforced: its training is over
+            method.progress = state["step"] / state["config"]["steps"]
     return task, method.to(device), state
 
 
-# ---- run folders ---------------------------------------------------------------------------------
-
-SHAPE = ("task", "backbone", "layers", "width", "heads", "conv", "qk_norm")  # stages must share
-FREE = ("out", "init", "command", "device", "threads", "workers", "max_think", "max_answer",
-        "pieces")   # these may change
-
-
 def must_match(config, other, names, message):
+    """BadInput unless two configs agree in these settings. Of files what they hold counts, and not
+    where they are."""
     for name in names:
-        if config.get(name) != other.get(name):
-            flag = name.replace("_", "-")
-            raise BadInput(f"{message} {flag} {other.get(name)}, not {config.get(name)}")
+        mine, its = config.get(name), other.get(name)
+        now, then = (c.get(f"{name}_sha256") for c in (config, other))
+        if (now != then) if now and then else (mine != its):
+            if mine == its:
+                its, mine = f"{its} as it was then", "as it is now"
+            raise BadInput(f"{message} {name.replace('_', '-')} {its}, not {mine}")
+
+
+@contextlib.contextmanager
+def folder(out):
+    """Makes a run folder and keeps it to this process. If no run was begun in it, it goes again."""
+    if not MAIN:
+        yield
+        return
+    try:
+        new = not out.exists()
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"--out {out}: {reason(error)}") from None
+    try:
+        with locked(out):
+            yield
+    finally:
+        if new and not (out / "config.json").exists():
+            (out / ".lock").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                out.rmdir()
+
+
+def begun_with(out):
+    """The config that the run in a folder was begun with. None if there is no run, or one that was
+    killed so early that nothing is lost: without a checkpoint, and with a damaged config.json."""
+    if (out / "ckpt.pt").exists():
+        return load(out)["config"]
+    try:
+        config = read_json(out / "config.json")
+    except BadInput:
+        return None
+    return config if isinstance(config, dict) else None
 
 
 def reopen(config, resume):
-    """The checkpoint of the run in --out to continue from; None if there is no run or none yet."""
+    """The checkpoint of the run in --out to continue from; None if it has none yet."""
     out = Path(config["out"])
-    if not (out / "config.json").exists():
+    begun = begun_with(out)
+    if begun is None:
         return None
     if not resume:
         raise BadInput(f"{out} exists: add --resume to continue it, or --out DIR for a new run")
-    try:
-        begun = json.loads((out / "config.json").read_text())
-        begun = defaults(begun) | begun         # older runs have fewer
-    except (ValueError, KeyError, TypeError):
-        raise BadInput(f"{out}/config.json: damaged") from None
-    must_match(config, begun, [k for k in config if k not in FREE],
+    must_match(config, begun, [k for k in config if k not in MAY_CHANGE],
                f"{out}: repeat the flags it was started with; it has")
-    config["init"] = config["init"] or begun["init"]
+    config["init"] = config["init"] or begun.get("init")
     return load(out) if (out / "ckpt.pt").exists() else None
 
 
-def create(config):
-    """Makes the run folder."""
-    out = Path(config["out"])
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "config.json").write_text(json.dumps(config, indent=1))
-    except OSError as error:
-        raise BadInput(f"--out {out}: {error.strerror}") from None
+def keep_config(config):
+    """Writes config.json, for people; a checkpoint holds the config, too."""
+    write(Path(config["out"]) / "config.json", json.dumps(config, indent=1))
 
+
+# ---- main ----------------------------------------------------------------------------------------
 
 class Stopped(KeyboardInterrupt):
     """Ctrl-C, after everything has been saved."""
@@ -355,20 +456,17 @@ def command(parse, run, script, argv=None):
     """A script's main: parses argv, runs, and says in one line what stopped it."""
     argv = sys.argv[1:] if argv is None else argv
     again = f"python {script} " + shlex.join(a for a in argv if a != "--resume")
-    try:
+    with one_line(script, quiet=not MAIN):
         config = parse(argv)
         config["command"] = again
-        resume = config.pop("resume")
-        if resume and not (Path(config["out"]) / "config.json").exists():
-            raise BadInput(f"{config['out']}: no run there to resume")
-        run(config, resume)
-    except BadInput as error:
-        if MAIN:
-            print(f"{script}: {error}", file=sys.stderr)
-        sys.exit(2)
-    except Stopped:
-        say(f"\nstopped and saved; continue with: {again} --resume")
-        sys.exit(130)
-    except KeyboardInterrupt:
-        print("\nstopped; --resume continues from the last checkpoint, if there is one")
-        sys.exit(130)
+        resume, out = config.pop("resume"), Path(config["out"])
+        if resume and not (out / "config.json").exists() and not (out / "ckpt.pt").exists():
+            raise BadInput(f"{out}: no run there to resume")
+        try:
+            run(config, resume)
+        except Stopped:
+            print0(f"\nstopped and saved; continue with: {again} --resume")
+            sys.exit(130)
+        except KeyboardInterrupt:
+            print("\nstopped; --resume continues from the last checkpoint, if there is one")
+            sys.exit(130)

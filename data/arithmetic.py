@@ -32,7 +32,7 @@ decimals or percentages; names instead of things; every problem has at least one
 from collections import Counter
 
 from data.cli import Flag, Parser, choice
-from data.common import Example, draw
+from data.common import Example, draw, texts
 
 NAMES = "Ann Ben Cid Dan Eva Fay Gus Hal Ida Jon Kim Leo Mia Ned Oda Pam".split()
 SHARES = {2: "half", 3: "third", 4: "quarter", 5: "fifth"}
@@ -131,10 +131,7 @@ class Arithmetic:
 
     def parse(self, record):
         """A record whose texts are words separated by blanks."""
-        question, steps, answer = record["question"], record["steps"], record["answer"]
-        texts = [question, answer, *steps] if isinstance(steps, list) else [None]
-        if not all(isinstance(text, str) and text.strip() for text in texts):
-            raise ValueError("question, answer and each of the list steps must be words")
+        question, steps, answer = texts(record)
         steps = [s.split() for s in steps]
         return Example(question.split(), steps, answer.split(), len(steps))
 

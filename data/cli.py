@@ -7,13 +7,36 @@ Whoever needs a setting declares it, bounds included:
 and every command line that offers it is made from that declaration (`Parser.add_flags`).
 """
 import argparse
+import contextlib
 import difflib
 import math
+import sys
 from dataclasses import dataclass
 
 
 class BadInput(ValueError):
     """The user's input is wrong: scripts print its one line and exit with code 2."""
+
+
+@contextlib.contextmanager
+def one_line(script, quiet=False):
+    """Says in one line what stopped a script, and exits with code 2: its input, a file that the
+    system refuses, or too little memory for what was asked."""
+    try:
+        yield
+    except BadInput as error:
+        message = str(error)
+    except OSError as error:
+        message = f"{error.filename or ''}: {error.strerror or error}"
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "allocate" not in str(error):
+            raise
+        message = "not enough memory for this: a smaller --batch or --width, or fewer --samples"
+    else:
+        return
+    if not quiet:
+        print(f"{script}: {message}".replace("\n", " "), file=sys.stderr, flush=True)
+    sys.exit(2)
 
 
 def choice(value, known, what):
@@ -85,12 +108,18 @@ def merge(owners):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that answers bad input with one line, the nearest match in it, and exit code 2."""
+    """argparse that answers bad input with one line, the nearest match in it, and exit code 2.
+
+    Every script makes one at its start. From then on what it prints may hold any name of a file,
+    and any sign: what the encoding of its output lacks appears as \\xff or \\udcff.
+    """
 
     def __init__(self, prog, description):
         super().__init__(prog=prog, description=description, allow_abbrev=False, add_help=False,
                          formatter_class=argparse.RawDescriptionHelpFormatter)
         self.flags = {}
+        if hasattr(sys.stdout, "reconfigure"):      # not in a notebook
+            sys.stdout.reconfigure(errors="backslashreplace")
 
     def add_flags(self, flags, many=False):
         """Adds {name: Flag}. many: each takes a list, as in --c 1,2,4, and is [] unless given."""

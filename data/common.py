@@ -13,12 +13,17 @@ and, if it needs them,
     LEARNS                  names of what it makes of its files (a tokenizer): attributes, arguments
                             of its constructor, and kept in the config of a run
     records(text)           the records of a file's text, for formats that are not JSON
+    trained_on(examples)    [bool]: which of these a run has trained on; for tasks whose training
+                            problems are those of a file. BadInput if that is gone
 It knows no method and no model.
 """
+import functools
+import hashlib
 import json
 import random
 import signal
 import zlib
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
@@ -29,6 +34,10 @@ import torch.nn.functional as F
 from data.cli import BadInput
 
 
+class LeftOut(ValueError):
+    """Why a record holds no problem, though it is no mistake: files go on without it."""
+
+
 @dataclass
 class Example:
     question: list        # words
@@ -37,11 +46,23 @@ class Example:
     difficulty: int       # hops, keys, steps ...: what results are stratified by
     state: object = None  # whatever `check` needs beyond the words (a maze keeps its board here)
     prefixes: list = field(default=(), repr=False)  # answers up to each word; "": none there
+    key: str = field(default="", repr=False)        # see `same`
+    no_chain: str = field(default="", repr=False)   # why a file gives no steps for it; "": it does
+    remarks: list = field(default=(), repr=False)   # what to say of how it was read
+
+
+def same(example):
+    """What makes two examples the same problem: the key of their task, else the question's words.
+
+    A task gives keys if its words say less than the question: numbered names, unknown words.
+    """
+    return example.key or " ".join(example.question)
 
 
 def split_of(key):
     """The split that owns a problem: a hash of its content, so no problem is in two splits."""
-    return {0: "test", 1: "val"}.get(zlib.crc32(key.encode()) % 8, "train")
+    # surrogatepass: JSON can hold half a character, "\ud800", which is no UTF-8
+    return {0: "test", 1: "val"}.get(zlib.crc32(key.encode("utf-8", "surrogatepass")) % 8, "train")
 
 
 def draw(make, name, split, index):
@@ -60,16 +81,20 @@ def draw(make, name, split, index):
 
 
 def take(task, split, n):
-    """The first n different problems of a split; fewer if it seems to hold no more."""
-    found = {}
-    for index in range(4 * n):
+    """The first n different problems of a split; fewer if it seems to hold no more.
+
+    It seems so after 4n draws, of which the last 4 per problem found have brought nothing new.
+    """
+    found, index, newest = {}, 0, 0
+    while len(found) < n and index < max(4 * n, newest + 4 * len(found)):
         example = task.sample(split, index)
-        found.setdefault(" ".join(example.question), example)
-        if len(found) == n:
-            break
+        if same(example) not in found:
+            found[same(example)], newest = example, index
+        index += 1
     return list(found.values())
 
 
+PER_SEED = 2**32    # indices: the examples that a run with the next seed begins after
 MAX_SPEED = 9
 SPECIALS = ["<pad>", "<eos>", "<think>", "</think>", "<pause>"] + [
     f"<x{c}>" for c in range(1, MAX_SPEED + 1)]     # <x3>: think three times as fast
@@ -178,7 +203,7 @@ class Pools(torch.utils.data.Dataset):
         Examples are sorted by length, cut into batches and these shuffled: a batch holds rows of
         about equal length and wastes few slots on padding.
         """
-        first = self.seed * 2**32 + p * self.pool * self.size
+        first = self.seed * PER_SEED + p * self.pool * self.size
         examples = [self.task.sample(self.split, first + i) for i in range(self.pool * self.size)]
         examples.sort(key=lambda e: len(e.question) + sum(map(len, e.steps)))
         order = list(range(self.pool))
@@ -211,53 +236,192 @@ def batches(task, vocab, size, seed=0, start=0, pool=64, split="train", rank=0, 
             yield batch.map(torch.from_numpy)
 
 
+# ---- files of problems ---------------------------------------------------------------------------
+
+def texts(record):
+    """(question, steps, answer) of a record: a text, a list of texts, a text, and none is blank.
+
+    ValueError for any other record.
+    """
+    form = "a record has question, steps (a list) and answer, in words"
+    if not isinstance(record, dict) or not {"question", "steps", "answer"} <= record.keys():
+        raise ValueError(form)
+    question, steps, answer = record["question"], record["steps"], record["answer"]
+    if not isinstance(steps, list):
+        raise ValueError(f"steps: {shown(steps)}; {form}")
+    parts = [("question", question), ("answer", answer), *(("a step", step) for step in steps)]
+    for name, text in parts:
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"{name}: {shown(text)}; {form}")
+    return question, steps, answer
+
+
+def shown(value):
+    """What a file holds, for a message of one line."""
+    text = repr(value)
+    return text if len(text) <= 50 else text[:47] + "..."
+
+
 def read_records(text):
     """The records of a file's text: one JSON list, or one record per line."""
-    if text.lstrip().startswith("{"):
-        return [json.loads(line) for line in text.split("\n") if line.strip()]
-    return json.loads(text)
+    if not text.lstrip().startswith("{"):
+        return read_json(text)
+    lines = [line for line in text.split("\n") if line.strip()]
+    return [read_line(i, line) for i, line in enumerate(lines)]
+
+
+def read_line(i, line):
+    """What record i holds, which has a line of JSON to itself; ValueError names it."""
+    try:
+        return read_json(line)
+    except ValueError as error:
+        raise ValueError(f"record {i}: {error}") from None
+
+
+def read_json(text):
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("brackets in too many brackets") from None
 
 
 def read_problems(task, path):
-    """The examples of a JSON file (one list, or one record per line) under the rules of `task`.
+    """The examples of a JSON file (one list, or one record per line) under the rules of `task`, and
+    what to say of it: its line of `summary`.
 
-    BadInput, naming the record, for anything that is not {question, steps, answer} in its words.
+    Of problems that are equal in question, chain and answer the first one stays. BadInput, naming
+    the record, for anything that is not {question, steps, answer} in its words.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")     # -sig: some begin with a BOM
         records = getattr(task, "records", read_records)(text)
     except (OSError, ValueError) as error:
-        raise BadInput(f"--data {path}: {error}") from None
+        raise BadInput(f"--data {path}: {getattr(error, 'strerror', None) or error}") from None
     if not isinstance(records, list) or not records:
         raise BadInput(f"--data {path}: holds no problems; "
                        "a list of {question, steps, answer} is needed")
-    known, examples = set(task.words), []
+    known, found, remarks = set(task.words), {}, []
     for i, record in enumerate(records):
         try:
             e = task.parse(record)
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except LeftOut as why:
+            remarks.append((i, f"left out: {why}"))
+            continue
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             what = error if isinstance(error, ValueError) else repr(error)
             raise BadInput(f"--data {path}, record {i}: {what}") from None
-        unknown = [w for w in e.question + sum(e.steps, []) + e.answer if w not in known]
-        if unknown:
-            raise BadInput(f"--data {path}, record {i}: {unknown[0]!r} is not in the vocabulary")
-        examples.append(e)
-    return examples
+        for word in chain(e.question, *e.steps, e.answer):
+            if word not in known:
+                raise BadInput(f"--data {path}, record {i}: {shown(word)} is not in the vocabulary")
+        remarks += [(i, remark) for remark in e.remarks]
+        if found.setdefault(fingerprint(e), e) is not e:
+            remarks.append((i, "left out: the same as an earlier one"))
+    if not found:
+        raise BadInput(f"--data {path}: all of its records are left out ({remarks[0][1]})")
+    return list(found.values()), summary(f"{path}: {len(found):,} problems", remarks)
+
+
+def summary(what, remarks):
+    """One line on a file: `what`, then how often each remark is made of its records, and where
+    first. remarks: [(number of the record, text)]."""
+    parts, first = [what], {}
+    for record, remark in remarks:
+        first.setdefault(remark, record)
+    for remark, n in Counter(remark for _, remark in remarks).most_common():
+        parts.append(f"{n:,} {remark} (first: record {first[remark]})")
+    return "; ".join(parts)
+
+
+def fingerprint(example):
+    """A hash of problem, chain and answer."""
+    whole = repr((same(example), example.steps, example.answer))
+    return hashlib.sha256(whole.encode()).digest()
+
+
+def mixed(examples):
+    """The examples in the order of their hashes: the first n are a fair sample, however the file
+    that they come from is sorted."""
+    return sorted(examples, key=fingerprint)
+
+
+@functools.lru_cache(maxsize=8)
+def shuffled(n, name):
+    """The numbers 0..n-1 in an order that is drawn from `name`."""
+    order = list(range(n))
+    random.Random(name).shuffle(order)
+    return order
+
+
+def digest(path):
+    """The SHA-256 of a file's bytes, as text."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 class FileTask:
-    """A task whose problems come from a file; a hash of the question says which split owns one."""
+    """A task whose problems come from a file. All but its splits are those of the task it is given.
 
-    def __init__(self, task, path):
-        self.words, self.splits = task.words, ("train", "val", "test")
-        self.LEARNS = getattr(task, "LEARNS", ())
-        vars(self).update({name: getattr(task, name) for name in self.LEARNS})
-        self.check, self.parse = task.check, task.parse
-        self.examples = {split: [] for split in self.splits}
-        for e in read_problems(task, path):
-            self.examples[split_of(" ".join(e.question))].append(e)
-        if not all(self.examples.values()):
-            raise BadInput(f"--data {path}: too few problems to fill train, val and test")
+    A hash of the question says which split owns a problem; the order of the file plays no part. The
+    file is read when its problems are first asked for. sha256: that of its bytes when the run was
+    begun; "": not known.
+    """
+    splits = ("train", "val", "test")
+
+    def __init__(self, task, path, sha256=""):
+        self.task, self.path, self.sha256 = task, path, sha256
+
+    def __getattr__(self, name):
+        """What is not here: words, parse, check, records, LEARNS ..."""
+        if name == "task":      # not yet there, in a copy that is being unpickled
+            raise AttributeError(name)
+        return getattr(self.task, name)
+
+    @property
+    def examples(self):
+        """{split: [Example]}. Val and test ask each question once, whatever solutions it has."""
+        return self.loaded[0]
+
+    @property
+    def summary(self):
+        """What to say of the file, in one line."""
+        return self.loaded[1]
+
+    @functools.cached_property
+    def loaded(self):
+        """Examples and summary; BadInput if the file is gone or is not what it was."""
+        self.check_file()
+        found, line = read_problems(self.task, self.path)
+        split = {name: [] for name in self.splits}
+        for e in mixed(found):
+            split[split_of(same(e))].append(e)
+        for name in ("val", "test"):
+            split[name] = list({same(e): e for e in split[name]}.values())
+        # an empty chain is no example for the others: without one they are not trained on
+        split["train"] = [e for e in split["train"] if not e.no_chain] or split["train"]
+        if not all(split.values()):
+            raise BadInput(f"--data {self.path}: too few problems to fill train, val and test")
+        line += "".join(f"; {len(some):,} {name}" for name, some in split.items())
+        unused = len(found) - sum(map(len, split.values()))
+        if unused:
+            line += f"; {unused:,} unused: no chain, or one more solution in val or test"
+        return split, line
+
+    def check_file(self):
+        try:
+            trouble = "" if self.sha256 in ("", digest(self.path)) else "it has changed since"
+        except OSError as error:
+            trouble = error.strerror
+        if trouble:
+            raise BadInput(f"--data {self.path}, which the run was begun with: {trouble}; "
+                           "its own splits need it, eval.py --data OTHER does not")
 
     def sample(self, split, index):
-        return self.examples[split][index % len(self.examples[split])]
+        """Every seed and every epoch has all problems once, in an order of its own."""
+        examples = self.examples[split]
+        seed, place = divmod(index, PER_SEED)
+        epoch, place = divmod(place, len(examples))
+        return examples[shuffled(len(examples), f"{split}/{seed}/{epoch}")[place]]
+
+    def trained_on(self, examples):
+        """[bool]: is it in train, or in val, which the run was watched with?"""
+        seen = {same(e) for name in ("train", "val") for e in self.examples[name]}
+        return [same(e) in seen for e in examples]

@@ -23,18 +23,18 @@ Splits: test is the official one. val is a part of the official training file, b
 without its numbers; train is the rest, without what is in test but for numbers. Of each training
 problem that data/resample.py can follow there are `variants` with other numbers.
 
-The same formats as extra training problems (--extra) or to test on (eval.py --data): GSM8K's and
-GSM8k-Aug's lines, SVAMP, MultiArith, GSM-Hard, and {question, steps, answer}.
+Other files as extra training problems (--extra) or to test on (eval.py --data): all the formats of
+data/formats.py. One line says how many of their problems have no chain, or are left out. Extra
+training problems must have one, and not be in val or test.
 
-    answer is right     as floats, without $ , % and a full stop; else as strings
+    answer is right     as exact numbers, without $ % a full stop and commas of thousands; else as
+                        words, numbered as in the question; <?> is never right
     last result = answer in 93.7% of the training and 91.6% of the test problems; 1.4% have no steps
 """
 import argparse
 import functools
-import hashlib
 import heapq
 import http.client
-import json
 import os
 import random
 import re
@@ -48,9 +48,10 @@ if __package__ in (None, ""):       # run as a script
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from data.arithmetic import Arithmetic
-from data.cli import BadInput, Parser
-from data.common import Example
-from data.resample import NUMBER, Untraceable, spell, trace
+from data.cli import BadInput, Flag, Parser, one_line
+from data.common import Example, digest, summary
+from data.formats import annotations, load, number, parse, records
+from data.resample import NUMBER, Untraceable, trace
 
 FOLDER = Path(__file__).parent / "download"
 URL = ("https://raw.githubusercontent.com/openai/grade-school-math/master/grade_school_math/data/")
@@ -64,10 +65,6 @@ TOKEN = re.compile(r"[a-z]+|<<|>>|\S")
 
 
 # ---- files ---------------------------------------------------------------------------------------
-
-def digest(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
 
 def fetch(name, folder=None, source=None, url=URL):
     """The official file `name` in `folder`: there already, copied from `source` or downloaded.
@@ -109,93 +106,31 @@ def download(url, part):
             raise OSError(f"broken off {answer.length} bytes before its end")
 
 
-def read(path):
-    """The records of a file: a JSON list, or one per line, JSON or question||chain #### answer."""
-    try:
-        return records(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: {error}") from None
-
-
-def records(text):
-    """The same of its text; ValueError if it is neither."""
-    if text.lstrip().startswith("["):
-        return json.loads(text)
-    lines = [line for line in text.split("\n") if line.strip()]
-    return [json.loads(line) if line.startswith("{") else line for line in lines]
-
-
-# ---- records -> (question, equations, answer), all text ------------------------------------------
-
-def problem(record):
-    """Any of the formats above as (question, ["48/2=24"], answer); ValueError if it is none."""
-    if isinstance(record, str):                                             # GSM8k-Aug
-        question, bar, rest = record.partition("||")
-        chain, mark, answer = rest.partition("####")
-        if not bar or not mark:
-            raise ValueError("neither JSON nor question||<<chain>> #### answer")
-        return question, annotations(chain), clean(answer)
-    if "steps" in record:
-        if not isinstance(record["steps"], list):
-            raise ValueError("steps is not a list")
-        return record["question"], tuple(map(strip, record["steps"])), clean(record["answer"])
-    if "Body" in record:                                                    # SVAMP
-        answer = spell(float(record["Answer"]))
-        body = record["Body"].strip()
-        question = body + ("" if body[-1:] in ".,?!" else ",") + " " + record["Question"]
-        return question, (f"{formula(record['Equation'])}={answer}",), answer
-    if "sQuestion" in record:                                               # MultiArith
-        answer = spell(float(record["lSolutions"][0]))
-        left = record["lEquations"][0].partition("=")[2]
-        return record["sQuestion"].strip(), (f"{formula(left)}={answer}",), answer
-    if "input" in record:                                                   # GSM-Hard: no chain
-        return record["input"], (), spell(float(record["target"]))
-    text, mark, answer = record["answer"].partition("####")                 # GSM8K
-    if not mark:
-        raise ValueError("its answer has no ####")
-    return record["question"], annotations(text), clean(answer)
-
-
 def problems_of(path):
-    """All problems of a file; BadInput names the record that is none."""
-    found = []
-    for i, record in enumerate(read(path)):
-        try:
-            found.append(problem(record))
-            bare(found[-1][0])      # is the question a text?
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            what = error if isinstance(error, ValueError) else repr(error)
-            raise BadInput(f"{path}, record {i}: {what}") from None
-    return found
-
-
-def annotations(text):
-    return tuple(strip(e) for e in re.findall(r"<<(.*?)>>", text))
-
-
-def strip(equation):
-    """Without blanks, brackets and commas; ValueError for what equations do not have."""
-    equation = re.sub(r"[\s<>,$%]", "", equation)
-    if not re.fullmatch(r"[-+*/().=0-9]*", equation):
-        raise ValueError(f"not an equation: {equation}")
-    return equation
-
-
-def formula(text):
-    """"( 76.0 - ( 3.0 * 5.0 ) )" -> "76-(3*5)"."""
-    text = re.sub(r"\d+\.\d+", lambda m: spell(float(m[0])), re.sub(r"\s", "", text))
-    text = strip(text)
-    return text[1:-1] if re.fullmatch(r"\([^()]*(?:\([^()]*\)[^()]*)*\)", text) else text
-
-
-def clean(answer):
-    """An answer without what does not count: $ , % blanks and a full stop."""
-    return re.sub(r"[$,%\s]|\.$", "", str(answer).strip())
+    """All problems of a file: [(question, equations, answer)]."""
+    return [parsed.problem for _, parsed in load(path)[0]]
 
 
 def bare(question):
     """A question without its numbers: what makes two problems the same."""
     return " ".join(NUMBER.sub("#", question.lower()).split())
+
+
+def extra_problems(path, held):
+    """Those of a file that may be trained on; prints one line on the others.
+
+    A problem without a chain would teach to write none. held: the bare questions of val and test.
+    """
+    found, remarks = load(path)
+    kept = []
+    for i, parsed in found:
+        remarks += [(i, remark) for remark in parsed.remarks]
+        if not parsed.no_chain and bare(parsed.problem[0]) in held:
+            remarks.append((i, "left out: in the validation or test set, but for the numbers"))
+        elif not parsed.no_chain:
+            kept.append(parsed.problem)
+    print(summary(f"--extra {path}: {len(kept)} of {len(found)} problems to train on", remarks))
+    return kept
 
 
 # ---- pieces --------------------------------------------------------------------------------------
@@ -249,6 +184,7 @@ class Pieces:
 
     def __init__(self, pieces):
         self.known, self.words = set(pieces), {}
+        self.longest = max(map(len, self.known))
 
     def word(self, word):
         """A word as pieces; most words come again, so they are kept."""
@@ -260,15 +196,15 @@ class Pieces:
         found, at = [], 0
         while at < len(word):
             mark = "##" if at else ""
-            end = next((end for end in range(len(word), at, -1)
+            end = next((end for end in range(min(len(word), at + self.longest), at, -1)
                         if mark + word[at:end] in self.known), at + 1)
             piece = mark + word[at:end]
             found.append(piece if piece in self.known else UNKNOWN)
             at = end
         return found
 
-    def __call__(self, text):
-        """Text -> [piece]."""
+    def __call__(self, text, question=None):
+        """Text -> [piece]; the question that it is an answer to changes nothing."""
         return [piece for word in words_of(text) for piece in self.word(word)]
 
 
@@ -278,15 +214,21 @@ class Slots:
     def __init__(self, words):
         self.known = set(words)
 
-    def __call__(self, text):
-        """Text -> [word]."""
+    def __call__(self, text, question=None):
+        """Text -> [word]; an answer has the numbers of its question, and no others."""
         place, out = {}, []
+        for word in words_of(text if question is None else question):
+            if self.rare(word):
+                place.setdefault(word.removesuffix("s"), len(place))
         for word in words_of(text):
-            if word not in self.known and word.isalpha():
-                i = place.setdefault(word.removesuffix("s"), len(place))
+            if self.rare(word):
+                i = place.get(word.removesuffix("s"), len(SLOTS))
                 word = SLOTS[i] if i < len(SLOTS) else UNKNOWN
             out.append(word if word in self.known else UNKNOWN)
         return out
+
+    def rare(self, word):
+        return word not in self.known and word.isalpha()
 
 
 def words_of(text):
@@ -361,17 +303,24 @@ class GSM8K:
     def problems(self):
         """Those of every split, with the extra files in train."""
         split = dict(official())
-        kept = {bare(question) for name in ("val", "test") for question, _, _ in split[name]}
+        held = {bare(question) for name in ("val", "test") for question, _, _ in split[name]}
         for path in filter(None, self.extra.split(",")):
-            more = problems_of(path)
-            split["train"] = split["train"] + [p for p in more if bare(p[0]) not in kept]
+            split["train"] = split["train"] + extra_problems(path, held)
         return split
 
+    def trained_on(self, examples):
+        """[bool]: is each of these a training problem, be it with other numbers?
+
+        That is all of a training problem that its variants keep. BadInput if its files are gone.
+        """
+        seen = {bare(question) for question, _, _ in self.problems["train"]}
+        return [bare(example.key) in seen for example in examples]
+
     def sample(self, split, index):
-        problems = self.problems[split]
         if split != "train":
+            problems = official()[split]
             return self.example(*problems[index % len(problems)])
-        rng = random.Random(f"gsm8k/{index}")
+        problems, rng = self.problems["train"], random.Random(f"gsm8k/{index}")
         if rng.random() < self.mix:
             return self.stand_in(index)
         problem, variant = rng.choice(problems), rng.randint(0, self.variants)
@@ -383,28 +332,43 @@ class GSM8K:
             example.question = [UNKNOWN if h else p for h, p in zip(hide, example.question)]
         return example
 
-    def example(self, question, equations, answer):
+    def example(self, question, equations, answer, no_chain="", remarks=()):
         steps = [["<<", *e, ">>"] for e in equations]
-        return Example(self.cut(question), steps, self.cut(answer), len(steps))
+        return Example(self.cut(question), steps, self.cut(answer, question), len(steps),
+                       key=" ".join(question.lower().split()), no_chain=no_chain, remarks=remarks)
 
     def stand_in(self, index):
         """A problem of the task `arithmetic`, in the form of these."""
         e = self.arithmetic.sample("train", index)
         question, *steps = (re.sub(r"(?<=\d) (?=\d)", "", " ".join(words))
                             for words in (e.question, *e.steps))
-        return self.example(question, sum(map(annotations, steps), ()), "".join(e.answer))
+        equations = ["".join(e.split()) for step in steps for e in annotations(step)]
+        return self.example(question, equations, "".join(e.answer))
 
     records = staticmethod(records)
 
     def parse(self, record):
-        return self.example(*problem(record))
+        parsed = parse(record)
+        example = self.example(*parsed.problem, parsed.no_chain, [*parsed.remarks])
+        if UNKNOWN in example.answer:
+            example.remarks.append("with an answer of unknown words: no answer to it is right")
+        return example
 
     def check(self, example, words):
-        mine, true = clean("".join(words)), clean("".join(example.answer))
-        plain = r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
-        if re.fullmatch(plain, mine) and re.fullmatch(plain, true):
-            return float(mine) == float(true)
-        return mine == true
+        """By value, if both answers are numbers; else word by word. <?> stands for many words: it
+        equals none."""
+        if UNKNOWN in words or UNKNOWN in example.answer:
+            return False
+        mine, true = (number("".join("".join(w).split())) for w in (words, example.answer))
+        if mine is not None and true is not None:
+            return mine == true
+        return bool(whole(words)) and whole(words) == whole(example.answer)
+
+
+def whole(pieces):
+    """Pieces -> text, without what does not count in an answer."""
+    found = " ".join(p for p in pieces if p not in ("$", "%"))
+    return found.replace(" ##", "").removesuffix(".").strip()
 
 
 def main(argv=None):
@@ -423,6 +387,8 @@ def main(argv=None):
     traced = [p for p in split["train"] if template(p)]
     print(f"other numbers for {len(traced)} of {len(split['train'])} training problems "
           f"({len(traced) / len(split['train']):.1%})")
+    left_out = len(problems_of(FOLDER / "train.jsonl")) - len(split["train"]) - len(split["val"])
+    print(f"{left_out} training problems left out: in the test set, but for the numbers")
     for p in traced[:args.show]:
         for question, equations, answer in [p] + [template(p).draw(rng) or p for _ in range(3)]:
             print(f"{question} | {' '.join(equations)} | {answer}")

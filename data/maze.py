@@ -38,7 +38,7 @@ from heapq import heappop, heappush
 from itertools import count, product
 
 from data.cli import Flag, Parser, choice
-from data.common import Example, draw
+from data.common import Example, draw, shown, texts
 
 COLOURS = ("red", "green", "blue")
 KEYS = {f"{colour}-key": colour for colour in COLOURS}
@@ -210,20 +210,18 @@ class Maze:
         cells = dict.fromkeys(places(self.side), "free")
         for thing, *place in (question[i:i + 3] for i in range(0, len(question), 3)):
             if cells.get(tuple(place)) != "free":
-                raise ValueError(f"{' '.join([thing, *place])!r} is no new thing with its x and y")
+                found = shown(" ".join([thing, *place]))
+                raise ValueError(f"{found} is no new thing with its x and y")
             cells[tuple(place)] = thing
         return list(cells.values())
 
     def parse(self, record):
         """An Example from {question: str, steps: [str], answer: str}, words separated by blanks."""
-        try:
-            question, answer = record["question"].split(), record["answer"].split()
-            steps = [step.split() for step in record["steps"]]
-        except (KeyError, TypeError, AttributeError):
-            raise ValueError("a record needs strings: question, steps (a list), answer") from None
-        unknown = set(sum(steps, question + answer)) - set(self.words)
+        question, steps, answer = texts(record)
+        question, steps, answer = question.split(), [s.split() for s in steps], answer.split()
+        unknown = set(question + answer).union(*steps) - set(self.words)
         if unknown:
-            raise ValueError(f"not a word of level {self.level}: {min(unknown)!r}")
+            raise ValueError(f"not a word of level {self.level}: {shown(min(unknown))}")
         board = Board(self.raster(question), self.side)
         example = Example(question, steps, answer, 0, board)
         if not self.check(example, answer):

@@ -28,7 +28,7 @@ questions of other splits, which training must not answer. No other method sees 
 import itertools
 
 from data.cli import Flag, Parser, choice
-from data.common import Example, draw, split_of
+from data.common import Example, draw, shown, split_of, texts
 
 GROUPS = {"s3": 3, "s5": 5}
 FEWEST = 3      # moves; of fewer there are hardly any problems
@@ -85,11 +85,19 @@ class Permutation:
         return Example(question, steps, [row], len(words), prefixes=prefixes * self.prefixes)
 
     def parse(self, record):
-        """A record of texts; the chain and the answer follow from the question."""
-        first, *moves = record["question"].split() or [""]
+        """A record of texts. The chain and the answer follow from the question: it may leave them
+        out, but not have others."""
+        known = record if isinstance(record, dict) else {}
+        question, steps, answer = texts({"steps": [], "answer": "?"} | known)
+        first, *moves = question.split()
         if first != "start" or not moves or not set(moves) <= set(self.moves):
             raise ValueError(f"a question is 'start MOVE ...', with {', '.join(self.moves)}")
-        return self.example(moves)
+        example = self.example(moves)
+        if "answer" in known and answer.split() != example.answer:
+            raise ValueError(f"its answer is {example.answer[0]}, not {shown(answer)}")
+        if steps and [step.split() for step in steps] != example.steps:
+            raise ValueError("its steps are not one for each move: the move and the row after it")
+        return example
 
     def check(self, example, words):
         return words == example.answer

@@ -38,7 +38,7 @@ from collections import Counter, namedtuple
 from functools import partial
 
 from data.cli import Flag, Parser, choice
-from data.common import Example, draw
+from data.common import Example, draw, shown, texts
 
 NAMES = "Alex Fae Max Polly Rex Sally Sam Stella Wren".split()
 CONCEPTS = """brimpus dumpus gorpus grimpus impus jompus lempus lorpus numpus rompus shumpus sterpus
@@ -112,7 +112,7 @@ ALL = {" ".join(sentence(*s, *end)): Statement(*s, *end) for s in SUBJECTS for e
 def read(text):
     """The inverse of `sentence`, from text without the full stop."""
     if (statement := ALL.get(" ".join(text.split()) + " .")) is None:
-        raise ValueError(f"not a sentence of ProntoQA: {text!r}")
+        raise ValueError(f"not a sentence of ProntoQA: {shown(text)}")
     return statement
 
 
@@ -164,19 +164,19 @@ class ProntoQA:
         return words == example.answer
 
     def parse(self, record):
-        try:
-            body, _, query = record["question"].partition("True or false:")
-            steps, answer = " ".join(record["steps"]), record["answer"]
-            told = [read(text) for text in body.rstrip(" .").split(".")]
-            query, proof = read(query.rstrip(" .")), [*map(read, steps.split(".")[1:-2:2])]
-            chain = [Statement("", query.subject, "is", proof[0].subject)] + proof
-        except (KeyError, TypeError, AttributeError, IndexError):
-            raise ValueError("a ProntoQA record has question, steps (a list) and answer") from None
+        question, steps, answer = texts(record)
+        body, _, query = question.partition("True or false:")
+        steps = " ".join(steps)
+        told = [read(text) for text in body.rstrip(" .").split(".")]
+        query, proof = read(query.rstrip(" .")), [*map(read, steps.split(".")[1:-2:2])]
+        if not proof:
+            raise ValueError("a ProntoQA record has question, steps (a list) and answer")
+        chain = [Statement("", query.subject, "is", proof[0].subject)] + proof
         text = ProntoQA("text").write((told, query, proof))     # do the steps say this proof?
         if (sum(text.steps, text.answer) != [answer] + steps.replace(".", " .").split()
                 or not set(chain) <= set(told) or proof[-1].predicate != query.predicate
                 or any(a.predicate != b.subject for a, b in zip(chain, proof))):
-            raise ValueError(f"the steps do not lead to the answer: {answer!r}")
+            raise ValueError(f"the steps do not lead to the answer: {shown(answer)}")
         return self.write((told, query, proof))
 
 

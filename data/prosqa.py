@@ -53,7 +53,7 @@ from functools import partial
 from math import exp, factorial
 
 from data.cli import Flag, Parser, choice
-from data.common import Example, draw
+from data.common import Example, draw, shown, texts
 
 NAMES = """Alex Bob Carol Davis Eva Fae Gabriel Jack Max Oliver Polly Rex Sally Sam Stella Tom
     Wren""".split()
@@ -140,10 +140,10 @@ def read_fact(text):
     """(parent, child) of a sentence."""
     match = FACT.fullmatch(text)
     if not match:
-        raise ValueError(f"not a ProsQA sentence: {text!r}")
+        raise ValueError(f"not a ProsQA sentence: {shown(text)}")
     every, parent, child = match.groups()
     if parent not in (CONCEPTS if every else NAMES) or child not in CONCEPTS:
-        raise ValueError(f"a name or concept that ProsQA does not have: {text!r}")
+        raise ValueError(f"a name or concept that ProsQA does not have: {shown(text)}")
     return parent, child
 
 
@@ -195,19 +195,16 @@ class ProsQA:
         return words == example.answer
 
     def parse(self, record):
-        try:
-            query = QUERY.fullmatch(record["question"])
-            path = [read_fact(step) for step in record["steps"]]
-            root, target = read_fact(record["answer"])
-        except (KeyError, TypeError):
-            raise ValueError("a ProsQA record has question, steps (a list) and answer") from None
+        question, steps, answer = texts(record)
+        query, path = QUERY.fullmatch(question), [read_fact(step) for step in steps]
+        root, target = read_fact(answer)
         if not query:
-            raise ValueError(f"no query ends the question: ...{record['question'][-50:]!r}")
+            raise ValueError(f"no query ends the question: ...{question[-50:]!r}")
         facts = [read_fact(text) for text in query[1].split(".")]
         options = [read_fact(f"{query[2]} is a {option}")[1] for option in query.groups()[2:]]
         if ([p for p, _ in path] + [target] != [root] + [c for _, c in path] or root != query[2]
                 or target not in options or not set(path) <= set(facts)):
-            raise ValueError(f"the steps do not lead to the answer: {record['answer']!r}")
+            raise ValueError(f"the steps do not lead to the answer: {shown(answer)}")
         return self.write(Problem(facts, options, path))
 
 

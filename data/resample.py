@@ -49,6 +49,8 @@ TOPS = {re.compile(words): top for words, top in {     # how large may be what c
     r" hours (?:a|per|each|every) (?:day|night)": 24, r" months (?:a|per|each|every) year": 12,
     r" weeks (?:a|per|each|every) (?:year|month)": 4}.items()}
 UNITS = 1000, 500, 100, 50, 10, 5, 1    # of round numbers
+SMALL, LARGE = 1e-4, 1e15   # beyond these, `spell` and floats do not hold a number
+LONGEST = 300   # signs of an equation; GSM8K's own have 36 at most
 TRIES = 30      # draws for one variant, before the old numbers are kept
 
 
@@ -61,7 +63,8 @@ def value(text):
 
 
 def spell(x):
-    """A number as equations have it: no exponent, no trailing zeros, no error of the last bit."""
+    """A number as new equations have it: no exponent, no trailing zeros, no error of the last
+    bit. Between SMALL and LARGE."""
     text = f"{x:.6f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
@@ -121,7 +124,7 @@ def alike(new, old):
     result, d = old
     scaled = new * 10 ** d
     return abs(scaled - round(scaled)) < 1e-6 and (new > 0 or result <= 0) and (
-        new >= 0 or result < 0)
+        new >= 0 or result < 0) and (new == 0 or SMALL <= abs(new) < LARGE)
 
 
 def fixed(question, spot):
@@ -177,7 +180,7 @@ def likely(found, operands, used):
 
 def trace(question, equations, answer):
     """The Template of a question, its equations ["48/2=24"] and its answer, or Untraceable."""
-    if not re.fullmatch(rf"-?{PLAIN}", answer.replace(",", "")):
+    if not re.fullmatch(rf"-?{PLAIN}", answer):
         raise Untraceable("the answer is not a number")
     spots, text = list(NUMBER.finditer(question)), question.lower()
     if max((len(s[0]) for s in spots), default=0) > 15:
@@ -185,9 +188,11 @@ def trace(question, equations, answer):
     numbers, stay, percents = read_numbers(question, spots)
     results, code, operands, steps, used = [], [], [], [], set()
     for i, equation in enumerate(equations):
-        if not EQUATION.fullmatch(equation):
+        if len(equation) > LONGEST or "**" in equation or not EQUATION.fullmatch(equation):
             raise Untraceable("not an equation")
         left, right = equation.split("=")
+        if any(not (o == 0 or SMALL <= o < LARGE) for o in map(float, OPERAND.findall(equation))):
+            raise Untraceable("a number that is too small or too large")
         found = [sources(float(o), numbers, percents, results, text) for o in OPERAND.findall(left)]
         if not all(found):
             raise Untraceable("an operand from nowhere")
@@ -209,7 +214,7 @@ def trace(question, equations, answer):
     try:
         chain = eval(f"lambda n: ([{', '.join(code)}], ({listed},))")
         true = all(map(same, chain(list(numbers))[0], results))
-    except (SyntaxError, TypeError, ArithmeticError):
+    except (SyntaxError, TypeError, ArithmeticError, RecursionError, MemoryError):
         raise Untraceable("not an equation") from None
     if not true:
         raise Untraceable("an equation does not hold")

@@ -503,7 +503,7 @@ def main(argv=None):
         out["depth"] = depth(problems)
     print(report(out))
     if args.json:
-        Path(args.json).write_text(json.dumps(out, indent=1))
+        Path(args.json).write_text(json.dumps(out, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -411,12 +411,13 @@ def main(argv=None):
             raise BadInput(f"{folder} is no folder: `python reproduce.py` makes one")
         new = {RESULTS / "CLAIMS.md": (claims := table())}
         if RESULTS == ROOT / "results":
-            new |= {path: refresh(path.read_text()) for path in (ROOT / name for name in READMES)}
+            for name in READMES:
+                new[ROOT / name] = refresh((ROOT / name).read_text(encoding="utf-8"))
     except BadInput as error:
         print(f"claims.py: {error}", file=sys.stderr)
         sys.exit(2)
     for path, text in new.items():
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     print(claims)
 
 

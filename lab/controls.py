@@ -36,6 +36,7 @@ from data.common import END, EOS, PAD, take
 from eval import BATCH, in_batches, setting, split_knobs, wilson
 from method import can, split_at
 from model import Cache, last
+from tables import drawable
 
 RIDGE = 1.0     # penalty of the probe, for states of variance 1
 FEWEST = 30     # problems of the test that a share is taken of
@@ -244,7 +245,7 @@ def plot(rows, path):
     for r in rows:
         other = {k: v for k, v in r["knobs"].items() if k != "thoughts"}
         name = " ".join([r.get("run", r["method"]), *(f"{k}={v}" for k, v in other.items())])
-        groups.setdefault(name, []).append(r)
+        groups.setdefault(drawable(name), []).append(r)
     figure = Figure(figsize=(10, 1 + 2 * len(groups)), layout="constrained")
     panels = figure.subplots(len(groups), 2, squeeze=False, width_ratios=(1.3, 1))
     for (bars, heat), (name, mine) in zip(panels, groups.items()):

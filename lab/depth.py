@@ -1,7 +1,7 @@
 """Looks into the iterations of a recurrent backbone: what more of them do, and when they converge.
 
-    python depth.py RUN [RUN ...]               # RUN/depth.json and RUN/depth.png of the first one
-    python depth.py RUN --split long --r 1,2,4,8,16,32 --exit latent --out DIR
+    python -m lab.depth RUN [RUN ...]           # RUN/depth.json and RUN/depth.png of the first one
+    python -m lab.depth RUN --split long --r 1,2,4,8,16,32 --exit latent --out DIR
 
 Four panels, of arXiv 2502.05171 in small; several runs (seeds) are pooled.
     accuracy over iterations, for every difficulty                          (Figures 1 and 7 there)
@@ -12,18 +12,19 @@ Four panels, of arXiv 2502.05171 in small; several runs (seeds) are pooled.
     the path of that token's state on the first two principal components, a line per problem; dots
     where it ends: fixed point, orbit or drift                                        (Fig. 11, 12)
 """
-import argparse
 import json
 import shlex
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
 import eval as evaluation
-from data.cli import BadInput, choice
+import runs
+from data.cli import BadInput, Flag, Parser, one_line
+from data.files import draw, writable, write
 from recurrent import EXITS, latent_change
-from runs import Parser, load_run, pick_device
 
 PATHS = 24      # problems whose path is drawn
 
@@ -75,17 +76,13 @@ def principal(states):
     return (centred @ v[:2].T).view(*states.shape[:2], 2)
 
 
-def open_run(run, args):
-    """The task, method and checkpoint of a run, and the problems to measure it on."""
-    task, method, state = load_run(run, pick_device(args.device))
+def measure(run, name, args):
+    """All figures of one run, called `name`, as a dict for JSON."""
+    task, method, state = runs.load_run(run, runs.pick_device(args.device))
     if "r" not in method.model.KNOBS:
         raise BadInput(f"{run}: its backbone does not iterate")
-    return task, method, state, evaluation.problems(task, args)
-
-
-def measure(run, args, task, method, state, examples):
-    """All figures of one run, as a dict for JSON."""
-    rows = evaluation.sweep(Path(run).name, method, task, examples, [{"r": r} for r in args.r])
+    examples = evaluation.problems(task, args)
+    rows = evaluation.sweep(name, method, task, examples, [{"r": r} for r in args.r])
     top = max(args.r)
     steps, _ = first_call(method, examples, r=top, exit=args.exit, threshold=args.threshold)
     _, states = first_call(method, examples[:PATHS], r=top)
@@ -181,10 +178,11 @@ def shade(share):
 FLAGS = {
     "split": Flag("test", "test, val, or the task's own"),
     "n": Flag(500, "problems", least=1),
-    "exit": Flag("kl", "when it stops early", tuple(name for name in EXITS if name != "none")),
+    "data": Flag("", "a JSON file of problems instead of a split"),
+    "exit": Flag("kl", "when it stops early", tuple(EXITS)),
     "threshold": Flag(0.0, "of the exit; 0: the one of its kind"),
     "out": Flag("", "folder of depth.json and depth.png; '': the first RUN"),
-    "device": DEVICE,
+    "device": runs.FLAGS["device"],
 }
 ITERATIONS = {"r": Flag(1, "iterations, as 1,4,16; unless given, 1 to 64", least=1, most=10**4)}
 
@@ -194,22 +192,25 @@ def parse(argv):
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, of several seeds")
     parser.add_flags(FLAGS)
     parser.add_flags(ITERATIONS, many=True)
-    args = SimpleNamespace(**parser.parse(argv), data="")
+    args = SimpleNamespace(**parser.parse(argv))
     args.r = sorted(set(args.r)) or [1, 2, 3, 4, 6, 8, 16, 32, 64]
     if max(args.r) < 2:
-        parser.error("the largest --r must be at least 2")
+        raise BadInput("the largest --r must be at least 2")
     args.out = Path(args.out or args.runs[0])
     return args
 
 
 def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
-    try:
+    with one_line("lab.depth"):
         args = parse(argv)
         args.command = "python -m lab.depth " + shlex.join(argv)
-        writable(args.out / "depth.json")
-        opened = [open_run(run, args) for run in args.runs]     # all of them, before the work
-        found = [measure(run, args, *parts) for run, parts in zip(args.runs, opened)]
+        for run in args.runs:
+            runs.load(run)      # a bad one is refused before the others are measured
+        for name in ("depth.json", "depth.png"):
+            writable(args.out / name)
+        found = [measure(run, name, args)
+                 for run, name in zip(args.runs, evaluation.names_of(args.runs))]
         for run, one in zip(args.runs, found):
             if one["exits"].keys() != found[0]["exits"].keys():
                 raise BadInput(f"{run}: its problems differ from those of {args.runs[0]}")
@@ -217,9 +218,6 @@ def main(argv=None):
         write(args.out / "depth.json", json.dumps(found))
         draw(plot(found, args.exit), args.out / "depth.png")
         print(f"saved in {args.out}")
-    except BadInput as error:
-        print(f"lab.depth: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def plan(folders):
     """
     known = sorted(p.name for p in (ROOT / "results").iterdir() if p.is_dir())
     made, jobs = {}, []
-    for line in (ROOT / "results/runs.txt").read_text().splitlines():
+    for line in (ROOT / "results/runs.txt").read_text(encoding="utf-8").splitlines():
         command, _, minutes = line.partition("  # ")
         found = job(command, float(minutes.removesuffix(" minutes")))
         made[found.run] = found
@@ -87,7 +87,7 @@ def plan(folders):
     folders = folders or [name for name in known if name not in OLD]
     for folder in [*folders, *(name for name in known if name not in (*folders, *OLD))]:
         for path in sorted((ROOT / "results" / folder).glob("*.json")):
-            records = json.loads(path.read_text())
+            records = json.loads(path.read_text(encoding="utf-8"))
             record = records[0] if isinstance(records, list) else records
             found = job(record["config"]["command"], record["minutes"])
             again = made.setdefault(found.run, found) if found.run else found
@@ -161,7 +161,7 @@ def start(one, out):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
     log = out / "logs" / (shlex.join(one.argv).replace("/", "_").replace(" ", "_")[:200] + ".txt")
     log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "w") as file:
+    with open(log, "wb") as file:
         return subprocess.Popen(one.command(out), stdout=file, stderr=file)
 
 

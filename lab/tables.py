@@ -1,16 +1,16 @@
 """Rows of results from several seeds side by side, as Markdown.
 
     python -m lab.tables results/default/*.json
+    python -m lab.tables dial.json --plot dial.png --over c
 
 A row is what eval.py measures: {"method", "variant", "updates", "knobs", "n", "accuracy", "low",
 "high", "steps", "ms", ...}. A results file holds rows and the config of their run.
 """
-import json
 import math
-from pathlib import Path
 
-from data.cli import BadInput, Parser
-from eval import COLUMNS, cell, percent, setting
+from data.cli import BadInput, Flag, Parser, one_line
+from data.files import draw, writable
+from eval import COLUMNS, cell, curves, percent, plot, read_results, setting
 
 ALIKE = "size", "width", "heads", "batch", "lr", "weight_decay"     # flags in no name; to be pooled
 
@@ -66,19 +66,15 @@ def read_rows(path):
 
     Some get a "gain" in accuracy: after reinforcement over before it, of k samples over one.
     """
-    try:
-        records = json.loads(Path(path).read_text())
-        records = records if isinstance(records, list) else [records]
-        for rows in (r["rows"] for r in records):
-            before = {(row["method"] + "+rl", *but_k(row)): row["accuracy"] for row in rows}
-            for row in rows:
-                method, (other, k) = row["method"], but_k(row)
-                base = (method, other, k) if k in (None, 1) else (method + "+rl", other, 1)
-                if base in before:
-                    row["gain"] = row["accuracy"] - before[base]
-        return [(row, r["config"]) for r in records for row in r["rows"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise BadInput(f"{path}: not a results.json") from None
+    records = read_results(path)
+    for rows in (one["rows"] for one in records):
+        before = {(row["method"] + "+rl", *but_k(row)): row["accuracy"] for row in rows}
+        for row in rows:
+            method, (other, k) = row["method"], but_k(row)
+            base = (method, other, k) if k in (None, 1) else (method + "+rl", other, 1)
+            if base in before:
+                row["gain"] = row["accuracy"] - before[base]
+    return [(row, one["config"]) for one in records for row in one["rows"]]
 
 
 def but_k(row):
@@ -142,13 +138,48 @@ def accuracy(row):
     return f"{100 * row['accuracy']:.1f} ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
 
 
+def plot_over(rows, knob):
+    """A figure of accuracy, steps and time, each over the values of a knob: the speed dial."""
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    panels = figure.subplots(1, 3)
+    rows = [r for r in rows if isinstance(r["knobs"].get(knob), int)]
+    others = [k for k in dict.fromkeys(k for r in rows for k in r["knobs"]) if k not in (knob, "k")]
+    for name, mine in curves(rows, others).items():
+        mine.sort(key=lambda r: r["knobs"][knob])
+        x, y = [r["knobs"][knob] for r in mine], [100 * r["accuracy"] for r in mine]
+        half = [100 * (r["high"] - r["low"]) / 2 for r in mine]
+        panels[0].errorbar(x, y, half, marker="o", capsize=3, label=name)
+        for axes, key in zip(panels[1:], ("steps", "ms")):
+            axes.plot(x, [r[key] for r in mine], marker="o")
+    for axes, label in zip(panels, ("accuracy, % (95% interval)", "thinking steps", "ms/problem")):
+        axes.set(xlabel=knob, ylabel=label)
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+    panels[0].set_ylim(0, 103)
+    figure.legend(loc="outside lower center", fontsize=8)
+    return figure
+
+
+FLAGS = {
+    "plot": Flag("", "no table: draw the rows into this .png, .pdf or .svg"),
+    "over": Flag("", "the knob on the x-axis of that figure, instead of thinking steps"),
+}
+
+
 def main(argv=None):
     parser = Parser("lab.tables", __doc__)
-    parser.add_argument("files", nargs="+", metavar="FILE", help="results.json files of runs")
-    try:
-        print(summary(parser.parse(argv)["files"]))
-    except BadInput as error:
-        parser.error(str(error))
+    parser.add_argument("files", nargs="+", metavar="FILE", help="what eval.py --json wrote, or "
+                        "results.json of a run")
+    parser.add_flags(FLAGS)
+    with one_line("lab.tables"):
+        args = parser.parse(argv)
+        if not args["plot"]:
+            print(summary(args["files"]))
+            return
+        writable(args["plot"])
+        rows = pool(args["files"])
+        draw(plot_over(rows, args["over"]) if args["over"] else plot(rows), args["plot"])
 
 
 if __name__ == "__main__":

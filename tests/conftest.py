@@ -46,7 +46,7 @@ def stories(n, first=7):
 def write_stories(folder):
     for name, n in (("train.jsonl", 60), ("test.jsonl", 3)):
         records = [json.dumps(r) for r in stories(n, 7 if n == 60 else 90)]
-        (folder / name).write_text("\n".join(records))
+        (folder / name).write_text("\n".join(records), encoding="utf-8")
 
 
 @pytest.fixture(autouse=True, scope="session")

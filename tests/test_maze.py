@@ -266,7 +266,7 @@ def test_parse_gives_the_sample_back(level, n):
 
 
 @pytest.mark.parametrize("broken, message", [
-    ({"question": None}, "needs strings"), ({"steps": 3}, "needs strings"),
+    ({"question": None}, "has question, steps"), ({"steps": 3}, "has question, steps"),
     ({"answer": "x3 y1"}, "no legal plan"), ({"answer": "x3 y9"}, "not a word .*'y9'"),
     ({"steps": ["x3 y1 purple-key c0"]}, "not a word .*'purple-key'"),
     ({"question": "wall free"}, "has 49 cells"),
@@ -282,11 +282,11 @@ def test_parse_says_what_is_wrong(broken, message):
 
 
 def test_parse_needs_every_field_and_whole_coordinates():
-    with pytest.raises(ValueError, match="needs strings"):
+    with pytest.raises(ValueError, match="has question, steps"):
         MAZES["small"].parse({"question": "wall", "steps": []})
     for question in ("agent x1", "agent x1 y1 wall x1 y1", "agent goal x1"):
         with pytest.raises(ValueError, match="no new thing"):
-            MAZES["paper"].parse({"question": question, "steps": [], "answer": ""})
+            MAZES["paper"].parse({"question": question, "steps": [], "answer": "x1 y1"})
 
 
 def test_the_list_prompt_names_every_thing_at_its_place():

@@ -138,6 +138,19 @@ def test_parse_says_what_a_question_is(question):
         Permutation().parse({"question": ""})
 
 
+@pytest.mark.parametrize("wrong, message", [
+    ({"answer": "acb"}, "its answer is bca, not 'acb'"),
+    ({"answer": "abc bca"}, "its answer is bca"),
+    ({"steps": ["turn cab"]}, "its steps are not one for each move"),
+    ({"steps": ["turn bca", "turn cab"]}, "its steps are not one for each move")])
+def test_parse_takes_no_false_answer_or_chain(wrong, message):
+    good = {"question": "start turn", "steps": ["turn bca"], "answer": "bca"}
+    task = Permutation()
+    assert task.parse(good) == task.parse(good | {"steps": []})
+    with pytest.raises(ValueError, match=message):
+        task.parse(good | wrong)
+
+
 def test_check():
     """The row and nothing more."""
     task = Permutation()

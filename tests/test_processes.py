@@ -35,7 +35,7 @@ def test_two_processes_do_what_one_does_and_one_goes_on(tmp_path, capfd):
             "--steps", "7"]
     train.main([*argv, "--out", str(tmp_path / "one")])
     script = tmp_path / "stopped.py"
-    script.write_text(STOPPED)
+    script.write_text(STOPPED, encoding="utf-8")
     several = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
                str(script), *argv, "--out", str(tmp_path / "two")]
     capfd.readouterr()
@@ -48,9 +48,9 @@ def test_two_processes_do_what_one_does_and_one_goes_on(tmp_path, capfd):
         assert one["step"] == two["step"]
         for name, p in one["method"].items():
             torch.testing.assert_close(p, two["method"][name], atol=1e-5, rtol=1e-4)
-        logs = [[json.loads(line) for line in (tmp_path / n / stage / "log.jsonl").open()]
-                for n in ("one", "two")]
-        assert len(logs[0]) == len(logs[1]) and logs[0][0]["step"] == logs[1][0]["step"]
+        one, two = [(tmp_path / name / stage / "log.jsonl").read_text(encoding="utf-8").splitlines()
+                    for name in ("one", "two")]
+        assert len(one) == len(two) and json.loads(one[0])["step"] == json.loads(two[0])["step"]
 
 
 def test_batches_are_dealt_out_and_the_codebook_sees_all(monkeypatch):

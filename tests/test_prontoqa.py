@@ -247,7 +247,7 @@ def swap(old, new, field="question"):
     ({"steps": RECORD["steps"][1:]}, "do not lead"),
     ({"steps": RECORD["steps"][:1] + ["Max is a yumpus."]}, "do not lead"),
     ({"answer": "True"}, "do not lead"),
-    ({"answer": None}, "do not lead"),
+    ({"answer": None}, "has question, steps"),
     ({"steps": []}, "has question, steps (a list) and answer"),
     ({"steps": None}, "has question, steps"),
     ({"question": 3}, "has question, steps"),

@@ -11,7 +11,7 @@ from data.cli import BadInput
 from tables import STUDENT, over_seeds, pool, summary
 
 ROOT = Path(__file__).parent.parent
-README = "".join((ROOT / name).read_text() for name in claims.READMES)
+README = "".join((ROOT / name).read_text(encoding="utf-8") for name in claims.READMES)
 SHOWN = re.findall(r"<!-- eval.py --summary (\S+) -->", README)
 
 
@@ -20,7 +20,7 @@ def test_every_results_file_is_in_a_table_and_names_its_command():
     assert shown == set(ROOT.glob("results/*/*.json"))
     assert all(any(ROOT.glob(folder)) for folder in SHOWN)      # no table of nothing
     for path in shown:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         for record in found if isinstance(found, list) else [found]:
             assert re.match(r"python (train|rl|eval)\.py ", record["config"]["command"])
             assert record["git"]
@@ -34,25 +34,25 @@ def test_gain_is_paired_by_seed(tmp_path):
                  "updates": 1} for m, a in (("colar", before), ("colar+rl", after))]
         config = {"method": "colar", "task": "arithmetic", "seed": seed, "stage": "colar+rl"}
         paths.append(tmp_path / str(seed))
-        paths[-1].write_text(json.dumps({"rows": rows, "config": config}))
+        paths[-1].write_text(json.dumps({"rows": rows, "config": config}), encoding="utf-8")
     first, second = pool(paths)
     assert "gain" not in first and abs(second["gain"] - 0.15) < 1e-9
     assert abs(second["gain_half"] - STUDENT[0] * 0.05) < 1e-9      # sd 0.05 sqrt 2, over sqrt 2
     assert summary(paths).splitlines()[-1].endswith(f"| 15.0 ± {STUDENT[0] * 5:.1f} |")
     rows = [{"method": "colar", "knobs": {"k": k}, "accuracy": a, "steps": 5, "ms": 1, "n": 10,
              "updates": 1} for k, a in ((1, 0.5), (4, 0.8))]
-    paths[0].write_text(json.dumps([{"rows": rows, "config": config}]))
+    paths[0].write_text(json.dumps([{"rows": rows, "config": config}]), encoding="utf-8")
     one, four = pool(paths[:1])
     assert "gain" not in one and abs(four["gain"] - 0.3) < 1e-9     # of four samples over one
     rows += [{**r, "knobs": {**r["knobs"], "latents": 2}, "accuracy": 0.6} for r in rows]
-    paths[0].write_text(json.dumps([{"rows": rows, "config": config}]))
+    paths[0].write_text(json.dumps([{"rows": rows, "config": config}]), encoding="utf-8")
     gains = [r.get("gain") for r in pool(paths[:1])]                # at the same setting
     assert gains == [None, pytest.approx(0.3), None, pytest.approx(0.0)]
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("results/bench*.json")), ids=lambda p: p.stem)
 def test_speed_is_what_bench_wrote(path):
-    assert bench.report(json.loads(path.read_text())) in README
+    assert bench.report(json.loads(path.read_text(encoding="utf-8"))) in README
 
 
 def test_interval_over_seeds():
@@ -65,7 +65,7 @@ def test_pool_takes_means_over_seeds_and_keeps_variants_apart(tmp_path):
         rows = [{"method": "colar", "knobs": {"c": 2}, "accuracy": accuracy, "steps": 5, "ms": 1,
                  "n": 10, "low": 0, "high": 1}]
         config = {"method": "colar", "task": "arithmetic", "seed": seed, "steps": 9, **config}
-        (tmp_path / name).write_text(json.dumps({"rows": rows, "config": config}))
+        (tmp_path / name).write_text(json.dumps({"rows": rows, "config": config}), encoding="utf-8")
         return tmp_path / name
     paths = [results("a", 0, 0.9), results("b", 1, 0.7),
              results("c", 0, 0.5, align=False, conv=0, shuffle=True, labels="one")]

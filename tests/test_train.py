@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import re
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -46,12 +47,13 @@ def colar_run(tmp_path_factory):
 
 
 def test_colar_trains_both_stages_and_reports(colar_run):
-    results = json.loads((colar_run / "results.json").read_text())
+    results = json.loads((colar_run / "results.json").read_text(encoding="utf-8"))
     assert [r["knobs"] for r in results["rows"]] == [{}] + [{"c": c} for c in range(1, 6)]
     for r in results["rows"]:
         assert r["n"] == 8 and 0 <= r["low"] <= r["accuracy"] <= r["high"] <= 1
     assert results["config"]["init"] == str(colar_run / "cot")
-    log = [json.loads(line) for line in (colar_run / "log.jsonl").read_text().splitlines()]
+    log = (colar_run / "log.jsonl").read_text(encoding="utf-8")
+    log = [json.loads(line) for line in log.splitlines()]
     assert log[-2]["step"] == 10 and {"ce", "latent", "norm"} <= set(log[-2])
     assert len(log[-1]["val"]) == 5
     assert (colar_run / "curves.png").stat().st_size > 5000
@@ -213,9 +215,9 @@ def test_training_and_evaluating_on_a_file(tmp_path, capsys):
     task = Arithmetic()
     data = [{"question": " ".join(e.question), "steps": [" ".join(s) for s in e.steps],
              "answer": " ".join(e.answer)} for e in (task.sample("train", i) for i in range(60))]
-    (tmp_path / "d.json").write_text(json.dumps(data))
+    (tmp_path / "d.json").write_text(json.dumps(data), encoding="utf-8")
     out = run(tmp_path, "--method", "cot", "--data", str(tmp_path / "d.json"), "--test-n", "50")
-    n = json.loads((out / "results.json").read_text())["rows"][0]["n"]
+    n = json.loads((out / "results.json").read_text(encoding="utf-8"))["rows"][0]["n"]
     assert 0 < n < 20               # each test problem once, though 50 were asked for
     capsys.readouterr()
     evaluation.main([str(out), "--data", str(tmp_path / "d.json")])
@@ -223,12 +225,142 @@ def test_training_and_evaluating_on_a_file(tmp_path, capsys):
     left_out = int(text.split(" problems that the run was trained on")[0].split("\n")[-1])
     assert f"{60 - left_out} problems)" in text and left_out > 30
     seen = {" ".join(e.question) for e in runs.load_run(out)[0].examples["train"]}
-    (tmp_path / "seen.json").write_text(json.dumps([d for d in data if d["question"] in seen]))
+    (tmp_path / "seen.json").write_text(json.dumps([d for d in data if d["question"] in seen]),
+                                        encoding="utf-8")
     argv = [str(out), "--data", str(tmp_path / "seen.json")]
     assert "was trained on all of its problems" in fails(argv, capsys, evaluation.main)
-    (tmp_path / "few.json").write_text(json.dumps(data[:2]))
+    (tmp_path / "few.json").write_text(json.dumps(data[:2]), encoding="utf-8")
     argv = [*NANO, "--data", str(tmp_path / "few.json"), "--out", str(tmp_path / "o")]
     assert "too few problems" in fails(argv, capsys)
+
+
+@pytest.fixture(scope="module")
+def file_run(tmp_path_factory):
+    """A run trained on a file that was named from within its folder: (folder, train's flags)."""
+    folder, task = tmp_path_factory.mktemp("file"), Arithmetic()
+    for name, start in (("d.json", 0), ("other.json", 60)):
+        (folder / name).write_text(json.dumps([
+            {"question": " ".join(e.question), "steps": [" ".join(s) for s in e.steps],
+             "answer": " ".join(e.answer)}
+            for e in (task.sample("train", i) for i in range(start, start + 60))]),
+            encoding="utf-8")
+    argv = [*NANO, "--method", "cot", "--data", "d.json", "--out", str(folder / "run")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        train.main(argv)
+    return folder, argv
+
+
+def test_a_run_on_a_file_opens_from_anywhere(file_run, tmp_path, monkeypatch, capsys):
+    folder, argv = file_run
+    n = json.loads((folder / "run/results.json").read_text(encoding="utf-8"))["rows"][0]["n"]
+    monkeypatch.chdir(tmp_path)
+    evaluation.main([str(folder / "run")])
+    text = capsys.readouterr().out
+    assert f"{folder}/d.json: 60 problems; " in text and f"; {n} test" in text
+    assert f"{n} problems)" in text
+    monkeypatch.chdir(folder)
+    (folder / "run/results.json").unlink()
+    train.main([*argv, "--resume"])
+    assert f"{folder}/d.json: 60 problems; " in capsys.readouterr().out
+    elsewhere = (folder / "d.json").rename(tmp_path / "e.json")     # the same file, moved
+    monkeypatch.chdir(tmp_path)
+    argv = [*argv[:argv.index("--data")], "--data", "e.json", *argv[argv.index("--out"):]]
+    train.main([*argv, "--resume"])
+    elsewhere.rename(folder / "d.json")
+
+
+def test_a_run_on_a_file_needs_it_only_for_its_splits(file_run, tmp_path, capsys):
+    folder, argv = file_run
+    (folder / "d.json").rename(tmp_path / "kept.json")
+    evaluation.main([str(folder / "run"), "--data", str(folder / "other.json"), "--n", "9"])
+    text = capsys.readouterr().out
+    assert "other.json: 60 problems" in text and "9 problems)" in text
+    assert re.search("not left out: --data .*/d.json, which .* No such file", text)
+    for flags in ([], ["--controls", "--data", str(folder / "other.json")]):
+        line = fails([str(folder / "run"), *flags], capsys, evaluation.main)
+        assert re.search("d.json, which the run was begun with: No such file.*--data OTHER", line)
+    (tmp_path / "kept.json").rename(folder / "d.json")
+
+
+def test_a_run_goes_on_only_with_the_same_file(file_run, tmp_path, monkeypatch, capsys):
+    folder, argv = file_run
+    monkeypatch.chdir(folder)
+    before = (folder / "d.json").read_text(encoding="utf-8")
+    try:
+        (folder / "d.json").write_bytes((folder / "other.json").read_bytes())
+        line = fails([*argv, "--resume"], capsys)
+        assert f"it has data {folder}/d.json as it was then, not as it is now" in line
+        assert "has changed since" in fails([str(folder / "run")], capsys, evaluation.main)
+    finally:
+        (folder / "d.json").write_text(before, encoding="utf-8")
+    argv = [flag.replace("d.json", "other.json") for flag in argv]
+    line = fails([*argv, "--resume"], capsys)
+    assert f"it has data {folder}/d.json, not {folder}/other.json" in line
+
+
+@pytest.mark.usefixtures("one_setting")
+def test_extra_files_are_kept_and_compared_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"question": f"Bo has {i} hats and 2 caps . In all?", "steps": [f"{i}+2={i + 2}"],
+             "answer": str(i + 2)} for i in range(3, 9)]
+    for name in ("a.json", "b.json"):
+        Path(name).write_text(json.dumps(rows), encoding="utf-8")
+    argv = ["--task", "gsm8k", "--extra", "a.json,b.json", "--variants", "0"]
+    out = run(tmp_path, "--method", "cot", *argv)
+    assert runs.load(out)["config"]["extra"] == f"{tmp_path}/a.json,{tmp_path}/b.json"
+    run(tmp_path, "--method", "cot", *argv, "--resume")
+    Path("b.json").write_text(json.dumps(rows[1:]), encoding="utf-8")
+    line = fails([*NANO, "--out", str(out), "--method", "cot", *argv, "--resume"], capsys)
+    assert "b.json as it was then, not as it is now" in line
+    line = fails([*NANO, "--task", "gsm8k", "--extra", "a.json,none.json"], capsys)
+    assert "--extra none.json: No such file or directory" in line
+    line = fails([*NANO, "--task", "gsm8k", "--extra", "a.json", "--data", "b.json"], capsys)
+    assert "which --data replaces" in line
+
+
+@pytest.mark.usefixtures("one_setting")
+def test_a_run_on_a_file_keeps_the_formats_of_its_task(tmp_path, capsys):
+    """GSM8k-Aug's lines: to train on, and to test on afterwards."""
+    names = "Bo", "Ann", "Kai", "Zoe", "Leonid"
+    lines = [f"{names[i % 5]} has {i} hats . He buys 2 . In all?||<<{i}+2={i + 2}>> #### {i + 2}"
+             for i in range(3, 63)]
+    (tmp_path / "d.txt").write_text("\n".join(lines[:40]), encoding="utf-8")
+    (tmp_path / "e.txt").write_text("\n".join(lines[30:]), encoding="utf-8")
+    out = run(tmp_path, "--task", "gsm8k", "--method", "cot", "--data", str(tmp_path / "d.txt"))
+    test = runs.load_run(out)[0].examples["test"]
+    known = [e for e in test if int("".join(e.answer)) >= 35]
+    capsys.readouterr()
+    evaluation.main([str(out), "--data", str(tmp_path / "e.txt")])
+    text = capsys.readouterr().out
+    assert "e.txt: 30 problems" in text and f"{20 + len(known)} problems)" in text
+    assert f"{10 - len(known)} problems that the run was trained on" in text
+
+
+def test_names_of_runs_are_as_short_as_they_can_be(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert evaluation.names_of(["."]) == [tmp_path.name]
+    assert evaluation.names_of(["a-s0/cot", "a-s1/cot/", "b", "./b", "x/y/../cot"]) == [
+        "a-s0/cot", "a-s1/cot", "b", "b", "x/cot"]
+    assert evaluation.names_of(["cot", "x/cot", "x/x/cot"]) == [
+        f"{tmp_path.name}/cot", f"{tmp_path.name}/x/cot", "x/x/cot"]
+    assert evaluation.names_of([str(tmp_path), "/"]) == [tmp_path.name, "/"]
+
+
+def test_runs_of_one_last_name_stay_apart(colar_run, tmp_path, monkeypatch):
+    """In the table, the figure's lines and the panels of the controls; and `.` has a name."""
+    for name in ("s0", "s1"):
+        (tmp_path / name / "cot").mkdir(parents=True)
+        (tmp_path / name / "cot/ckpt.pt").write_bytes((colar_run / "cot/ckpt.pt").read_bytes())
+    monkeypatch.chdir(tmp_path / "s0")
+    evaluation.main(["cot", "../s1/cot", "--n", "3", "--json", str(tmp_path / "j")])
+    found = json.loads((tmp_path / "j").read_text(encoding="utf-8"))
+    rows = [row for one in found for row in one["rows"]]
+    assert [row["run"] for row in rows] == ["s0/cot", "s1/cot"]
+    assert len(tables.curves(rows)) == 2
+    monkeypatch.chdir(tmp_path / "s0/cot")
+    evaluation.main([".", "--n", "3", "--json", str(tmp_path / "k")])
+    assert json.loads((tmp_path / "k").read_text(encoding="utf-8"))[0]["rows"][0]["run"] == "cot"
 
 
 def test_dtype_is_chosen_by_what_the_machine_can(monkeypatch):
@@ -292,7 +424,8 @@ def test_bad_checkpoints(colar_run, tmp_path, capsys):
 def test_every_switch_trains(argv, tmp_path):
     method = [] if "--method" in argv else ["--method", "cot"]
     out = run(tmp_path, *method, *argv, "--lr", "0.02", "--warmup", "2")
-    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    log = (out / "log.jsonl").read_text(encoding="utf-8")
+    log = [json.loads(line) for line in log.splitlines()]
     assert 0 < log[-2]["loss"] < 4.3     # ln 73, what guessing costs
 
 
@@ -366,9 +499,9 @@ def test_every_method_trains_from_the_command_line(method, tmp_path):
     flags = [f"--{f}=2" for f in ("latents", "pauses") if f in runs.METHODS[method].ARGS]
     out = run(tmp_path, "--method", method, "--task", "permutation", "--steps", "2",
               "--first-steps", "2", *flags)
-    found = json.loads((out / "results.json").read_text())["rows"]
+    found = json.loads((out / "results.json").read_text(encoding="utf-8"))["rows"]
     assert found[-1]["method"] == method and found[-1]["n"] == 8
-    logged = json.loads((out / "log.jsonl").read_text().splitlines()[0])
+    logged = json.loads((out / "log.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert logged["step"] == 2 and {"step", "norm"} < logged.keys()
 
 
@@ -383,11 +516,11 @@ def test_eval_command(colar_run, tmp_path, capsys):
     task = Arithmetic()
     data = [{"question": " ".join(e.question), "steps": [" ".join(s) for s in e.steps],
              "answer": " ".join(e.answer)} for e in (task.sample("test", i) for i in range(5))]
-    (tmp_path / "d.json").write_text(json.dumps(data))
+    (tmp_path / "d.json").write_text(json.dumps(data), encoding="utf-8")
     evaluation.main([str(colar_run / "cot"), str(colar_run), "--c", "2,4", "--n", "6",
                      "--show", "1", "--json", str(tmp_path / "rows.json"),
                      "--plot", str(tmp_path / "p.png")])
-    records = json.loads((tmp_path / "rows.json").read_text())
+    records = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
     assert [(r["run"], r["method"], r["knobs"], r["n"]) for found in records
             for r in found["rows"]] == [("cot", "cot", {}, 6), ("run", "colar", {"c": 2}, 6),
                                         ("run", "colar", {"c": 4}, 6)]
@@ -418,7 +551,7 @@ def test_eval_loss(tmp_path):
     for r in (1, 3):
         with method.eval().model.using(r=r):
             losses.append(method.loss(batch)[0].item())
-    rows = json.loads((tmp_path / "l").read_text())[0]["rows"]
+    rows = json.loads((tmp_path / "l").read_text(encoding="utf-8"))[0]["rows"]
     assert [row["loss"] for row in rows] == pytest.approx(losses, rel=1e-5)
     assert abs(losses[0] - losses[1]) > 1e-4
 
@@ -426,7 +559,8 @@ def test_eval_loss(tmp_path):
 def test_eval_explores_and_decodes(colar_run, tmp_path, capsys):
     evaluation.main([str(colar_run), str(colar_run / "cot"), "--c", "2,auto,7", "--n", "5", "--k",
                      "1,3", "--sigma-min", "0.2", "--json", str(tmp_path / "k.json")])
-    rows = [r for found in json.loads((tmp_path / "k.json").read_text()) for r in found["rows"]]
+    records = json.loads((tmp_path / "k.json").read_text(encoding="utf-8"))
+    rows = [row for found in records for row in found["rows"]]
     assert [r["knobs"] for r in rows] == [{"c": c, "k": k} for c in (2, "auto", 7)
                                           for k in (1, 3)] + [{"k": 1}, {"k": 3}]
     evaluation.main([str(colar_run), "--c", "3", "--n", "5", "--decode", "--show", "1",
@@ -464,7 +598,9 @@ def test_wilson_interval():
     low, high = evaluation.wilson(8, 10)        # Brown, Cai and DasGupta's formula, by hand
     assert abs(low - 0.4902) < 1e-3 and abs(high - 0.9433) < 1e-3
     assert evaluation.wilson(10, 10)[1] == 1 and evaluation.wilson(10, 10)[0] > 0.7
-    assert evaluation.wilson(0, 10)[0] == 0
+    for n in range(1, 200):
+        (low, _), (_, high) = evaluation.wilson(0, n), evaluation.wilson(n, n)
+        assert f"{low} {high}" == "0.0 1.0"     # no rounding: neither -0.0 nor 1.0000000000000002
 
 
 def test_help_names_the_flags_of_method_and_task(capsys):

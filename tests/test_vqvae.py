@@ -781,7 +781,7 @@ def test_the_codes_of_a_run_are_frozen(assorted_run):
 
 def test_a_loaded_run_solves_like_the_one_that_was_saved(assorted_run):
     """results.json was written by the method in memory; a loaded one gives the same rows."""
-    results = json.loads((assorted_run / "results.json").read_text())["rows"]
+    results = json.loads((assorted_run / "results.json").read_text(encoding="utf-8"))["rows"]
     assert [r["knobs"] for r in results] == [{}, {}, {"latents": 0}, {"latents": 999}]
     for run, rows in ((assorted_run / "vqvae", results[:1]), (assorted_run, results[1:])):
         task, method, state = runs.load_run(run)
@@ -828,13 +828,13 @@ def test_the_command_line_of_eval_forces_the_mixture(assorted_run, tmp_path, cap
     evaluation.main([str(assorted_run), "--latents", "0,2", "--n", "5", "--show", "1", "--plot",
                      str(tmp_path / "mix.png"), "--over", "latents", "--json",
                      str(tmp_path / "mix.json")])
-    rows = json.loads((tmp_path / "mix.json").read_text())[0]["rows"]
+    rows = json.loads((tmp_path / "mix.json").read_text(encoding="utf-8"))[0]["rows"]
     assert [r["knobs"] for r in rows] == [{"latents": 0}, {"latents": 2}]
     assert (tmp_path / "mix.png").stat().st_size > 5000
     assert "true chain  [" in capsys.readouterr().out
     evaluation.main([str(assorted_run), "--latents", "2", "--n", "4", "--k", "1,2", "--top-k", "1",
                      "--json", str(tmp_path / "k.json")])
-    one, two = json.loads((tmp_path / "k.json").read_text())[0]["rows"]
+    one, two = json.loads((tmp_path / "k.json").read_text(encoding="utf-8"))[0]["rows"]
     assert one["knobs"] == {"latents": 2, "k": 1, "top_k": 1} and two["knobs"]["k"] == 2
 
 

@@ -34,7 +34,7 @@ def written(tmp_path_factory):
     with contextlib.redirect_stdout(printed):
         bench.main([*NANO, "--methods", "cot,icot,colar,assorted", "--backbones", "gpt",
                     "--dtype", "bfloat16", "--json", str(path)])
-    return printed.getvalue(), json.loads(path.read_text())
+    return printed.getvalue(), json.loads(path.read_text(encoding="utf-8"))
 
 
 def test_columns_follow_from_each_other(written):

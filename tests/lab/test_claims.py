@@ -1,5 +1,6 @@
 """The table of claims: numbers and verdicts follow from results/."""
 import json
+import locale
 import math
 import re
 import shutil
@@ -22,7 +23,7 @@ def results(tmp_path, monkeypatch):
         path = tmp_path / "results/x" / f"{name}-{seed}-{updates}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         config = {"method": name, "task": "arithmetic", "seed": seed, "steps": updates}
-        path.write_text(json.dumps({"rows": rows, "config": config}))
+        path.write_text(json.dumps({"rows": rows, "config": config}), encoding="utf-8")
     for seed, (a, b) in enumerate([(0.9, 0.5), (0.8, 0.6)]):
         write("cot", seed, a, 8, 100)
         write("nocot", seed, b, 4, 100)
@@ -89,13 +90,13 @@ def test_digest():
 
 
 def test_the_claims_follow_from_results():
-    assert (claims.ROOT / "results/CLAIMS.md").read_text() == claims.table()
+    assert (claims.ROOT / "results/CLAIMS.md").read_text(encoding="utf-8") == claims.table()
 
 
 @pytest.mark.parametrize("name", claims.READMES)
 def test_the_readme_follows_from_results(name):
     """Its tables, and the differences in its text; any other interval there stands in a table."""
-    text = (claims.ROOT / name).read_text()
+    text = (claims.ROOT / name).read_text(encoding="utf-8")
     assert claims.refresh(text) == text
     tables = claims.table() + " ".join(match[0] for match in claims.TABLE.finditer(text))
     prose = claims.TABLE.sub("", claims.DIFFERENCE.sub("", text))
@@ -111,6 +112,29 @@ def test_a_changed_difference_is_put_right(results):
     assert claims.refresh(new) == new
 
 
+@pytest.fixture
+def ascii_locale():
+    """Text that names no encoding is ASCII here (unless Python is in its UTF-8 mode)."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    locale.setlocale(locale.LC_CTYPE, "C")
+    yield
+    locale.setlocale(locale.LC_CTYPE, before)
+
+
+@pytest.mark.usefixtures("ascii_locale")
+def test_files_are_utf8_in_every_locale(results, tmp_path, monkeypatch):
+    """Of a README only the differences change: "naïve" stays what it is, byte by byte."""
+    monkeypatch.setattr(claims, "table", lambda: "| 30.0 ± 1.0 |\n")
+    rows = "<!-- x: cot | x: nocot @100 -->"
+    for name in claims.READMES:
+        (tmp_path / name).write_bytes(f"A naïve sum: 7.0 ± 1.0{rows}\n".encode())
+    claims.main([])
+    for name in claims.READMES:
+        new = f"A naïve sum: 30.0 ± {STUDENT[0] * 10:.1f}{rows}\n"
+        assert (tmp_path / name).read_bytes() == new.encode()
+    assert (tmp_path / "results/CLAIMS.md").read_bytes() == claims.table().encode()
+
+
 def test_what_was_made_anew_has_a_table_of_its_own(tmp_path, monkeypatch, capsys):
     """Seeds 0 and 1 of one folder: its claims as of results/, the others are open."""
     monkeypatch.setattr(claims, "RESULTS", claims.RESULTS)
@@ -120,7 +144,7 @@ def test_what_was_made_anew_has_a_table_of_its_own(tmp_path, monkeypatch, capsys
     claims.rows.cache_clear()
     claims.main([str(tmp_path)])
     claims.rows.cache_clear()
-    text = (tmp_path / "CLAIMS.md").read_text()
+    text = (tmp_path / "CLAIMS.md").read_text(encoding="utf-8")
     assert text in capsys.readouterr().out
     lines = {line.split(" | ")[2]: line for line in text.splitlines() if line.startswith("| ")}
     run = [line for line in lines.values() if "**open**" not in line]

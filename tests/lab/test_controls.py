@@ -163,7 +163,7 @@ def test_command(tmp_path, capsys, monkeypatch):
         train.main(["--method", name, *flags, "--out", runs[-1]])
     out, figure = tmp_path / "rows.json", tmp_path / "controls.png"
     evaluation.main([runs[0], "--n", "8", "--controls", "--json", str(out), "--plot", str(figure)])
-    rows = json.loads(out.read_text())[0]["rows"]
+    rows = json.loads(out.read_text(encoding="utf-8"))[0]["rows"]
     assert [r["knobs"]["thoughts"] for r in rows] == list(controls.INTERVENTIONS)
     assert rows[0]["same"] == 1 and "donor" in rows[1] and len(rows[0]["probe"][0]) > 6
     assert rows[-1]["steps"] == 0 and figure.stat().st_size > 10000

@@ -27,7 +27,7 @@ def deep_run(tmp_path_factory):
 
 
 def test_training_tests_several_numbers_of_iterations(deep_run):
-    rows = json.loads((deep_run / "results.json").read_text())["rows"]
+    rows = json.loads((deep_run / "results.json").read_text(encoding="utf-8"))["rows"]
     assert [r["knobs"]["r"] for r in rows] == [1, 3]
     assert all(r["iterations"] == r["knobs"]["r"] for r in rows)
 
@@ -51,7 +51,7 @@ def test_methods_with_stages_run_on_it(tmp_path):
     """CoLaR from its CoT stage, then GRPO: nothing in them knows the backbone."""
     out = run(tmp_path, "--backbone", "recurrent", "--c-train", "1,2", "--mean-r", "2",
               "--task", "permutation", "--moves", "4")
-    rows = json.loads((out / "results.json").read_text())["rows"]
+    rows = json.loads((out / "results.json").read_text(encoding="utf-8"))["rows"]
     assert {r["method"] for r in rows} == {"cot", "colar"} and len(rows) == 3 * 2
     runs.command(rl.parse, rl.run, "rl.py",
                   [str(out), "--steps", "1", "--batch", "2", "--samples", "2", "--test-n", "4",
@@ -64,7 +64,7 @@ def test_eval_takes_the_product_of_depth_settings(deep_run, tmp_path):
     evaluation.main([str(deep_run), "--n", "8", "--r", "2,9", "--exit", "none,latent",
                      "--threshold", "0.9", "--share", "1", "--draft", "0", "--warm",
                      "--json", str(path), "--plot", str(tmp_path / "r.png"), "--over", "r"])
-    [record] = json.loads(path.read_text())
+    [record] = json.loads(path.read_text(encoding="utf-8"))
     assert [r["knobs"] for r in record["rows"]] == [
         {"r": r, "exit": e, "threshold": 0.9, "share": 1, "draft": 0, "warm": True}
         for r in (2, 9) for e in ("", "latent")]
@@ -82,7 +82,7 @@ def test_depth_measures_and_draws(deep_run, tmp_path, capsys):
     depth.main([str(deep_run), str(deep_run), "--n", "12", "--r", "1,2,6", "--exit", "latent",
                 "--threshold", "0.5", "--out", str(tmp_path)])
     assert "difficulty" in capsys.readouterr().out
-    first, _ = json.loads((tmp_path / "depth.json").read_text())
+    first, _ = json.loads((tmp_path / "depth.json").read_text(encoding="utf-8"))
     assert [a["r"] for a in first["accuracy"]] == [1, 2, 6]
     assert len(first["paths"]["apart"]) == 6 and len(first["paths"]["moved"]) == 5
     exits = sum(first["exits"].values(), [])
@@ -115,6 +115,7 @@ def test_principal_components():
 def test_bad_input(deep_run, tmp_path, capsys):
     for argv, message in (([str(deep_run), "--exit", "kll"], "nearest: kl"),
                           ([str(deep_run), "--r", "0,2"], "at least 1"),
+                          ([str(deep_run), "--data", "none.json"], "none.json: No such file"),
                           ([str(deep_run), "--out", "nowhere"], "no such folder")):
         assert message in fails(argv, capsys, depth.main)
     gpt = run(tmp_path, "--method", "nocot")

@@ -13,9 +13,9 @@ if "9" in argv:                             # the seed that fails
 out = pathlib.Path(argv[argv.index("--json" if "--json" in argv else "--out") + 1])
 if "--json" not in argv:
     out.mkdir(parents=True, exist_ok=True)
-    (out / "config.json").write_text("{}")
+    (out / "config.json").write_text("{}", encoding="utf-8")
     out = out / "results.json"
-out.write_text(json.dumps(argv))
+out.write_text(json.dumps(argv), encoding="utf-8")
 """
 
 
@@ -25,15 +25,16 @@ def project(tmp_path, monkeypatch):
     def record(name, command):
         path = tmp_path / "results" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"config": {"command": command}, "minutes": 2.0}))
+        path.write_text(json.dumps({"config": {"command": command}, "minutes": 2.0}),
+                        encoding="utf-8")
     record("deep/e.json", "python eval.py runs/b --n 4 --json old.json")
     record("deep/b.json", "python train.py --method colar --init runs/a --out runs/b")
     record("wide/c.json", "python train.py --method cot --seed 1 --out runs/c")
     (tmp_path / "results/runs.txt").write_text(
         "python train.py --method cot --out runs/a  # 3.5 minutes\n"
-        "python train.py --method cot --seed 9 --out runs/bad  # 1 minutes\n")
+        "python train.py --method cot --seed 9 --out runs/bad  # 1 minutes\n", encoding="utf-8")
     for script in ("train.py", "eval.py", "rl.py"):
-        (tmp_path / script).write_text(FAKE)
+        (tmp_path / script).write_text(FAKE, encoding="utf-8")
     monkeypatch.setattr(reproduce, "ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
     return record
@@ -64,7 +65,8 @@ def test_runs_everything_then_nothing(project):
     assert all(one.done(out) for one in jobs)
     found = {str(p.relative_to(out)) for p in out.glob("*/*.json")}
     assert found == {"deep/e.json", "deep/b.json", "wide/c.json"}
-    assert json.loads((out / "deep/b.json").read_text())[:2] == ["--method", "colar"]
+    deep = json.loads((out / "deep/b.json").read_text(encoding="utf-8"))
+    assert deep[:2] == ["--method", "colar"]
     before = {p: p.stat().st_mtime_ns for p in Path().glob("*/**/*.json")}
     assert reproduce.work(reproduce.plan([]), out, 2) == []
     assert before == {p: p.stat().st_mtime_ns for p in Path().glob("*/**/*.json")}
@@ -74,7 +76,7 @@ def test_what_was_begun_is_resumed(project):
     c = reproduce.plan(["wide"])[0]
     assert "--resume" not in c.command(Path("again"))
     Path("runs/c").mkdir(parents=True)
-    Path("runs/c/config.json").write_text("{}")
+    Path("runs/c/config.json").write_text("{}", encoding="utf-8")
     assert c.command(Path("again"))[-1] == "--resume"
 
 
