@@ -12,8 +12,8 @@ token: one model, many speeds.
         NLL          mean over dimensions of -log N(z_i / s; mu, sigma)
     (4) LM loss      cross-entropy, at the position before group i, of the group's tokens; before
                      </think> and in the answer, of the token itself
-    loss = (4) + (3). To think is to feed mu * s back until the LM head's next token is </think>;
-    the answer is then decoded on the same cache.
+    loss = (4) + (3). To think is to feed mu * s back until the LM head's next token is </think>,
+    which it may be at once; the answer is then decoded on the same cache.
 That is stage one. In stage two rl.py rolls the model out with the head's noise (`rollout`) and
 scores what it did (`log_probs`).
 
@@ -32,6 +32,7 @@ Differs from the paper:
     per model.
  8. The hidden size of the head is 4 C; there 2,048, equal to C.
  9. No entropy bonus -alpha H(N(mu, sigma)) in (3); in their code, too, alpha is 0 by default.
+10. A problem may need no thought: the LM head is asked before the first latent, too.
 The official code's empty group between the last latent and </think>, with its all-zero target, and
 its second pass over the whole sequence for the answer do not occur here.
 
@@ -45,29 +46,58 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from baselines import (ANSWER, CLOSE, LENGTH, OPEN, OPTION, QUESTION, RIGHT, THOUGHTS, Method,
-                       Rollout, Solved, column, states_before, until)
-from data.cli import BadInput, choice
-from data.common import (END, EOS, MAX_SPEED, PAD, PAUSE, SPEED, THINK, collate, groups, offsets,
-                         pack)
-from model import Cache, last
+from data.cli import BadInput, Flag, choice
+from data.common import END, EOS, MAX_SPEED, PAD, PAUSE, THINK, collate, speed_token
+from method import (ANSWER, CHAIN, CLOSE, LENGTH, OPEN, OPTION, QUESTION, RIGHT, Method, Rollout,
+                    Solved, column, log_softmax, pack, split_at, states_before)
+from model import GREEDY, Cache, at_least_float32, last
 
 
-def merge(e, slot, size, mean=False):
+LATENT_SLOT = PAUSE     # stands in a row of ids where an embedding goes that is no word's
+POOLS = {               # what a group's sum is divided by, of its n tokens
+    "sqrt": torch.sqrt,
+    "mean": lambda n: n,
+}
+
+
+def offsets(step, thinking, align):
+    """(B, T): each reasoning token's place in the run that is cut into groups.
+
+    The run is its step (align) or the whole chain. step, thinking (B, T): the number of the step
+    that a token belongs to, and whether it is a reasoning token; elsewhere, meaningless.
+    """
+    t = torch.arange(step.shape[1], device=step.device).expand_as(step)
+    start = thinking & ~F.pad(thinking, (1, -1))                    # the first reasoning token
+    if align:
+        start = start | (thinking & (step != F.pad(step, (1, -1))))
+    return t - torch.where(start, t, 0).cummax(1).values
+
+
+def groups(thinking, place):
+    """Which slot of a compressed sequence each token goes to: no padding inside, no empty group.
+
+    thinking, place (B, T): is it a reasoning token, and its place in its group. Returns slot
+    (B, T): a new one wherever a group starts; a token outside the thoughts has one to itself.
+    """
+    return (~thinking | (place == 0)).long().cumsum(1) - 1
+
+
+def merge(e, slot, size, pool="sqrt"):
     """Eq. (1): e (B, T, C), slot (B, T), size (B, S) tokens per slot -> (B, S, C)."""
     total = e.new_zeros(*size.shape, e.shape[-1]).scatter_add(1, slot[..., None].expand_as(e), e)
     n = size.clamp(min=1)[..., None].to(e.dtype)
-    return total / (n if mean else n.sqrt())
+    return total / POOLS[pool](n)
 
 
 def gaussian(mu, log_sigma):
     """Of the latent head. Not validated: train.py reports a NaN, and looking for one takes time."""
-    return torch.distributions.Normal(mu.float(), log_sigma.float().exp(), validate_args=False)
+    mu, log_sigma = at_least_float32(mu), at_least_float32(log_sigma)
+    return torch.distributions.Normal(mu, log_sigma.exp(), validate_args=False)
 
 
 def latent_loss(mu, log_sigma, target, kind):
     """Eq. (3), the mean over all elements of (N, C); log_sigma None (a deterministic head): MSE."""
-    mu = mu.float()
+    mu = at_least_float32(mu)
     if log_sigma is None:
         return F.mse_loss(mu, target)
     if kind == "nll":
@@ -99,19 +129,26 @@ def speeds(text):
 
 class CoLaR(Method):
     """Learns to think in merged embeddings at any factor of c_train, starting from a CoT model."""
-    ARGS = {
-        "c_train": ("1,2,3,4,5", "compression factors that training draws from"),
-        "c_per": (("example", "batch"), "draw c for each example, or once per batch (paper)"),
-        "pool": (("sqrt", "mean"), "divide a group's sum by sqrt n, or by n (ablation MP)"),
-        "head": (("gaussian", "deterministic"), "the latent head (deterministic: ablation DL)"),
-        "latent_loss": (("soft-mse", "nll"), "the latent loss (nll: ablation NLL)"),
-        "sigma_min": (0.0067, "floor of sigma: soft-MSE drives it to 0"),
-        "labels": (("all", "one", "none"), "LM target of a group: the mean over all its tokens, "
-                   "one drawn token (paper), none (ablation OC)"),
-        "align": (True, "cut groups at step boundaries; off: through the whole chain (the paper)"),
-        "dial": (("words", "line"), "embeddings of the speed tokens: unrelated as those of words, "
-                 "or on a line, where a factor never trained on has neighbours"),
+    FLAGS = {
+        "c_train": Flag("1,2,3,4,5", "compression factors that training draws from"),
+        "c_per": Flag("example", "draw c for each example, or once per batch (paper)",
+                      ("example", "batch")),
+        "pool": Flag("sqrt", "divide a group's sum by sqrt n, or by n (mean: ablation MP)",
+                     tuple(POOLS)),
+        "head": Flag("gaussian", "the latent head (deterministic: ablation DL)",
+                     ("gaussian", "deterministic")),
+        "latent_loss": Flag("soft-mse", "the latent loss (nll: ablation NLL)",
+                            ("soft-mse", "nll")),
+        "sigma_min": Flag(0.0067, "floor of sigma: soft-MSE drives it to 0", above=0),
+        "labels": Flag("all", "LM target of a group: the mean over all its tokens, one drawn token "
+                       "(paper), none (ablation OC)", ("all", "one", "none")),
+        "align": Flag(True, "cut groups at step boundaries; off: through the whole chain (the "
+                      "paper)"),
+        "dial": Flag("words", "embeddings of the speed tokens: unrelated as those of words, or on "
+                     "a line, where a factor never trained on has neighbours", ("words", "line")),
     }
+    KNOBS = {"c": Flag(2, "compression factor, or auto: the model picks one it has learned",
+                       least=1, most=MAX_SPEED, words=("auto",))}
     PARENT = "cot"
     ACTIONS = {"speed": OPTION, "latent": RIGHT, "stop": LENGTH, "token": RIGHT}
 
@@ -126,7 +163,18 @@ class CoLaR(Method):
         self.register_buffer("std", torch.ones(()))                 # s of Eq. (2)
         trained = speeds(args.c_train)
         self.register_buffer("c_train", torch.tensor(trained), persistent=False)
-        self.SWEEP = [{"c": c} for c in trained]                    # a row of the table each
+
+    def settings(self):
+        return [{"c": int(c)} for c in self.c_train]
+
+    def shown(self):
+        return {"c": 2} if {"c": 2} in self.settings() else self.settings()[0]
+
+    def reinforceable(self, c):
+        if self.args.head == "deterministic":
+            raise BadInput("a deterministic head has no log-probability to reinforce")
+        if c != "auto" and {"c": c} not in self.settings():
+            raise BadInput(f"--c {c}: the run was trained at {self.args.c_train}")
 
     def start_from(self, parent):
         """Takes over the CoT model and measures the scale of its embeddings."""
@@ -134,13 +182,13 @@ class CoLaR(Method):
         e = self.model.embed.weight.detach()
         self.std.copy_(e.std())
         if self.args.dial == "line":
-            first, end = e[SPEED + 1].clone(), e[SPEED + MAX_SPEED].clone()
-            share = torch.linspace(0, 1, MAX_SPEED, device=e.device)[:, None]
-            e[SPEED + 1:SPEED + MAX_SPEED + 1] = torch.lerp(first, end, share)
+            slow, fast = speed_token(1), speed_token(MAX_SPEED)
+            share = torch.linspace(0, 1, MAX_SPEED, dtype=e.dtype, device=e.device)[:, None]
+            e[slow:fast + 1] = torch.lerp(e[slow].clone(), e[fast].clone(), share)
 
     def prompt(self, batch, c):
         """Question and speed, c (B, 1), as one ragged part (B, T)."""
-        return pack(batch.question, SPEED + c)[0]
+        return pack(batch.question, speed_token(c))[0]
 
     def layout(self, batch, c):
         """The tokens of every row in order, and where they go once the thoughts are compressed.
@@ -148,16 +196,15 @@ class CoLaR(Method):
         c (B, 1) -> ids, part, slot (B, T), and size (B, S+1): the number of tokens in each slot.
         S slots hold the longest row; slot S takes the padding of all rows and has size 0.
         """
-        parts = (self.prompt(batch, c), column(c, THINK), batch.thoughts, column(c, END),
-                 batch.answer)
+        parts = (self.prompt(batch, c), column(c, THINK), batch.chain, column(c, END), batch.answer)
         ids, part, order = pack(*parts)                             # (B, T) each
-        zeros = [torch.zeros_like(p) for p in parts]
-        step = torch.cat(zeros[:THOUGHTS] + [batch.step] + zeros[CLOSE:], 1).gather(1, order)
-        thinking = part == THOUGHTS
+        steps = [batch.step_of if i == CHAIN else torch.zeros_like(p) for i, p in enumerate(parts)]
+        step = torch.cat(steps, 1).gather(1, order)                 # (B, T), where part is CHAIN
+        thinking, real = part == CHAIN, part >= 0
         slot = groups(thinking, offsets(step, thinking, self.args.align) % c)
-        S = int(slot[part >= 0].max()) + 1
-        slot = torch.where(part >= 0, slot, S)
-        size = slot.new_zeros(len(slot), S + 1).scatter_add(1, slot, (part >= 0).long())
+        S = int(slot[real].max()) + 1
+        slot = torch.where(real, slot, S)
+        size = slot.new_zeros(len(slot), S + 1).scatter_add(1, slot, real.long())
         return ids, part, slot, size
 
     def draw_c(self, batch):
@@ -168,143 +215,144 @@ class CoLaR(Method):
 
     def loss(self, batch, c=None):
         ids, part, slot, size = self.layout(batch, self.draw_c(batch) if c is None else c)
-        z = merge(self.model.embed(ids), slot, size, self.args.pool == "mean")      # (B, S+1, C)
-        kind = torch.full_like(size, -1).scatter(1, slot, part)     # (B, S+1) the part of each slot
-        h = self.model(z[:, :-1])                                   # (B, S, C), of h_i for z_{i+1}
+        z = merge(self.model.embed(ids), slot, size, self.args.pool)                # (B, S+1, C)
+        kind = torch.full_like(size, -1).scatter(1, slot, part)     # (B, S+1) the part of each
+        # slot; of slot S, where padding goes, it is -1
+        lengths = (size > 0).sum(1) - 1                             # (B,): nothing follows <eos>
+        h = self.model(z[:, :-1], None, lengths)                    # (B, S, C), of h_i for z_{i+1}
         ce = self.lm_loss(h, ids, part, slot, size)
-        where = ((kind == THOUGHTS) | (kind == CLOSE))[:, 1:]       # latents, and what ends them
+        where = ((kind == CHAIN) | (kind == CLOSE))[:, 1:]       # latents, and what ends them
         target = z[:, 1:][where].detach() / self.std                # (N, C)
         latent = latent_loss(*self.latent_head(h[where]), target, self.args.latent_loss)
         return ce + latent, {"ce": ce.detach(), "latent": latent.detach()}
 
     def lm_loss(self, h, ids, part, slot, size):
         """Eq. (4): the mean over predicted slots of the mean over the tokens of a slot."""
-        weight = 1 / size.gather(1, slot).clamp(min=1)              # (B, T), of a token in its slot
+        n = size.gather(1, slot).clamp(min=1)                       # (B, T)
+        weight = 1 / n.to(self.std.dtype)                           # of a token in its slot
         if self.args.labels == "one":
             first = size.cumsum(1) - size       # (B, S+1): a slot's tokens stand side by side, so
             # it has first ... first + size - 1; what an empty slot draws is left out with `part`
             drawn = first + (torch.rand(size.shape, device=h.device) * size).long()
-            weight = (torch.arange(ids.shape[1], device=h.device) == drawn.gather(1, slot)).float()
+            drawn = torch.arange(ids.shape[1], device=h.device) == drawn.gather(1, slot)
+            weight = drawn.to(weight.dtype)
         elif self.args.labels == "none":
-            weight = weight * (part != THOUGHTS)
+            weight = weight * (part != CHAIN)
         b, t = ((part > OPEN) & (weight > 0)).nonzero(as_tuple=True)    # the N tokens to predict
-        logits = self.model.head(h[b, slot[b, t] - 1]).float()      # (N, V)
+        logits = at_least_float32(self.model.head(h[b, slot[b, t] - 1]))    # (N, V)
         weight = weight[b, t] / weight[b, t].sum()
         return (F.cross_entropy(logits, ids[b, t], reduction="none") * weight).sum()
 
-    def solve(self, batch, c=2, temperature=0.0, generator=None):
-        """Thinks at factor c, then answers on the same cache.
-
-        temperature scales sigma and the LM head's softmax; generator: one of the model's device.
-        """
-        rollout = self.rollout(batch, 1, temperature, generator, c)
-        for solved, latents in zip(rollout.solved, self.read(rollout)):
+    def solve(self, batch, sample=GREEDY, c=2):
+        """Thinks at factor c, then answers on the same cache. The temperature of `sample` scales
+        sigma, too."""
+        rollout = self.rollout(batch, 1, sample, c)
+        for solved, latents in zip(rollout.solved, self.latent_words(rollout)):
             solved.thoughts = " ".join(f"[{' '.join(words)}]" for words in latents)
         return rollout.solved
 
     @torch.no_grad()
-    def rollout(self, batch, samples, temperature=1.0, generator=None, c=2):
-        if c != "auto" and not 1 <= c <= MAX_SPEED:
-            raise BadInput(f"c = {c}: there are speed tokens for 1..{MAX_SPEED}")
-        question, new = batch.question, (batch.question != PAD).sum(1)
-        slowest = self.c_train.min() if c == "auto" else c              # has the longest chain
-        cap = min(self.args.max_think, int(2 * -(-self.args.max_think // slowest)))
+    def rollout(self, batch, samples, sample=GREEDY, c=2):
+        self.KNOBS["c"].check("c", c)
+        question, lengths = batch.question, (batch.question != PAD).sum(1)
+        slowest = int(self.c_train.min()) if c == "auto" else c         # has the longest chain
+        longest = self.args.max_think       # twice the longest chain of the training problems
+        cap = min(longest, 2 * math.ceil(longest / slowest))            # latents
         slots = question.shape[1] + 2 + cap + 1 + self.args.max_answer
         cache = Cache(len(question), slots, question.device)
-        h = last(self.model(self.model.embed(question), cache, new), new)           # (B, C)
+        h = last(self.model(self.model.embed(question), cache, lengths), lengths)   # (B, C)
         h = cache.repeat(h, samples)                                                # (R, C)
-        auto = torch.full_like(cache.length, c == "auto").bool()                    # (R,)
+        auto = torch.full_like(cache.lengths, c == "auto").bool()                   # (R,)
         if c == "auto":
-            c = self.c_train[self.sample(self.speed_logits(h), temperature, generator)]     # (R,)
+            c = self.c_train[sample(self.speed_logits(h))]                          # (R,)
         else:
-            c = torch.full_like(cache.length, c)
-        start = torch.stack([SPEED + c, torch.full_like(c, THINK)], 1)              # (R, 2)
+            c = torch.full_like(cache.lengths, c)
+        start = torch.stack([speed_token(c), torch.full_like(c, THINK)], 1)         # (R, 2)
         h = self.model(self.model.embed(start), cache)[:, -1]
-        z, n_think, stopped, sigma = self.think(h, cache, cap, temperature, generator)
+        z, n_think, stopped, sigma = self.think(h, cache, cap, sample)
         end = self.model.embed(torch.full_like(c, END))[:, None]                    # (R, 1, C)
-        answer = self.model.generate(end, torch.ones_like(c), cache, EOS,
-                                     self.args.max_answer, temperature, generator)
-        solved = [Solved(self.vocab.decode(until(row, EOS)[0]), n, "")
+        answer = self.model.generate(end, torch.ones_like(c), cache, EOS, self.args.max_answer,
+                                     sample)
+        solved = [Solved(self.vocab.decode(split_at(row, EOS)[0]), n, "")
                   for row, n in zip(answer.tolist(), n_think.tolist())]
         question = question.repeat_interleave(samples, 0)
         acts = {"question": question, "auto": auto, "c": c, "z": z, "n_think": n_think,
                 "stopped": stopped, "answer": answer}
         return Rollout(solved, c, acts, {"sigma": sigma})
 
-    def thought(self, rollout):
-        question, c, z, n = (rollout.acts[name] for name in ("question", "c", "z", "n_think"))
-        prompt = pack(question, SPEED + c[:, None], column(question, THINK))[0]
-        return prompt, z * self.std, n
-
     def speed_logits(self, h):
         """h (R, C) at a question's end -> (R, n) over the n speeds of c_train, for c = "auto"."""
-        return self.model.head(h)[:, SPEED + self.c_train]
+        return self.model.head(h)[:, speed_token(self.c_train)]
 
-    def think(self, h, cache, cap, temperature, generator):
-        """Writes latents until the LM head says </think>, at most cap.
+    def think(self, h, cache, cap, sample):
+        """Writes latents after h (R, C) until the LM head says </think>, at most cap; none if it
+        says so at once.
 
         Returns z (R, n, C) in units of s, n_think (R,), whether it did say so (R,), and the mean
         sigma. A row that is done stays in the batch, but its cache no longer grows: its later
         latents go to the slot after its end, which </think> overwrites.
         """
-        done = torch.zeros(len(h), dtype=torch.bool, device=h.device)
-        n_think, latents, sigmas = torch.zeros_like(done, dtype=torch.long), [], []
+        done, latents, sigmas = sample(self.model.head(h)) == END, [], []           # (R,)
+        n_think = torch.zeros_like(done, dtype=torch.long)
         while len(latents) < cap and not done.all():
             z, log_sigma = self.latent_head(h)                                      # (R, C)
-            if temperature and log_sigma is not None:
-                noise = torch.randn(z.shape, generator=generator, device=z.device)
-                z = z + temperature * log_sigma.exp() * noise
+            if sample.temperature and log_sigma is not None:
+                z = z + sample.temperature * log_sigma.exp() * sample.noise(z)
                 sigmas.append(log_sigma[~done].exp().mean())
             latents.append(z)
             n_think += ~done
             h = self.model((z * self.std)[:, None], cache, (~done).long())[:, 0]
-            done = done | (self.sample(self.model.head(h), temperature, generator) == END)
-        return torch.stack(latents, 1), n_think, done, sum(sigmas) / max(1, len(sigmas))
+            done = done | (sample(self.model.head(h)) == END)
+        z = torch.stack(latents, 1) if latents else h[:, None][:, :0]               # (R, n, C)
+        return z, n_think, done, sum(sigmas) / max(1, len(sigmas))
+
+    def thoughts_read(self, rollout):
+        question, c, z, n = (rollout.acts[name] for name in ("question", "c", "z", "n_think"))
+        prompt = pack(question, speed_token(c)[:, None], column(question, THINK))[0]
+        return prompt, z * self.std, n
 
     def log_probs(self, rollout):
         """Of a rollout's actions, all (R, T): "speed", of the speed token, where c is "auto";
-        "latent", the mean over dimensions of log N(z; mu, sigma); "stop", of saying </think> after
-        a latent or of not saying it; "token", of the answer.
+        "latent", the mean over dimensions of log N(z; mu, sigma); "stop", of saying </think> or of
+        not saying it, before the first latent and after each; "token", of the answer.
         """
         question, auto, c, z, n_think, stopped, answer = (rollout.acts[name] for name in (
             "question", "auto", "c", "z", "n_think", "stopped", "answer"))
         thought = torch.arange(z.shape[1], device=z.device) < n_think[:, None]      # (R, n)
-        one = torch.ones_like(c)[:, None]
-        ids, part, _ = pack(SPEED + c[:, None], THINK * one, PAUSE * thought, END * one, answer)
+        ids, part, _ = pack(speed_token(c)[:, None], column(answer, THINK),
+                            torch.where(thought, LATENT_SLOT, PAD), column(answer, END), answer)
+        latent, close = part == CHAIN, part == CLOSE                                # (R, T)
         x = self.model.embed(ids)                                                   # (R, T, C)
-        x = x.masked_scatter((part == THOUGHTS)[..., None], z[thought] * self.std)
-        h = states_before(self.model, question, x)
-        latent, close = part == THOUGHTS, part == CLOSE
+        x = x.masked_scatter(latent[..., None], z[thought] * self.std)
+        h = states_before(self.model, question, x, (part >= 0).sum(1))
         mu, log_sigma = self.latent_head(h[latent])                                 # (N, C)
         normal = gaussian(mu, log_sigma)
         lp = normal.log_prob(z[thought]).mean(-1)                                   # (N,)
-        lp = torch.zeros_like(h[..., 0]).float().masked_scatter(latent, lp)         # (R, T)
-        logits = self.model.head(h).float().log_softmax(-1)                         # (R, T, V)
-        token = logits.gather(2, ids[..., None])[..., 0]
-        speed = token - logits[..., SPEED + self.c_train].logsumexp(-1)
-        on = torch.log1p(-logits[..., END].exp().clamp(max=1 - 1e-6))
+        lp = torch.zeros_like(ids, dtype=lp.dtype).masked_scatter(latent, lp)       # (R, T)
+        words = log_softmax(self.model, h)                                          # (R, T, V)
+        token = words.gather(2, ids[..., None])[..., 0]
+        speed = token - words[..., speed_token(self.c_train)].logsumexp(-1)
+        on = torch.log1p(-words[..., END].exp().clamp(max=1 - 1e-6))
         stop = torch.where(close & stopped[:, None], token, on)
-        return {"speed": (speed, (part == QUESTION) & auto[:, None]),
-                "latent": (lp, latent, normal),
-                "stop": (stop, F.pad(latent, (1, -1))), "token": (token, part == ANSWER)}
+        return {"speed": (speed, (part == QUESTION) & auto[:, None], None),
+                "latent": (lp, latent, normal), "stop": (stop, latent | close, None),
+                "token": (token, part == ANSWER, None)}
 
-    def read(self, rollout):
-        """Decoded thoughts: of every row and latent the c words whose embeddings are most like it.
-
-        A sum has lost the order of its words: they come nearest first.
-        """
+    def latent_words(self, rollout):
+        """The c words whose embeddings are most like each latent. A sum has lost the order of its
+        words: they come nearest first."""
         e = F.normalize(self.model.embed.weight, dim=-1)                            # (V, C)
         c, n_think = rollout.acts["c"].tolist(), rollout.acts["n_think"].tolist()
         near = (rollout.acts["z"] @ e.T).topk(max(c)).indices.tolist()              # (R, n, c)
         return [[self.vocab.decode(ids[:k]) for ids in row[:n]]
                 for row, n, k in zip(near, n_think, c)]
 
-    def groups_of(self, example, c="auto"):
+    def true_groups(self, example, c=2):
         """The true chain as the words of each group, [[word]]: what its latents should hold."""
         if c == "auto":
             return None
         ids, part, slot, _ = self.layout(collate([example], self.vocab), torch.tensor([[c]]))
         chain = {}
-        for i, s in zip(ids[part == THOUGHTS].tolist(), slot[part == THOUGHTS].tolist()):
+        for i, s in zip(ids[part == CHAIN].tolist(), slot[part == CHAIN].tolist()):
             chain.setdefault(s, []).append(self.vocab.words[i])
         return list(chain.values())

@@ -34,10 +34,10 @@ from tqdm import tqdm
 
 import runs
 from data.cli import BadInput, Flag, Parser, choice, merge, one_line
-from data.common import FileTask, collate, mixed, read_problems, take
+from data.common import FileTask, collate, mixed, read_problems, first_problems
 from data.files import draw, read_json, writable, write
 from method import can
-from model import Cache, Sampler
+from model import Sampler
 from runs import knobs_of, load, load_run, pick_device, variant
 
 BATCH = 100     # problems solved at once
@@ -60,8 +60,13 @@ def wilson(right, n, z=1.96):
 
 def split_knobs(method, knobs):
     """Those of the method's `solve`, and those of its backbone's forward pass."""
-    deep = {name: value for name, value in knobs.items() if name in method.model.KNOBS}
-    return {name: value for name, value in knobs.items() if name not in deep}, deep
+    backbone = {name: value for name, value in knobs.items() if name in method.model.KNOBS}
+    return {name: value for name, value in knobs.items() if name not in backbone}, backbone
+
+
+def usual_settings(method):
+    """Every setting of a method at every setting of its backbone."""
+    return [{**own, **deep} for own in method.settings() for deep in method.model.settings()]
 
 
 def in_batches(method, examples):
@@ -74,12 +79,12 @@ def in_batches(method, examples):
 
 def solve_all(method, examples, progress=None, **knobs):
     """[Solved] in the order of examples; rows of similar length share a batch."""
-    own, deep = split_knobs(method, knobs)
+    own, backbone = split_knobs(method, knobs)
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].question))
     found = []
     method.eval()
     for some, batch in in_batches(method, [examples[i] for i in order]):
-        with method.model.using(**deep):
+        with method.model.using(**backbone):
             found += method.solve(batch, **own)
         if progress:
             progress.update(len(some))
@@ -88,27 +93,12 @@ def solve_all(method, examples, progress=None, **knobs):
     return [solved[i] for i in range(len(examples))]
 
 
-@torch.no_grad()
-def cache_size(method, knobs):
-    """Numbers that the cache of the method's backbone holds per token, if none exits early."""
-    model, device = method.model, next(method.parameters()).device
-    cache, deep = Cache(1, 1, device), split_knobs(method, knobs)[1]
-    with model.using(**deep | {"exit": ""}):
-        model(model.embed(torch.zeros(1, 1, dtype=torch.long, device=device)), cache)
-    return sum(buffer.numel() for buffer in cache.store.values())
-
-
 def evaluate(method, task, examples, progress=None, **knobs):
     """One row of the results table: accuracy, steps and time of `method` at one setting."""
-    start, deep = time.perf_counter(), {}
-    with method.model.using(**{"taken": []} if method.model.KNOBS else {}):
+    start = time.perf_counter()
+    with method.model.using(**split_knobs(method, knobs)[1]), method.model.recording() as cost:
         solved = solve_all(method, examples, progress, **knobs)
         seconds = time.perf_counter() - start
-        if method.model.KNOBS:
-            taken = torch.cat(method.model.taken)
-            deep["cache"] = cache_size(method, knobs)
-            if not knobs.get("draft"):      # whose calls are of several tokens or thrown away
-                deep["iterations"] = float(taken[taken > 0].float().mean())
     right = [method.right(task, e, s) for e, s in zip(examples, solved)]
     levels = sorted({e.difficulty for e in examples})
     by = {d: [r for e, r in zip(examples, right) if e.difficulty == d] for d in levels}
@@ -117,16 +107,16 @@ def evaluate(method, task, examples, progress=None, **knobs):
         "knobs": knobs, "n": len(right),
         "accuracy": sum(right) / len(right), "low": low, "high": high,
         "steps": sum(s.n_think for s in solved) / len(solved),
-        "ms": 1000 * seconds / len(solved), **deep, **method.extras(examples, solved),
+        "ms": 1000 * seconds / len(solved), **cost, **method.extras(examples, solved),
         "by_difficulty": {str(d): {"n": len(r), "accuracy": sum(r) / len(r)}
                           for d, r in by.items()},
     }
 
 
 def sweep(name, method, task, examples, settings=None):
-    """Rows of `evaluate` for every setting of the method (its SWEEP unless given)."""
+    """Rows of `evaluate` at every setting given, or at those worth a row each."""
     if settings is None:
-        settings = [{**own, **deep} for own in method.SWEEP for deep in method.model.SWEEP]
+        settings = usual_settings(method)
     with tqdm(total=len(settings) * len(examples), desc=f"test {name}", unit="problem",
               leave=False) as bar:
         return [{"method": name, **evaluate(method, task, examples, bar, **k)} for k in settings]
@@ -146,10 +136,10 @@ def explore(name, method, task, examples, settings, ks, top_k=0):
     n, rows = max(ks), []
     for knobs in settings:
         right, steps, start = [], 0, time.perf_counter()
-        own, deep = split_knobs(method, knobs)
+        own, backbone = split_knobs(method, knobs)
         for some, batch in in_batches(method, examples):
-            with method.model.using(top_k=top_k, **deep):
-                solved = method.rollout(batch, n, **own).solved
+            with method.model.using(**backbone):
+                solved = method.rollout(batch, n, Sampler(1.0, top_k), **own).solved
             steps += sum(s.n_think for s in solved)
             right += [sum(task.check(e, s.answer) for s in solved[j * n:j * n + n])
                       for j, e in enumerate(some)]
@@ -177,22 +167,17 @@ def loss_on(method, examples):
 
 def show(method, task, examples, **knobs):
     """Worked problems as text: question, thoughts, prediction, truth."""
-    lines = []
+    lines, own = [], split_knobs(method, knobs)[0]
     for e, s in zip(examples, solve_all(method, examples, **knobs)):
         mark = "right" if method.right(task, e, s) else "WRONG"
         lines += [f"question    {' '.join(e.question)}",
-                  f"thoughts    {s.thoughts or '(none)'}   [{s.n_think} steps]",
-                  *true_groups(method, e, knobs),
-                  f"prediction  {' '.join(s.answer)}   truth  {' '.join(method.target(e))}"
+                  f"thoughts    {s.thoughts or '(none)'}   [{s.n_think} steps]"]
+        groups = method.true_groups(e, **own)   # the chain as it would be merged, to compare
+        if groups:
+            lines.append("true chain  " + " ".join(f"[{' '.join(words)}]" for words in groups))
+        lines += [f"prediction  {' '.join(s.answer)}   truth  {' '.join(method.target(e))}"
                   f"   {mark}", ""]
     return "\n".join(lines)
-
-
-def true_groups(method, example, knobs):
-    """A line for `show`: the chain as it would be merged, to read the latents beside it."""
-    groups = method.groups_of(example, **split_knobs(method, knobs)[0])
-    if groups:
-        yield "true chain  " + " ".join(f"[{' '.join(words)}]" for words in groups)
 
 
 # ---- rows as text and figures --------------------------------------------------------------------
@@ -202,7 +187,7 @@ def setting(row):
     return " ".join(f"{k}={v}" for k, v in row["knobs"].items() if v != "")
 
 
-def in_short(rows):
+def summary_line(rows):
     """Rows of `evaluate` in short, for the progress of a run."""
     return "   ".join(f"{setting(r)} {100 * r['accuracy']:.0f}% in {r['steps']:.1f}".lstrip()
                       for r in rows) + " thinking steps"
@@ -402,7 +387,7 @@ def problems(task, args):
     choice(args.split, task.splits, "split")
     if isinstance(task, FileTask):
         print(task.summary)
-    return take(task, args.split, args.n or 500)
+    return first_problems(task, args.split, args.n or 500)
 
 
 def unseen(task, examples):

@@ -14,7 +14,7 @@ backbone it has: all methods run on all of them.
 
 Precision. Weights are float32, and train.py runs `loss` under autocast where a GPU is faster in
 half precision: matrix products come out as bfloat16 or float16 there, norms and embeddings do not.
-What is summed or exponentiated is first made `precise`. Tests run methods in float64
+What is summed or exponentiated is first made `at_least_float32`. Tests run methods in float64
 (`method.double()`), where two ways to compute the same agree to 1e-9 on every processor; so nothing
 may be cast down to float32.
 """
@@ -26,7 +26,7 @@ import torch.nn.functional as F
 
 from data.cli import BadInput
 from data.common import PAD
-from model import GREEDY, Cache, last
+from model import GREEDY, Cache, at_least_float32, last
 
 QUESTION, OPEN, CHAIN, CLOSE, ANSWER = range(5)     # the parts of every sequence, in this order
 RIGHT, LENGTH, OPTION = range(3)    # what an action decides: the answer, also the length, a speed
@@ -185,25 +185,34 @@ def split_at(ids, stop):
 
 # ---- what the model says about them --------------------------------------------------------------
 
-def precise(x):
-    """Half precision as float32; float32 and float64 as they are."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+def cross_entropy(model, h, ids):
+    """The mean over states h (N, C) of -log p of the words ids (N,) that follow them."""
+    return F.cross_entropy(at_least_float32(model.head(h)), ids)
+
+
+def log_softmax(model, h):
+    """Log-probabilities (..., V) of the word that follows each state h (..., C)."""
+    return at_least_float32(model.head(h)).log_softmax(-1)
 
 
 def next_token_loss(model, h, labels, where):
     """Mean cross-entropy of labels (B, T) at `where` (B, T), each predicted by h (B, T-1, C) one
     position earlier. Only the chosen positions meet the vocabulary."""
     where = where[:, 1:]
-    return F.cross_entropy(precise(model.head(h[where])), labels[:, 1:][where])
+    return cross_entropy(model, h[where], labels[:, 1:][where])
 
 
-def states_before(model, prompt, x):
+def states_before(model, prompt, x, lengths):
     """(R, S, C): the state that predicts each position of x (R, S, C), embeddings which continue
-    prompt (R, P). Rows with the same prompt share its computation, and its gradient."""
+    prompt (R, P), of which lengths (R,) per row are no padding. Rows with the same prompt share its
+    computation, and its gradient."""
     start, row = (t.to(x.device) for t in      # (U, P), (R,); MPS has it from torch 2.10 on
                   prompt.cpu().unique(dim=0, return_inverse=True))
-    lengths = (start != PAD).sum(1)
+    prompt_lengths = (start != PAD).sum(1)
     cache = Cache(len(start), start.shape[1] + x.shape[1], x.device)
-    h = last(model(model.embed(start), cache, lengths), lengths)        # (U, C)
+    h = last(model(model.embed(start), cache, prompt_lengths), prompt_lengths)      # (U, C)
+    h = h[row][:, None]                                                 # (R, 1, C)
+    if x.shape[1] == 1:
+        return h        # the prompt alone predicts it
     cache.select(row)
-    return torch.cat([h[row][:, None], model(x[:, :-1], cache)], 1)
+    return torch.cat([h, model(x[:, :-1], cache, lengths - 1)], 1)

@@ -45,13 +45,14 @@ Differs from the paper and its code:
         --sampler fixed --mean-r 1                                  # its twin without recurrence
     python depth.py RUN                                             # what the iterations do
 """
+import contextlib
 import math
 
 import torch
 import torch.nn as nn
 
-from data.cli import BadInput, choice
-from model import GPT, Block, RMSNorm, generate, last
+from data.cli import BadInput, Flag, choice
+from model import GPT, GREEDY, Block, Cache, RMSNorm, at_least_float32, generate, last
 
 SIGMA = 0.5         # of tau in Eq. (5)
 NOISE = 0.4         # variance of s_0
@@ -68,12 +69,224 @@ def draw_r(mean, sampler, n=1):
     return torch.poisson(tau.exp()).long() + 1
 
 
+def cut_normal(*shape, std, generator=None, device=None):
+    """Normal numbers of mean 0, cut at 3 std: their distribution function, inverted.
+
+    What torch's own trunc_normal_ draws for a seed differs between versions of torch.
+    """
+    inside = math.erf(3 / 2 ** 0.5)                             # the share within 3 std
+    u = 2 * torch.rand(shape, generator=generator, device=device) - 1
+    return std * 2 ** 0.5 * torch.erfinv(inside * u)
+
+
 def noise(*shape, generator=None, device=None):
     """Eq. (2)."""
-    s = torch.empty(shape, device=device)
-    std = NOISE ** 0.5
-    return nn.init.trunc_normal_(s, 0, std, -3 * std, 3 * std, generator=generator)
+    return cut_normal(*shape, std=NOISE ** 0.5, generator=generator, device=device)
 
+
+class RecurrentGPT(GPT):
+    FLAGS = {
+        "mean_r": Flag(8, "rbar of Eq. (5): training iterates rbar + 1 times on average (fixed: "
+                       "rbar), tests rbar times unless told", least=1, most=10**4),
+        "k_grad": Flag(4, "last iterations that have a gradient", least=1),
+        "sampler": Flag("lognormal", "of r in training: log-normal Poisson, or always the mean "
+                        "(fixed)", ("lognormal", "fixed")),
+        "r_per": Flag("batch", "draw r once per batch (paper), or for each row",
+                      ("batch", "sequence")),
+        "norm": Flag("sandwich", "norms around the residual sum or only before (bad run 2)",
+                     ("sandwich", "pre")),
+        "inject": Flag("concat", "how e enters: A [s; e], s + e (bad run 1), or only as s_0",
+                       ("concat", "add", "none")),
+    }
+    KNOBS = {
+        "r": Flag(0, "iterations of a recurrent backbone, as 1,4,16; 0: rbar", most=10**4),
+        "exit": Flag("none", "when it stops early", ("none", *EXITS)),
+        "threshold": Flag(0.0, "of the exit; 0: the one of its kind"),
+        "share": Flag(0, "slots of its cache that iterations share; 0: one each"),
+        "warm": Flag(False, "it goes on from the last state"),
+        "draft": Flag(0, "iterations of a draft, to decode speculatively; 0: none", most=10**4),
+        "state_seed": Flag(0, "of the noise s_0"),
+    }
+    COMPILED = "iteration"  # not forward: its number of iterations changes from call to call
+
+    def __init__(self, cfg, mean_r=8, k_grad=4, sampler="lognormal", r_per="batch",
+                 norm="sandwich", inject="concat"):
+        nn.Module.__init__(self)
+        self.cfg, self.mean_r, self.k_grad, self.sampler = cfg, mean_r, k_grad, sampler
+        self.r_per, self.inject = r_per, inject
+        cfg.sandwich = norm == "sandwich"
+        if cfg.layers % 3 and cfg.layers != 1:
+            raise BadInput(f"--layers {cfg.layers}: a recurrent backbone has three equal parts")
+        each = max(1, cfg.layers // 3)      # blocks in each; size nano has a single layer
+        self.embed = nn.Embedding(cfg.vocab, cfg.width)
+        self.prelude = nn.ModuleList(Block(cfg) for _ in range(each))
+        self.core = nn.ModuleList(Block(cfg) for _ in range(each))
+        self.coda = nn.ModuleList(Block(cfg) for _ in range(each))
+        self.adapter = nn.Linear(2 * cfg.width, cfg.width, bias=False)      # A of Eq. (3)
+        self.norm = RMSNorm(cfg.width)
+        self.head = nn.Linear(cfg.width, cfg.vocab, bias=False)
+        self.start_weights(layers=each * (2 + mean_r))
+        for name, flag in self.KNOBS.items():
+            setattr(self, name, flag.default)
+        self.r = mean_r
+        self.taken = None           # a list: gets the iterations (B,) of every call; 0: a pause
+        self.trace = None           # a list: gets the newest token's state (B, C), every iteration
+        self.drafting = False       # what is written to the cache will be overwritten
+
+    def settings(self):
+        return [{"r": r} for r in (1, 2, 4, 8, 16, 32)]
+
+    @contextlib.contextmanager
+    def recording(self):
+        found = {}
+        with self.using(taken=[]):
+            yield found
+            taken = torch.cat(self.taken)
+        found["cache"] = self.cache_size()
+        if not self.draft:      # whose calls are of several tokens or thrown away
+            found["iterations"] = float(taken[taken > 0].float().mean())
+
+    @torch.no_grad()
+    def cache_size(self):
+        """Numbers that its cache holds per token, if none exits early."""
+        cache = Cache(1, 1, self.embed.weight.device)
+        with self.using(exit="none"):
+            self(self.embed(torch.zeros_like(cache.lengths)[:, None]), cache)
+        return sum(buffer.numel() for buffer in cache.store.values())
+
+    def start_weights(self, layers):
+        """Variance 2 / 5C everywhere; into the residual, divided by 2 * layers executed."""
+        for name, p in self.named_parameters():
+            if p.ndim == 2 and "conv" not in name:
+                out = name.endswith(("out.weight", "down.weight"))
+                std = (NOISE / self.cfg.width / (2 * layers if out else 1)) ** 0.5
+                p.data.copy_(cut_normal(*p.shape, std=std))
+
+    def forward(self, x, cache=None, lengths=None, layers=None):
+        """As GPT.forward. In training and without a cache r is drawn, else it is self.r. `layers`
+        gets what prelude, core and coda make."""
+        rope, positions = self.positions(x, cache)
+        e = x * self.cfg.width ** 0.5
+        for block in self.prelude:
+            e = block(e, rope, positions, cache)                       # (B, T, C)
+        s = self.first_state(e, positions, cache)
+        if self.training and cache is None:
+            s = self.unroll(s, e, rope, positions)
+        else:
+            s = self.iterate(s, e, rope, positions, cache, lengths)
+        h = self.read_out(s, rope, positions, cache)
+        if layers is not None:
+            layers += e, s, h
+        if cache is not None:
+            self.keep_state(s, cache, lengths)
+            cache.advance(x.shape[1], lengths)
+        return h
+
+    def first_state(self, e, positions, cache):
+        """s_0: fresh noise in training; else that of its position, or the last token's state."""
+        if self.inject == "none":
+            return e
+        if self.training and cache is None:
+            return noise(*e.shape, device=e.device)
+        if self.warm and cache is not None and cache.longest:
+            return cache.store[self, "state"].expand_as(e)
+        return self.noise_table(e.device)[positions % POSITIONS]
+
+    def keep_state(self, s, cache, lengths):
+        """Remembers each row's newest state, if wanted; a row without a new token keeps its old
+        one."""
+        if not self.warm:
+            return
+        now = last_state(s, lengths)[:, None]                       # (B, 1, C)
+        if lengths is not None and cache.longest:
+            now = torch.where((lengths > 0)[:, None, None], now, cache.store[self, "state"])
+        cache.store[self, "state"] = now
+
+    def noise_table(self, device):
+        """(POSITIONS, C), made once per seed and device."""
+        if getattr(self, "table_of", None) != (self.state_seed, device):
+            generator = torch.Generator().manual_seed(self.state_seed)
+            self.table = noise(POSITIONS, self.cfg.width, generator=generator).to(device)
+            self.table_of = self.state_seed, device
+        return self.table
+
+    def iteration(self, s, e, rope, positions, cache=None):
+        """Eq. (3)."""
+        if self.inject == "concat":
+            s = self.adapter(torch.cat([s, e], -1)).to(e.dtype)     # else autocast's: few bits
+        elif self.inject == "add":
+            s = s + e
+        for block in self.core:
+            s = block(s, rope, positions, cache)
+        return s
+
+    def read_out(self, s, rope, positions, cache=None):
+        """Eq. (4): states (B, T, C) -> hidden states, ready for the head."""
+        s = self.norm(s)
+        for block in self.coda:
+            s = block(s, rope, positions, cache)
+        return self.norm(s)
+
+    def unroll(self, s, e, rope, positions):
+        """Eq. (5) and (6): training's iterations, the first ones without a gradient."""
+        r = draw_r(self.mean_r, self.sampler, len(s) if self.r_per == "sequence" else 1)
+        k = r if self.inject == "none" else r.clamp(max=self.k_grad)    # none: s_0 alone has e
+
+        def repeat(s, counts):
+            if len(counts) == 1:
+                for _ in range(int(counts)):
+                    s = self.iteration(s, e, rope, positions)
+                return s
+            rows = counts.to(s.device)[:, None, None]
+            for i in range(int(counts.max())):
+                s = torch.where(i < rows, self.iteration(s, e, rope, positions), s)
+            return s
+        with torch.no_grad():
+            s = repeat(s, r - k)
+        torch.clear_autocast_cache()    # it may hold low-precision weights made without a graph
+        return repeat(s, k)
+
+    def iterate(self, s, e, rope, positions, cache, lengths):
+        """With a cache, or in eval mode: r iterations, or per row fewer if `exit` says so."""
+        active, steps = None, torch.full_like(positions[:, 0], self.r)
+        free = 0 if self.inject == "none" else self.r - self.k_grad     # without gradient: Eq. (6)
+        done = Exit(self.exit, self.threshold) if self.exit != "none" else None
+        for i in range(self.r):
+            if i == free and torch.is_grad_enabled():
+                torch.clear_autocast_cache()                    # as in `unroll`
+            with torch.set_grad_enabled(torch.is_grad_enabled() and i >= free):
+                slots = cache and Slots(cache, i, self.share, active)
+                after = self.iteration(s, e, rope, positions, slots)
+            s = after if active is None else torch.where(active[..., None], after, s)
+            if self.trace is not None:
+                self.trace.append(last_state(s, lengths))
+            if done is None:
+                continue
+            look = s if self.exit == "latent" else self.read_out(s, rope, positions, cache)
+            look = last_state(look, lengths)
+            stop = done(look if self.exit == "latent" else self.head(look))[:, None]    # (B, 1)
+            if active is None:
+                active = torch.ones_like(stop) if lengths is None else (lengths > 0)[:, None]
+            steps = torch.where((active & stop)[:, 0], i + 1, steps)
+            active = active & ~stop
+            if not active.any():
+                break
+        if cache is not None and not self.drafting:
+            Slots.settle(cache, i + 1, positions)
+        if self.taken is not None:
+            self.taken.append(steps if lengths is None else steps * (lengths > 0))
+        return s
+
+    def generate(self, x, lengths, cache, stop, max_new, sample=GREEDY, samples=1):
+        if self.draft and (self.exit != "none" or self.share or self.warm):
+            raise BadInput("--draft goes with neither --exit, --share nor --warm: tokens checked "
+                           "together would see another cache than tokens written one by one")
+        if self.draft and not sample.temperature and samples == 1:
+            return speculate(self, x, lengths, cache, stop, max_new)
+        return generate(self, x, lengths, cache, stop, max_new, sample, samples)
+
+
+# ---- inference: exits, slots of the cache, speculation -------------------------------------------
 
 def latent_change(before, after):
     """|s_i - s_{i-1}| / |s_i| of states (B, C) -> (B,)."""
@@ -82,13 +295,13 @@ def latent_change(before, after):
 
 def kl_change(before, after):
     """KL(p_{i-1} || p_i) of logits (B, V) -> (B,)."""
-    p, q = before.float().log_softmax(-1), after.float().log_softmax(-1)
+    p, q = (at_least_float32(logits).log_softmax(-1) for logits in (before, after))
     return (p.exp() * (p - q)).sum(-1)
 
 
-def last_state(s, new):
+def last_state(s, lengths):
     """s (B, T, C) -> (B, C) at each row's last real position; its first one if it has none."""
-    return s[:, -1] if new is None else last(s, new.clamp(min=1))
+    return s[:, -1] if lengths is None else last(s, lengths.clamp(min=1))
 
 
 class Exit:
@@ -121,232 +334,65 @@ class Slots:
     """
 
     def __init__(self, cache, i, share, active):
-        self.cache, self.end, self.active = cache, cache.end, active
+        self.cache, self.longest, self.active = cache, cache.longest, active
         self.once, self.rows = cache.once, cache.rows
         self.slot, self.again = (i % share, i >= share) if share else (i, False)
 
-    def append(self, key, new, at):
+    def append(self, key, new, positions):
         """As Cache.append, in this iteration's slot. A row that has stopped repeats what it wrote
         last: in the slot before or, once the slots come round again (`share`), in this one."""
         store, own, before = self.cache.store, (key, self.slot), (key, self.slot - 1)
         if self.slot and own not in store:
             store[own] = store[before].clone()          # no token has been here yet
         if self.active is not None:
-            old = store[own if self.again else before][self.rows(), at]
+            old = store[own if self.again else before][self.rows(), positions]
             new = torch.where(self.active.view(-1, *[1] * (new.ndim - 1)), new, old)
-        return self.cache.append(own, new, at)
+        return self.cache.append(own, new, positions)
 
     @staticmethod
-    def settle(cache, n, at):
+    def settle(cache, n, positions):
         """After n iterations of the tokens `at`: their deeper slots get what their last has."""
         rows = cache.rows()
         slots = [key for key in cache.store if isinstance(key[1], int)]     # of the core
         for key, slot in [key for key in slots if key[1] >= n]:
-            cache.store[key, slot][rows, at] = cache.store[key, n - 1][rows, at]
+            cache.store[key, slot][rows, positions] = cache.store[key, n - 1][rows, positions]
 
 
-class RecurrentGPT(GPT):
-    ARGS = {
-        "mean_r": (8, "rbar of Eq. (5): training iterates rbar + 1 times on average (fixed: rbar), "
-                   "tests rbar times unless told"),
-        "k_grad": (4, "last iterations that have a gradient"),
-        "sampler": (("lognormal", "fixed"), "of r in training: log-normal Poisson, or always the "
-                    "mean (fixed)"),
-        "r_per": (("batch", "sequence"), "draw r once per batch (paper), or for each row"),
-        "norm": (("sandwich", "pre"), "norms around the residual sum or only before (bad run 2)"),
-        "inject": (("concat", "add", "none"), "how e enters: A [s; e], s + e (bad run 1), or only "
-                   "as s_0"),
-    }
-    KNOBS = {"r": 0, "exit": "", "threshold": 0.0, "share": 0, "warm": False, "draft": 0,
-             "state_seed": 0}
-    HOT = "step"    # not forward: its number of iterations changes from call to call
-    SWEEP = [{"r": r} for r in (1, 2, 4, 8, 16, 32)]
+@torch.no_grad()
+def speculate(model, x, lengths, cache, stop, max_new):
+    """Greedy decoding by self-speculation: the tokens of `generate`, in fewer deep calls.
 
-    def __init__(self, cfg, mean_r=8, k_grad=4, sampler="lognormal", r_per="batch",
-                 norm="sandwich", inject="concat"):
-        nn.Module.__init__(self)
-        self.cfg, self.mean_r, self.k_grad, self.sampler = cfg, mean_r, k_grad, sampler
-        self.r_per, self.inject = r_per, inject
-        cfg.sandwich = norm == "sandwich"
-        if cfg.layers % 3 and cfg.layers != 1:
-            raise BadInput(f"--layers {cfg.layers}: a recurrent backbone has three equal parts")
-        each = -(-cfg.layers // 3)                              # layers in each; 1: for size nano
-        self.embed = nn.Embedding(cfg.vocab, cfg.width)
-        self.prelude, self.core, self.coda = (
-            nn.ModuleList(Block(cfg) for _ in range(each)) for _ in range(3))
-        self.adapter = nn.Linear(2 * cfg.width, cfg.width, bias=False)      # A of Eq. (3)
-        self.norm = RMSNorm(cfg.width)
-        self.head = nn.Linear(cfg.width, cfg.vocab, bias=False)
-        self.start_weights(layers=each * (2 + mean_r))
-        vars(self).update(self.KNOBS, r=mean_r)
-        self.taken = None           # a list: gets the iterations (B,) of every call; 0: a pause
-        self.trace = None           # a list: gets the newest token's state (B, C), every iteration
-        self.drafting = False       # what is written to the cache will be overwritten
-
-    def start_weights(self, layers):
-        """Variance 2 / 5C everywhere; into the residual, divided by 2 * layers executed."""
-        for name, p in self.named_parameters():
-            if p.ndim == 2 and "conv" not in name:
-                out = name.endswith(("out.weight", "down.weight"))
-                std = (NOISE / self.cfg.width / (2 * layers if out else 1)) ** 0.5
-                nn.init.trunc_normal_(p, 0, std, -3 * std, 3 * std)
-
-    def forward(self, x, cache=None, new=None):
-        """As GPT.forward. In training and without a cache r is drawn, else it is self.r."""
-        rope, at = self.positions(x, cache)
-        e = x * self.cfg.width ** 0.5
-        for block in self.prelude:
-            e = block(e, rope, at, cache)                       # (B, T, C)
-        s = self.first_state(e, at, cache)
-        if self.training and cache is None:
-            s = self.unroll(s, e, rope, at)
-        else:
-            s = self.iterate(s, e, rope, at, cache, new)
-        h = self.read_out(s, rope, at, cache)
-        for layer in (e, s, h):         # what prelude, core and coda make
-            self.note(layer)
-        if cache is not None:
-            self.keep_state(s, cache, new)
-            cache.advance(x.shape[1], new)
-        return h
-
-    def first_state(self, e, at, cache):
-        """s_0: fresh noise in training; else that of its position, or the last token's state."""
-        if self.inject == "none":
-            return e
-        if self.training and cache is None:
-            return noise(*e.shape, device=e.device)
-        if self.warm and cache is not None and cache.end:
-            return cache.store[self, "state"].expand_as(e)
-        return self.noise_table(e.device)[at % POSITIONS]
-
-    def keep_state(self, s, cache, new):
-        """Remembers each row's newest state, if wanted; a row without a new token keeps its old."""
-        if not self.warm:
-            return
-        now = last_state(s, new)[:, None]                       # (B, 1, C)
-        if new is not None and cache.end:
-            now = torch.where((new > 0)[:, None, None], now, cache.store[self, "state"])
-        cache.store[self, "state"] = now
-
-    def noise_table(self, device):
-        """(POSITIONS, C), made once per seed and device."""
-        if getattr(self, "table_of", None) != (self.state_seed, device):
-            generator = torch.Generator().manual_seed(self.state_seed)
-            self.table = noise(POSITIONS, self.cfg.width, generator=generator).to(device)
-            self.table_of = self.state_seed, device
-        return self.table
-
-    def step(self, s, e, rope, at, cache=None):
-        """Eq. (3)."""
-        if self.inject == "concat":
-            s = self.adapter(torch.cat([s, e], -1)).to(e.dtype)     # else autocast's: few bits
-        elif self.inject == "add":
-            s = s + e
-        for block in self.core:
-            s = block(s, rope, at, cache)
-        return s
-
-    def read_out(self, s, rope, at, cache=None):
-        """Eq. (4): states (B, T, C) -> hidden states, ready for the head."""
-        s = self.norm(s)
-        for block in self.coda:
-            s = block(s, rope, at, cache)
-        return self.norm(s)
-
-    def unroll(self, s, e, rope, at):
-        """Eq. (5) and (6): training's iterations, the first ones without a gradient."""
-        r = draw_r(self.mean_r, self.sampler, len(s) if self.r_per == "sequence" else 1)
-        k = r if self.inject == "none" else r.clamp(max=self.k_grad)    # none: s_0 alone has e
-
-        def repeat(s, counts):
-            if len(counts) == 1:
-                for _ in range(int(counts)):
-                    s = self.step(s, e, rope, at)
-                return s
-            rows = counts.to(s.device)[:, None, None]
-            for i in range(int(counts.max())):
-                s = torch.where(i < rows, self.step(s, e, rope, at), s)
-            return s
-        with torch.no_grad():
-            s = repeat(s, r - k)
-        torch.clear_autocast_cache()    # it may hold low-precision weights made without a graph
-        return repeat(s, k)
-
-    def iterate(self, s, e, rope, at, cache, new):
-        """With a cache, or in eval mode: r iterations, or per row fewer if `exit` says so."""
-        active, steps = None, torch.full_like(at[:, 0], self.r)
-        free = 0 if self.inject == "none" else self.r - self.k_grad     # without gradient: Eq. (6)
-        done = Exit(self.exit, self.threshold) if self.exit else None
-        for i in range(self.r):
-            if i == free and torch.is_grad_enabled():
-                torch.clear_autocast_cache()                    # as in `unroll`
-            with torch.set_grad_enabled(torch.is_grad_enabled() and i >= free):
-                slots = cache and Slots(cache, i, self.share, active)
-                after = self.step(s, e, rope, at, slots)
-            s = after if active is None else torch.where(active[..., None], after, s)
-            if self.trace is not None:
-                self.trace.append(last_state(s, new))
-            if done is None:
-                continue
-            look = s if self.exit == "latent" else self.read_out(s, rope, at, cache)
-            look = last_state(look, new)
-            stop = done(look if self.exit == "latent" else self.head(look))[:, None]    # (B, 1)
-            if active is None:
-                active = torch.ones_like(stop) if new is None else (new > 0)[:, None]
-            steps = torch.where((active & stop)[:, 0], i + 1, steps)
-            active = active & ~stop
-            if not active.any():
-                break
-        if cache is not None and not self.drafting:
-            Slots.settle(cache, i + 1, at)
-        if self.taken is not None:
-            self.taken.append(steps if new is None else steps * (new > 0))
-        return s
-
-    def generate(self, x, new, cache, stop, max_new, temperature=0.0, generator=None, samples=1):
-        if self.draft and (self.exit or self.share or self.warm):
-            raise BadInput("draft goes with neither exit, share nor warm: tokens checked together "
-                           "would see another cache than tokens written one by one")
-        if self.draft and not temperature and samples == 1:
-            return self.speculate(x, new, cache, stop, max_new)
-        return generate(self, x, new, cache, stop, max_new, temperature, generator, samples)
-
-    @torch.no_grad()
-    def speculate(self, x, new, cache, stop, max_new):
-        """Greedy decoding by self-speculation: the tokens of `generate`, in fewer deep calls.
-
-        DRAFT tokens are written with `draft` iterations; then the cache is rolled back and one call
-        over all of them, with r iterations, says what r would have written at each. A row keeps
-        the words up to and with the first on which they differ.
-        """
-        def likeliest(h):
-            logits = self.head(h)
-            logits[..., 0] = -torch.inf     # as in `generate`
-            return logits.argmax(-1)
-        token = likeliest(last(self(x, cache, new), new))           # (B,)
-        out = token.new_zeros(len(token), max_new + DRAFT)
-        out[:, 0], count = token, torch.ones_like(token)
-        spot, going = torch.arange(DRAFT, device=x.device), count < max_new
-        going &= token != stop
-        while going.any():
-            start, end, drafted = cache.length, int(cache.length.max()), [token]
-            cache.end = end
-            with self.using(r=self.draft, drafting=True):
-                for _ in range(min(DRAFT, cache.slots - end)):
-                    h = self(self.embed(drafted[-1])[:, None], cache)
-                    drafted.append(likeliest(h[:, 0]))
-            cache.length, cache.end = start, end
-            fed, drafted = torch.stack(drafted[:-1], 1), torch.stack(drafted[1:], 1)    # (B, L)
-            deep, L = likeliest(self(self.embed(fed), cache)), fed.shape[1]
-            agreed = (drafted == deep).long().cumprod(1).sum(1)
-            n = torch.minimum(agreed + 1, max_new - count).clamp(max=L) * going     # words kept
-            place = count[:, None] + spot[:L]
-            kept = torch.where(spot[:L] < n[:, None], deep, 0)
-            out.scatter_(1, place, kept)
-            token = torch.where(going, deep.gather(1, (n - 1).clamp(min=0)[:, None])[:, 0], token)
-            cache.length, count = start + n, count + n
-            going &= (count < max_new) & ~(kept == stop).any(1)
-        out = out[:, :max_new]
-        ended = (out == stop).long().cumsum(1) - (out == stop).long()
-        return out.masked_fill(ended > 0, 0)[:, :int(count.max())]
+    DRAFT tokens are written with `draft` iterations; then the cache is rolled back and one call
+    over all of them, with r iterations, says what r would have written at each. A row keeps
+    the words up to and with the first on which they differ.
+    """
+    def likeliest(h):
+        logits = model.head(h)
+        logits[..., 0] = -torch.inf     # as in `generate`
+        return logits.argmax(-1)
+    token = likeliest(last(model(x, cache, lengths), lengths))           # (B,)
+    out = token.new_zeros(len(token), max_new + DRAFT)
+    out[:, 0], count = token, torch.ones_like(token)
+    spot, going = torch.arange(DRAFT, device=x.device), count < max_new
+    going &= token != stop
+    while going.any():
+        start, end, drafted = cache.lengths, int(cache.lengths.max()), [token]
+        cache.longest = end
+        with model.using(r=model.draft, drafting=True):
+            for _ in range(min(DRAFT, cache.slots - end)):
+                h = model(model.embed(drafted[-1])[:, None], cache)
+                drafted.append(likeliest(h[:, 0]))
+        cache.lengths, cache.longest = start, end
+        fed, drafted = torch.stack(drafted[:-1], 1), torch.stack(drafted[1:], 1)    # (B, L)
+        deep, L = likeliest(model(model.embed(fed), cache)), fed.shape[1]
+        agreed = (drafted == deep).long().cumprod(1).sum(1)
+        n = torch.minimum(agreed + 1, max_new - count).clamp(max=L) * going     # words kept
+        place = count[:, None] + spot[:L]
+        kept = torch.where(spot[:L] < n[:, None], deep, 0)
+        out.scatter_(1, place, kept)
+        token = torch.where(going, deep.gather(1, (n - 1).clamp(min=0)[:, None])[:, 0], token)
+        cache.lengths, count = start + n, count + n
+        going &= (count < max_new) & ~(kept == stop).any(1)
+    out = out[:, :max_new]
+    ended = (out == stop).long().cumsum(1) - (out == stop).long()
+    return out.masked_fill(ended > 0, 0)[:, :int(count.max())]

@@ -17,13 +17,14 @@ ones did less likely. The latent head's own noise is what silent chains differ b
 The mean over T actions in (4) is the paper's length pressure: a latent of a short right
 chain weighs more than one of a long right chain (--no-average: every action of the batch weighs the
 same). --punish p adds a price: what decides the length (a speed, to stop; the words of an explicit
-chain) gets the advantage of r_i / n_i^p, n_i the thinking steps. The paper's code has p = 1 as an
-option. (2) is GRPO (2402.03300), the clip PPO's (1707.06347).
+chain) gets the advantage of r_i / n_i^p, n_i the thinking steps. A chain of none counts as half a
+step: it costs less than one, and not nothing, by which nothing can be divided. The paper's code has
+p = 1 as an option. (2) is GRPO (2402.03300), the clip PPO's (1707.06347).
 
 Differs from the paper:
- 1. Not to stop after a latent is an action too, and both are a kind of their own; there, only
-    stopping has a log-probability, averaged with the answer's words, and what made a chain long is
-    never made less likely.
+ 1. Not to stop is an action too, and both are a kind of their own; there, only stopping has a
+    log-probability, averaged with the answer's words, and what made a chain long is never made less
+    likely.
  2. Rollouts without any advantage are left out of the update, and those that have one counted.
  3. The answer is sampled from the whole softmax, as it is scored, but for <pad>; theirs from its
     top 0.9.
@@ -54,7 +55,7 @@ import eval as evaluation
 import runs
 import train
 from data.cli import BadInput, Flag, Parser, choice
-from data.common import take
+from data.common import first_problems
 from data.files import draw, read_log
 from method import LENGTH, OPTION, RIGHT
 from model import Sampler
@@ -92,7 +93,7 @@ def advantages(reward, option):
 
     option (Q, G): a group are the rollouts of a question that have the same one.
     """
-    peers = (option[:, :, None] == option[:, None]).float()                 # (Q, G, G)
+    peers = (option[:, :, None] == option[:, None]).to(reward.dtype)        # (Q, G, G)
     n = peers.sum(2)
     centred = reward - (peers @ reward[..., None])[..., 0] / n
     spread = ((peers @ centred[..., None] ** 2)[..., 0] / (n - 1).clamp(min=1)).sqrt()
@@ -160,9 +161,10 @@ class GRPO(Training):
         right = [self.task.check(batch.examples[i // G], solved.answer)
                  for i, solved in enumerate(rollout.solved)]
         reward = torch.tensor(right, dtype=torch.float, device=self.device).view(Q, G)  # Eq. (1)
-        n_think = [solved.n_think for solved in rollout.solved]
+        n_think = [float(solved.n_think) for solved in rollout.solved]
         n_think = torch.tensor(n_think, device=self.device).view(Q, G)
-        priced = reward / n_think.clamp(min=1) ** config["length_penalty"]
+        n = n_think.clamp(min=0.5)      # a chain of no step counts as one of half a step
+        priced = reward / n ** config["length_penalty"]
 
         option = rollout.option.view(Q, G)
         advantage = {RIGHT: advantages(reward, option), LENGTH: advantages(priced, option),
@@ -171,7 +173,7 @@ class GRPO(Training):
                    for kind, decides in self.method.ACTIONS.items() if kind in self.learn}
         teaches = torch.stack([A != 0 for A in advantage.values()]).any(0)          # (Q, G)
         parts = {"reward": reward.mean(), "kept": teaches.any(1).float().mean(),
-                 "steps": n_think.float().mean(), **rollout.info}
+                 "steps": n_think.mean(), **rollout.info}
 
         rows = teaches.flatten().nonzero()[:, 0]
         rows = rows[torch.randperm(len(rows), device=self.device)]
@@ -256,7 +258,7 @@ def run(config, resume):
                 training.restore(state)
         if training.step < config["steps"]:
             train.train(training, task, out, (learn, val))
-        return finish(training, take(task, test, config["test_n"]))
+        return finish(training, first_problems(task, test, config["test_n"]))
 
 
 def finish(training, examples):

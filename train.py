@@ -35,7 +35,7 @@ import model
 import recurrent
 import runs
 from data.cli import BadInput
-from data.common import batches, take
+from data.common import batches, first_problems
 from data.files import Log, draw
 from runs import METHODS, Stopped, any_process, barrier, print0
 
@@ -179,7 +179,7 @@ def train(training, task, out, splits=("train", "val")):
     data = batches(task, method.vocab, config["batch"], config["seed"],
                    start * config["grad_accum"], config["bucket"], splits[0], training.rank,
                    training.world, config["workers"])
-    val = take(task, splits[1], config["val_n"])
+    val = first_problems(task, splits[1], config["val_n"])
     bar = tqdm(total=total, initial=start, desc=f"train {config['method']}", unit="step",
                mininterval=1 if sys.stderr.isatty() else 10, dynamic_ncols=True,
                disable=not runs.MAIN)
@@ -202,7 +202,7 @@ def train(training, task, out, splits=("train", "val")):
             if validate and runs.MAIN:
                 rows = [evaluation.evaluate(method, task, val, **k) for k in training.settings]
                 log.write(step=step, val=rows)
-                bar.write(f"  step {step}: {evaluation.in_short(rows)}")
+                bar.write(f"  step {step}: {evaluation.summary_line(rows)}")
             if runs.MAIN and (validate or time.time() - saved > SAVE_SECONDS):
                 runs.save(out, training.state())    # after the rows: what is logged later is cut
                 saved = time.time()
@@ -324,7 +324,7 @@ def finish(training, task, rows):
         rows = evaluation.read_results(out / "results.json")[0]["rows"]
         print(f"{out} is finished")
     except BadInput:        # none yet, or damaged
-        test, seconds = take(task, "test", config["test_n"]), time.time() - training.began
+        test, seconds = first_problems(task, "test", config["test_n"]), time.time() - training.began
         rows = rows + evaluation.sweep(config["method"], method, task, test)
         evaluation.write_results(out, rows, config, seconds)
         print(f"\n{evaluation.table(rows)}\n")

@@ -32,7 +32,7 @@ unless the chain does not end where the codes do.
 Differs from the paper:
  1. L is 5 and K 256, not 16 and 64 to 1,024: 16 tokens do not fit into 10 bits (an unofficial copy
     rebuilds 47% of them). A chunk holds a step or half of one; none spans two steps (--no-align).
- 2. g(P), one vector there, is the question itself: the backbone reads it and then the codes.
+ 2. g(P), one vector has_chunk, is the question itself: the backbone reads it and then the codes.
  3. The encoder sees one chunk, so equal chunks have equal codes; its size, beta and (4) are ours.
  4. The codebook starts from k-means, and a code that nothing uses starts again from a vector that
     its own code fits badly. The paper does not say what it does.
@@ -53,31 +53,33 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from baselines import CoT, Method, Rollout, Solved, column, until
-from data.cli import BadInput, choice
-from data.common import END, EOS, PAD, PAUSE, THINK, collate, groups, offsets, pack, take
-from model import Cache, last
+from baselines import CoT
+from colar import LATENT_SLOT, groups, offsets
+from data.cli import BadInput, Flag
+from data.common import END, EOS, PAD, PAUSE, THINK, collate
+from method import CHAIN, Method, Rollout, Solved, column, pack, split_at
+from model import GREEDY, Cache, at_least_float32, last
 
 D = 16          # numbers in a code: few, so that all of them matter to what is nearest
-BETA = 0.25     # of the commitment in Eq. (5)
-DECAY = 0.95    # g of Eq. (4)
-DEAD = 0.05     # a code used less than this share of the average starts again
+COMMITMENT_WEIGHT = 0.25        # beta of Eq. (5)
+EMA_DECAY = 0.95                # g of Eq. (4)
+DEAD_CODE_THRESHOLD = 0.05      # a code used less than this share of the average starts again
 SURE = 0.75     # how likely <eoLatent> must be to end the codes before a forced number of them
 MANY = 999      # more codes than any chain has
 
 
-def chunked(thoughts, step, size, align):
+def chunked(chain, step_of, size, align):
     """Reasoning tokens and their steps, (B, T) each, -> chunks (B, n, size), PAD-filled."""
-    thinking = thoughts != PAD
-    if not thoughts.shape[1]:
-        return thoughts.new_zeros(len(thoughts), 0, size)
-    place = offsets(step, thinking, align) % size
+    thinking = chain != PAD
+    if not chain.shape[1]:
+        return chain.new_zeros(len(chain), 0, size)
+    place = offsets(step_of, thinking, align) % size
     slot = groups(thinking, place)                                  # (B, T), rising from 0
     n = int(slot[thinking].max()) + 1 if thinking.any() else 0
     slot = torch.where(thinking, slot, n)                           # padding: to one more, cut off
-    out = thoughts.new_zeros(len(thoughts), n + 1, size)
-    rows = torch.arange(len(thoughts), device=thoughts.device)[:, None]
-    out[rows, slot, place] = thoughts
+    out = chain.new_zeros(len(chain), n + 1, size)
+    rows = torch.arange(len(chain), device=chain.device)[:, None]
+    out[rows, slot, place] = chain
     return out[:, :n]
 
 
@@ -87,11 +89,13 @@ def mix(chunk, code, latent, bo, eo):
     A run of codes stands between the tokens bo and eo. PAD as code, bo or eo writes nothing.
     """
     if not latent.shape[1]:
-        return code
+        return chunk.flatten(1)                                     # (B, 0)
     starts = latent & ~F.pad(latent, (1, -1))
     ends = latent & ~F.pad(latent, (-1, 1))
-    parts = bo * starts[..., None], (code * latent)[..., None], chunk * ~latent[..., None], \
-        eo * ends[..., None]
+    parts = [torch.where(starts, bo, PAD)[..., None],           # (B, n, 1)
+             torch.where(latent, code, PAD)[..., None],         # (B, n, 1)
+             chunk.masked_fill(latent[..., None], PAD),         # (B, n, L)
+             torch.where(ends, eo, PAD)[..., None]]             # (B, n, 1)
     return pack(torch.cat(parts, -1).flatten(1))[0]
 
 
@@ -100,9 +104,9 @@ class Codebook(nn.Module):
 
     def __init__(self, codes):
         super().__init__()
-        self.register_buffer("code", torch.zeros(codes, D))         # e
-        self.register_buffer("count", torch.zeros(codes))           # N
-        self.register_buffer("total", torch.zeros(codes, D))        # S
+        self.register_buffer("code", torch.zeros(codes, D))             # e
+        self.register_buffer("cluster_size", torch.zeros(codes))        # N
+        self.register_buffer("embed_sum", torch.zeros(codes, D))        # S
 
     def nearest(self, x):
         """Eq. (2): x (N, D) -> k (N,)."""
@@ -118,47 +122,56 @@ class Codebook(nn.Module):
     def update(self, x):
         """Eq. (4) on one batch x (N, D), in full precision; then dead codes start again."""
         with torch.autocast(x.device.type, enabled=False):
-            if not self.count.any():
-                self.start(x)
+            if not self.cluster_size.any():
+                self.kmeans_init(x)
             hit = F.one_hot(self.nearest(x), len(self.code)).to(x.dtype)        # (N, K)
-            self.count.lerp_(hit.sum(0), 1 - DECAY)
-            self.total.lerp_(hit.T @ x, 1 - DECAY)
-            self.code.copy_(self.total / self.count.clamp(min=1e-6)[:, None])
-            self.revive(x, self.count < DEAD * self.count.mean())
+            self.cluster_size.lerp_(hit.sum(0), 1 - EMA_DECAY)
+            self.embed_sum.lerp_(hit.T @ x, 1 - EMA_DECAY)
+            self.code.copy_(self.embed_sum / self.cluster_size.clamp(min=1e-6)[:, None])
+            least = DEAD_CODE_THRESHOLD * self.cluster_size.mean()
+            self.replace_dead_codes(x, self.cluster_size < least)
 
-    def revive(self, x, dead):
+    def replace_dead_codes(self, x, dead):
         """Puts the codes dead (K,) on vectors of x, those far from their code the likelier."""
         n = int(dead.sum())
         if n:
             far = torch.cdist(x, self.code).amin(1).square() + 1e-9         # as in k-means++
             new = x[torch.multinomial(far, n, replacement=n > len(x))]
-            self.code[dead], self.count[dead] = new, self.count.mean()
-            self.total[dead] = new * self.count[dead][:, None]
+            self.code[dead], self.cluster_size[dead] = new, self.cluster_size.mean()
+            self.embed_sum[dead] = new * self.cluster_size[dead][:, None]
 
-    def start(self, x, rounds=10):
-        """K-means on x (N, D); a mean without vectors is put on one as in `revive`."""
+    def kmeans_init(self, x, rounds=10):
+        """K-means on x (N, D); a mean without vectors is put on one as in `replace_dead_codes`."""
         self.code.copy_(x[torch.randint(len(x), (len(self.code),), device=x.device)])
         for _ in range(rounds):
             hit = F.one_hot(self.nearest(x), len(self.code)).to(x.dtype)
-            self.count.copy_(hit.sum(0))
-            self.total.copy_(hit.T @ x)
-            self.code.copy_(self.total / self.count.clamp(min=1)[:, None])
-            self.count.clamp_(min=1e-6)
-            self.revive(x, self.count < 1)
+            self.cluster_size.copy_(hit.sum(0))
+            self.embed_sum.copy_(hit.T @ x)
+            self.code.copy_(self.embed_sum / self.cluster_size.clamp(min=1)[:, None])
+            self.cluster_size.clamp_(min=1e-6)
+            self.replace_dead_codes(x, self.cluster_size < 1)
 
 
 def perplexity(count):
-    """exp of the entropy of codes used `count` (K,) times: as how many equally used ones."""
-    p = count / count.sum()
-    return torch.special.entr(p).sum().exp()
+    """exp of the entropy of codes used `count` (K,) times: as how many equally used ones. 0 if none
+    is used."""
+    total = count.sum()
+    p = count / total.clamp(min=1e-9)
+    return torch.special.entr(p).sum().exp() * (total > 0)
+
+
+def share_of(hits):
+    """The share of hits (...) that are true; 0 of none."""
+    return hits.sum() / max(1, hits.numel())
 
 
 class VQVAE(Method):
     """Learns codes for the chunks of a trace. To `solve` is to rebuild the trace from its codes."""
-    ARGS = {
-        "chunk": (5, "L, the most tokens in a chunk"),
-        "codes": (256, "K, the number of codes"),
-        "align": (True, "cut chunks at step boundaries; off: through the whole trace (the paper)"),
+    FLAGS = {
+        "chunk": Flag(5, "L, the most tokens in a chunk", least=1, most=10**4),
+        "codes": Flag(256, "K, the number of codes", least=1, most=2**20),
+        "align": Flag(True, "cut chunks at step boundaries; off: through the whole trace (the "
+                      "paper)"),
     }
     ALONE = True        # Eq. (4) is no gradient
 
@@ -167,10 +180,10 @@ class VQVAE(Method):
         C, L = backbone.cfg.width, args.chunk
         self.encoder = nn.Sequential(nn.Linear(L * C, 4 * C), nn.GELU(), nn.Linear(4 * C, D),
                                      nn.LayerNorm(D, elementwise_affine=False))
-        self.book = Codebook(args.codes)
-        self.enter = nn.Linear(D, C)        # from a code to the backbone
-        self.leave = nn.Sequential(nn.Linear(C, L * C), nn.GELU(), nn.Unflatten(-1, (L, C)),
-                                   nn.Linear(C, C))
+        self.codebook = Codebook(args.codes)
+        self.code_to_model = nn.Linear(D, C)
+        self.model_to_chunk = nn.Sequential(nn.Linear(C, L * C), nn.GELU(),
+                                            nn.Unflatten(-1, (L, C)), nn.Linear(C, C))
         self.warned = False
 
     @staticmethod
@@ -179,46 +192,55 @@ class VQVAE(Method):
         return ["<boLatent>", "<eoLatent>", *(f"<z{k}>" for k in range(args.codes))]
 
     def chunks(self, batch):
-        return chunked(batch.thoughts, batch.step, self.args.chunk, self.args.align)  # (B, n, L)
+        return chunked(batch.chain, batch.step_of, self.args.chunk, self.args.align)  # (B, n, L)
 
     def encode(self, chunk):
         """Eq. (1): chunks (N, L) -> x (N, D)."""
         x = self.encoder(self.model.embed(chunk).flatten(-2))
-        return x.to(self.book.code.dtype)       # under autocast, too
+        return x.to(self.codebook.code.dtype)       # under autocast, too
 
     @torch.no_grad()
     def codes(self, batch):
         """Chunks (B, n, L) and their codes (B, n), the latter meaningless where a row has none."""
         chunk = self.chunks(batch)
-        return chunk, self.book.nearest(self.encode(chunk.flatten(0, 1))).view(chunk.shape[:2])
+        return chunk, self.codebook.nearest(self.encode(chunk.flatten(0, 1))).view(chunk.shape[:2])
 
-    def decode(self, question, there, q):
-        """f_dec of Eq. (5): question (B, T), which codes each row has, there (B, n), and all of
+    def decode(self, question, has_chunk, q):
+        """f_dec of Eq. (5): question (B, T), which codes each row has, has_chunk (B, n), and all of
         them, q (N, D) -> logits (N, L, V) of their chunks."""
-        ids, part, _ = pack(question, column(question, THINK), PAUSE * there)
-        at = (part == 2)[..., None]
+        ids, part, _ = pack(question, column(question, THINK),
+                            torch.where(has_chunk, LATENT_SLOT, PAD))
+        latent = part == CHAIN                                              # (B, T)
         x = self.model.embed(ids)
-        h = self.model(x.masked_scatter(at, self.enter(q).to(x.dtype)))
-        return self.model.head(self.leave(h[at[..., 0]])).float()
+        x = x.masked_scatter(latent[..., None], self.code_to_model(q).to(x.dtype))
+        h = self.model(x, None, (part >= 0).sum(1))                         # (B, T, C)
+        return at_least_float32(self.model.head(self.model_to_chunk(h[latent])))
 
     def loss(self, batch):
         chunk = self.chunks(batch)
-        there = chunk.any(-1)                                       # (B, n)
-        if not there.any():
-            raise BadInput("a batch without a reasoning step: there is nothing to make codes of")
-        words = chunk[there]                                        # (N, L)
+        has_chunk = chunk.any(-1)                                   # (B, n)
+        if not has_chunk.any():
+            return self.no_loss()
+        words = chunk[has_chunk]                                    # (N, L)
         x = self.encode(words)
         if self.training:
-            self.book.update(x.detach())
-        k, q, commitment = self.book(x)
-        logits = self.decode(batch.question, there, q)
+            self.codebook.update(x.detach())
+        k, q, commitment = self.codebook(x)
+        logits = self.decode(batch.question, has_chunk, q)
         ce = F.cross_entropy(logits.flatten(0, 1), words.flatten())     # <pad> ends short chunks
-        rebuilt = (logits.argmax(-1) == words)[words != PAD].float().mean()
-        size = perplexity(self.book.count) if self.training else perplexity(k.bincount().float())
+        rebuilt = share_of((logits.argmax(-1) == words)[words != PAD])
+        size = perplexity(self.codebook.cluster_size if self.training else k.bincount().float())
         self.warn(size)
-        return ce + BETA * commitment, {"ce": ce.detach(), "commitment": commitment.detach(),
-                                        "rebuilt": rebuilt, "perplexity": size,
-                                        "used": k.unique().numel() / self.args.codes}
+        return ce + COMMITMENT_WEIGHT * commitment, {
+            "ce": ce.detach(), "commitment": commitment.detach(), "rebuilt": rebuilt,
+            "perplexity": size, "used": k.unique().numel() / self.args.codes}
+
+    def no_loss(self):
+        """That of a batch without a reasoning step, from which nothing can be learned: 0, with a
+        gradient of 0 for every parameter."""
+        zero = sum(0 * p.sum() for p in self.parameters())
+        parts = dict.fromkeys(("ce", "commitment", "rebuilt", "used"), zero.detach())
+        return zero, parts | {"perplexity": perplexity(self.codebook.cluster_size)}
 
     def warn(self, size):
         if 0.1 < self.progress < 1 and not self.warned and size < 0.1 * self.args.codes:
@@ -227,15 +249,15 @@ class VQVAE(Method):
                           f"{float(size):.0f}; fewer --codes, or smaller --chunk, may help")
 
     @torch.no_grad()
-    def solve(self, batch, temperature=0.0, generator=None):
+    def solve(self, batch, sample=GREEDY):
         chunk, code = self.codes(batch)
-        there = chunk.any(-1)
-        logits = self.decode(batch.question, there, self.book.code[code[there]])
-        words = torch.zeros_like(chunk).masked_scatter(there[..., None], logits.argmax(-1))
+        has_chunk = chunk.any(-1)
+        logits = self.decode(batch.question, has_chunk, self.codebook.code[code[has_chunk]])
+        words = torch.zeros_like(chunk).masked_scatter(has_chunk[..., None], logits.argmax(-1))
         words = words.where(chunk != PAD, -1).flatten(1).tolist()
         return [Solved(self.vocab.decode([i for i in row if i >= 0]), int(t.sum()),
                        " ".join(f"<z{i}>" for i in c[t].tolist()), c[t].tolist())
-                for row, c, t in zip(words, code, there)]
+                for row, c, t in zip(words, code, has_chunk)]
 
     @staticmethod
     def target(example):
@@ -257,9 +279,12 @@ class VQVAE(Method):
 
 class Assorted(CoT):
     """Writes codes for the first part of its chain and words for the rest."""
-    ARGS = VQVAE.ARGS | {
-        "replace": (("left", "all", "curriculum", "poisson", "random", "delete", "pause"),
-                    "which chunks give way to what: see the top of vqvae.py")}
+    FLAGS = VQVAE.FLAGS | {
+        "replace": Flag("left", "which chunks give way to what: see the top of vqvae.py",
+                        ("left", "all", "curriculum", "poisson", "random", "delete", "pause")),
+    }
+    KNOBS = {"latents": Flag(None, "codes before text, as 0,2,999: Token Assorted; unless given, "
+                             "as the model likes", kind=int)}
     PARENT = "vqvae"
     words = VQVAE.words
 
@@ -269,16 +294,23 @@ class Assorted(CoT):
         self.bo, self.eo, self.first = (vocab.ids[w] for w in ("<boLatent>", "<eoLatent>", "<z0>"))
         options = range(self.first, len(vocab)) if args.replace != "pause" else [PAUSE]
         self.register_buffer("options", torch.tensor(options), persistent=False)
-        self.SWEEP = [{}] if args.replace == "delete" else [{}, {"latents": 0}, {"latents": MANY}]
+
+    def settings(self):
+        if self.args.replace == "delete":
+            return [{}]
+        return [{"latents": 0}, {"latents": MANY}, {}]
+
+    def shown(self):
+        return {}
 
     def start_from(self, parent):
         """Takes over the codes; the language model itself starts from scratch."""
         self.vqvae.load_state_dict(parent.state_dict())
 
-    def latent(self, there):
-        """Which of the chunks, there (B, n), give way: (B, n)."""
-        n = there.sum(1, keepdim=True)                                          # (B, 1)
-        place = torch.arange(there.shape[1], device=there.device).expand_as(there)
+    def latent(self, has_chunk):
+        """Which of the chunks, has_chunk (B, n), give way: (B, n)."""
+        n = has_chunk.sum(1, keepdim=True)                                      # (B, 1)
+        place = torch.arange(has_chunk.shape[1], device=n.device).expand_as(has_chunk)
         share = torch.randint(5, n.shape, device=n.device) / 4                  # Eq. (6)
         if self.args.replace == "all":
             share = torch.ones_like(share)
@@ -287,11 +319,11 @@ class Assorted(CoT):
         m = (share * n).round()
         if self.args.replace == "poisson":
             m = torch.poisson((n / 2).cpu()).to(n.device)       # MPS has none
-            place = torch.rand(there.shape, device=n.device).masked_fill(~there, 2)
+            place = torch.rand(has_chunk.shape, device=n.device).masked_fill(~has_chunk, 2)
             place = place.argsort()                                             # a random order
-        return there & (place < m)
+        return has_chunk & (place < m)
 
-    def thoughts(self, batch):
+    def chain(self, batch):
         chunk, code = self.vqvae.codes(batch)
         latent, replace = self.latent(chunk.any(-1)), self.args.replace
         if replace == "delete":
@@ -301,106 +333,107 @@ class Assorted(CoT):
         code = torch.full_like(code, PAUSE) if replace == "pause" else self.first + code
         return mix(chunk, code, latent, self.bo, self.eo)
 
-    def solve(self, batch, temperature=0.0, generator=None, latents=None):
-        solved = self.rollout(batch, 1, temperature, generator, latents).solved
-        self.spell(batch, solved)
+    def solve(self, batch, sample=GREEDY, latents=None):
+        solved = self.rollout(batch, 1, sample, latents).solved
+        self.say(batch, solved)
         return solved
 
     @torch.no_grad()
-    def rollout(self, batch, samples, temperature=1.0, generator=None, latents=None):
+    def rollout(self, batch, samples, sample=GREEDY, latents=None):
         if latents is None:     # the model itself decides what is latent
-            return super().rollout(batch, samples, temperature, generator)
+            return super().rollout(batch, samples, sample)
         if self.args.replace == "delete":
-            raise BadInput("latents: with --replace delete there are none")
+            raise BadInput("--latents: with --replace delete there are none")
         ids, part, _ = pack(*self.prompt(batch))
-        new, room = (part >= 0).sum(1), self.args.max_think + self.args.max_answer
+        lengths, room = (part >= 0).sum(1), self.args.max_think + self.args.max_answer
         most = min(latents, self.args.max_think // 2)   # as many as the longest chain has words
         cache = Cache(len(ids), ids.shape[1] + most + 2 + room, ids.device)
-        h = last(self.model(self.model.embed(ids), cache, new), new)            # (B, C)
+        h = last(self.model(self.model.embed(ids), cache, lengths), lengths)    # (B, C)
         h = cache.repeat(h, samples)                                            # (R, C)
-        one = torch.ones_like(cache.length)
+        one = torch.ones_like(cache.lengths)
         if most:
-            begin = torch.cat([self.bo * one[:, None],
-                               self.think(h, cache, most, temperature, generator)], 1)
-            then = self.eo * one
+            codes = self.think(h, cache, most, sample)                          # (R, n)
+            begin, then = torch.cat([column(codes, self.bo), codes], 1), one * self.eo
         else:
             logits = self.model.head(h)
             logits[:, [PAD, self.bo]] = -torch.inf      # any word but those
-            then, begin = self.sample(logits, temperature, generator), one[:, None][:, :0]
-        out = self.model.generate(self.model.embed(then)[:, None], one, cache, EOS, room,
-                                  temperature, generator)
+            begin, then = one[:, None][:, :0], sample(logits)
+        out = self.model.generate(self.model.embed(then)[:, None], one, cache, EOS, room, sample)
+        out = out.masked_fill((then == EOS)[:, None], PAD)      # nothing follows <eos>
         out = pack(begin, then[:, None], out)[0]                                # (R, T)
-        return Rollout([self.read(row) for row in out.tolist()], torch.zeros_like(one),
+        return Rollout([self.solved(row) for row in out.tolist()], torch.zeros_like(one),
                        {"prompt": ids.repeat_interleave(samples, 0), "written": out}, {})
 
-    def think(self, h, cache, most, temperature, generator):
+    def think(self, h, cache, most, sample):
         """Writes <boLatent> after h (R, C) and codes (R, <= most), PAD after a row's last one.
 
         A row that is done stays in the batch, but its cache no longer grows.
         """
-        x, out = torch.full_like(cache.length, self.bo), []
+        x, out = torch.full_like(cache.lengths, self.bo), []
         done = torch.zeros_like(x).bool()
         while True:
             h = self.model(self.model.embed(x)[:, None], cache, (~done).long())[:, 0]
-            logits = self.model.head(h).float()
+            logits = at_least_float32(self.model.head(h))
             done = done | (logits.softmax(-1)[:, self.eo] > SURE)
             if len(out) == most or done.all():
-                return torch.stack(out, 1) if out else done[:, None][:, :0].long()
-            x = self.options[self.sample(logits[:, self.options], temperature, generator)]
+                return torch.stack(out, 1) if out else x[:, None][:, :0]
+            x = self.options[sample(logits[:, self.options])]
             out.append(x.masked_fill(done, PAD))
 
-    def read(self, row):
-        solved = super().read(row)
-        codes = [i - self.first for i in until(row, END)[0] if i >= self.first]
+    def solved(self, ids):
+        solved = super().solved(ids)
+        codes = [i - self.first for i in split_at(ids, END)[0] if i >= self.first]
         return Solved(solved.answer, solved.n_think, solved.thoughts, codes)
 
     @torch.no_grad()
-    def spell(self, batch, solved):
+    def say(self, batch, solved):
         """Writes into every Solved of a batch what words its codes stand for."""
         count = torch.tensor([len(s.latents) for s in solved], device=batch.question.device)
-        there = torch.arange(int(count.max()), device=count.device) < count[:, None]    # (B, n)
+        has_code = torch.arange(int(count.max()), device=count.device) < count[:, None]     # (B, n)
         codes = torch.tensor([k for s in solved for k in s.latents], device=count.device)
-        words = []
+        texts = []
         if len(codes):
-            logits = self.vqvae.decode(batch.question, there, self.vqvae.book.code[codes])
-            words = [self.vocab.decode(until(row, PAD)[0]) for row in logits.argmax(-1).tolist()]
-        words = iter(words)
+            logits = self.vqvae.decode(batch.question, has_code, self.vqvae.codebook.code[codes])
+            texts = [self.vocab.decode(split_at(row, PAD)[0]) for row in logits.argmax(-1).tolist()]
         for s in solved:
-            s.latents = [next(words) for _ in s.latents]
-            mine = iter(s.latents)
-            s.thoughts = " ".join(f"[{' '.join(next(mine))}]" if w[:2] == "<z" else w
-                                  for w in s.thoughts.split())
+            s.latents, texts = texts[:len(s.latents)], texts[len(s.latents):]
+            said, place = [], 0
+            for word in s.thoughts.split():
+                if word.startswith("<z"):
+                    word, place = f"[{' '.join(s.latents[place])}]", place + 1
+                said.append(word)
+            s.thoughts = " ".join(said)
 
     def extras(self, examples, solved):
         """Of a row of results: the share of codes that stand for the true chunk at their place."""
         if self.args.replace in ("poisson", "delete", "pause"):
             return {}
         pairs = [latent == true for e, s in zip(examples, solved)
-                 for latent, true in zip(s.latents, self.groups_of(e))]
+                 for latent, true in zip(s.latents, self.true_groups(e))]
         return {"decoded": sum(pairs) / len(pairs)} if pairs else {}
 
-    def groups_of(self, example, latents=None):
+    def true_groups(self, example, latents=None):
         chunk = self.vqvae.chunks(collate([example], self.vocab))[0]
-        return [self.vocab.decode(until(row, PAD)[0]) for row in chunk.tolist()]
+        return [self.vocab.decode(split_at(row, PAD)[0]) for row in chunk.tolist()]
 
 
 @torch.no_grad()
 def survey(vqvae, examples):
     """{code: Counter of the chunks that it stands for}, and the share of words that are rebuilt
     from the codes and, as a control, from codes that have changed places: what the question and
-    grammar alone give away."""
+    grammar alone give away. Without a step there are no codes, and both shares are 0."""
     training = vqvae.training
-    batch = collate(examples, vqvae.vocab).to(vqvae.book.code.device)
+    batch = collate(examples, vqvae.vocab).to(vqvae.codebook.code.device)
     chunk, code = vqvae.eval().codes(batch)
-    there = chunk.any(-1)                                                   # (B, n)
-    words, code, found = chunk[there], code[there], {}                      # (N, L), (N,)
+    has_chunk = chunk.any(-1)                                                   # (B, n)
+    words, code, found = chunk[has_chunk], code[has_chunk], {}                  # (N, L), (N,)
     for k, row in zip(code.tolist(), words.tolist()):
-        text = " ".join(vqvae.vocab.decode(until(row, PAD)[0]))
+        text = " ".join(vqvae.vocab.decode(split_at(row, PAD)[0]))
         found.setdefault(k, Counter())[text] += 1
 
     def rebuilt(code):
-        logits = vqvae.decode(batch.question, there, vqvae.book.code[code])
-        return float((logits.argmax(-1) == words)[words != PAD].float().mean())
+        logits = vqvae.decode(batch.question, has_chunk, vqvae.codebook.code[code])
+        return float(share_of((logits.argmax(-1) == words)[words != PAD]))
     mixed = code[torch.randperm(len(code), generator=torch.Generator().manual_seed(0))]
     shares = rebuilt(code), rebuilt(mixed)
     vqvae.train(training)

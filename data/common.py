@@ -29,7 +29,6 @@ from itertools import chain, count
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 
 from data.cli import BadInput
 
@@ -80,7 +79,7 @@ def draw(make, name, split, index):
             return example
 
 
-def take(task, split, n):
+def first_problems(task, split, n):
     """The first n different problems of a split; fewer if it seems to hold no more.
 
     It seems so after 4n draws, of which the last 4 per problem found have brought nothing new.
@@ -98,7 +97,12 @@ PER_SEED = 2**32    # indices: the examples that a run with the next seed begins
 MAX_SPEED = 9
 SPECIALS = ["<pad>", "<eos>", "<think>", "</think>", "<pause>"] + [
     f"<x{c}>" for c in range(1, MAX_SPEED + 1)]     # <x3>: think three times as fast
-PAD, EOS, THINK, END, PAUSE, SPEED = 0, 1, 2, 3, 4, 4   # SPEED + c is the id of <xc>
+PAD, EOS, THINK, END, PAUSE = range(5)      # their ids
+
+
+def speed_token(c):
+    """The id of <xc>, for a factor c or a tensor of them."""
+    return PAUSE + c
 
 
 class Vocab:
@@ -122,21 +126,21 @@ class Vocab:
 class Batch:
     """B examples as ragged parts, each (B, its longest), padded with PAD = 0 on the right."""
     question: torch.Tensor
-    thoughts: torch.Tensor  # the words of all steps, one after the other
-    step: torch.Tensor      # number of the step that each word of `thoughts` belongs to
+    chain: torch.Tensor     # the words of all reasoning steps, one after the other
+    step_of: torch.Tensor   # number of the step that each word of the chain belongs to
     answer: torch.Tensor    # closed by EOS
     prefixes: torch.Tensor  # the answer to each prefix of the question; PAD: none
     examples: list
 
     def map(self, f):
-        parts = self.question, self.thoughts, self.step, self.answer, self.prefixes
+        parts = self.question, self.chain, self.step_of, self.answer, self.prefixes
         return Batch(*map(f, parts), self.examples)
 
     def to(self, device):
         return self.map(lambda t: t.to(device))     # non_blocking: MPS would read freed memory
 
 
-def ragged(rows):
+def pad_rows(rows):
     """Lists of ids -> (B, longest) long tensor, padded on the right."""
     longest = max(map(len, rows))
     return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows], dtype=torch.long)
@@ -144,47 +148,11 @@ def ragged(rows):
 
 def collate(examples, vocab):
     return Batch(
-        ragged([vocab.encode(e.question) for e in examples]),
-        ragged([vocab.encode(w for s in e.steps for w in s) for e in examples]),
-        ragged([[i for i, s in enumerate(e.steps) for _ in s] for e in examples]),
-        ragged([vocab.encode(e.answer) + [EOS] for e in examples]),
-        ragged([[vocab.ids.get(w, PAD) for w in e.prefixes] for e in examples]), examples)
-
-
-def pack(*parts):
-    """Joins ragged parts row by row without padding between them.
-
-    parts: (B, T_i) each, 0 = pad. Returns ids (B, T) padded on the right, part (B, T): the number
-    of the part that each token came from (-1 = pad), and order (B, T): where in cat(parts) it was.
-    """
-    ids = torch.cat(parts, 1)
-    part = torch.cat([torch.full_like(p, i) for i, p in enumerate(parts)], 1)
-    real = ids != PAD
-    order = (~real).byte().argsort(dim=1, stable=True)[:, :int(real.sum(1).max())]  # real first
-    part = part.masked_fill(~real, -1)
-    return ids.gather(1, order), part.gather(1, order), order
-
-
-def offsets(step, thinking, align):
-    """(B, T): each reasoning token's place in the run that is cut into groups.
-
-    The run is its step (align) or the whole chain. step, thinking (B, T): the number of the step
-    that a token belongs to, and whether it is a reasoning token; elsewhere, meaningless.
-    """
-    t = torch.arange(step.shape[1], device=step.device).expand_as(step)
-    start = thinking & ~F.pad(thinking, (1, -1))                    # the first reasoning token
-    if align:
-        start = start | (thinking & (step != F.pad(step, (1, -1))))
-    return t - torch.where(start, t, 0).cummax(1).values
-
-
-def groups(thinking, place):
-    """Which slot of a compressed sequence each token goes to: no padding inside, no empty group.
-
-    thinking, place (B, T): is it a reasoning token, and its place in its group. Returns slot
-    (B, T): a new one wherever a group starts; a token outside the thoughts has one to itself.
-    """
-    return (~thinking | (place == 0)).long().cumsum(1) - 1
+        pad_rows([vocab.encode(e.question) for e in examples]),
+        pad_rows([vocab.encode(w for s in e.steps for w in s) for e in examples]),
+        pad_rows([[i for i, s in enumerate(e.steps) for _ in s] for e in examples]),
+        pad_rows([vocab.encode(e.answer) + [EOS] for e in examples]),
+        pad_rows([[vocab.ids.get(w, PAD) for w in e.prefixes] for e in examples]), examples)
 
 
 class Pools(torch.utils.data.Dataset):
@@ -213,7 +181,7 @@ class Pools(torch.utils.data.Dataset):
             if number % self.world == self.rank]
 
 
-def undisturbed(_):
+def ignore_signals(_):
     """A worker leaves Ctrl-C and SIGTERM, which a whole group gets, to the process that trains."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -229,7 +197,7 @@ def batches(task, vocab, size, seed=0, start=0, pool=64, split="train", rank=0, 
     loader = torch.utils.data.DataLoader(
         Pools(task, vocab, size, seed, pool, split, rank, world), batch_size=None, sampler=count(p),
         num_workers=workers, prefetch_factor=1 if workers else None, collate_fn=list,
-        worker_init_fn=undisturbed,
+        worker_init_fn=ignore_signals,
         generator=torch.Generator())        # so that it takes no random numbers from training
     for number, batch in chain.from_iterable(loader):
         if number >= start:

@@ -48,7 +48,7 @@ if __package__ in (None, ""):       # run as a script
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from data.arithmetic import Arithmetic
-from data.cli import BadInput, Flag, Parser, one_line
+from data.cli import BadInput, Flag, Parser
 from data.common import Example, digest, summary
 from data.formats import annotations, load, number, parse, records
 from data.resample import NUMBER, Untraceable, trace

@@ -156,12 +156,12 @@ def memory(row, batch, device):
 
 def length(batch):
     """Words of its longest row, or a few more."""
-    return batch.question.shape[1] + batch.thoughts.shape[1]
+    return batch.question.shape[1] + batch.chain.shape[1]
 
 
 def words(drawn):
     """Words per batch of question, thoughts and answer."""
-    parts = [p for b in drawn for p in (b.question, b.thoughts, b.answer)]
+    parts = [p for b in drawn for p in (b.question, b.chain, b.answer)]
     return sum(int((p != PAD).sum()) for p in parts) / len(drawn)
 
 
@@ -263,7 +263,7 @@ class Reference:
 
     def loss(self, batch):
         batch = batch.to(self.problems.device)
-        ids, part, _ = pack(batch.question, column(batch.question, THINK), batch.thoughts,
+        ids, part, _ = pack(batch.question, column(batch.question, THINK), batch.chain,
                             column(batch.question, END), batch.answer)          # (B, T)
         labels = ids.masked_fill(part <= OPEN, PAD)[:, 1:]
         with self.problems.cast():
@@ -401,7 +401,7 @@ def shares(row):
         return watch
     row.net.loss = watched("forward", row.net.loss)
     row.run.backward = watched("backward", row.run.backward)
-    row.run.descend = watched("optimizer", row.run.descend)       # with clipping
+    row.run.optimizer_step = watched("optimizer", row.run.optimizer_step)       # with clipping
     start = time.perf_counter()
     for batch in row.batches:
         row.update(batch)

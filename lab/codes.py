@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from data.cli import BadInput, Flag, Parser, choice
-from data.common import take
+from data.common import first_problems
 from eval import draw
 from runs import load_run
 from vqvae import VQVAE, survey
@@ -53,7 +53,7 @@ def main(argv=None):
         vqvae = getattr(method, "vqvae", method).eval()
         if not isinstance(vqvae, VQVAE):
             raise BadInput(f"{args.run}: has no codes; a run of vqvae or assorted is needed")
-        examples = take(task, choice(args.split, task.splits, "split"), args.n)
+        examples = first_problems(task, choice(args.split, task.splits, "split"), args.n)
         found, rebuilt, mixed = survey(vqvae, examples)
         print("\n".join(lines(found)))
         print(f"\n{100 * rebuilt:.1f}% of words rebuilt from the codes, {100 * mixed:.1f}% from "

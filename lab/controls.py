@@ -32,7 +32,7 @@ import torch.nn.functional as F
 
 import eval as evaluation
 from data.cli import BadInput
-from data.common import END, EOS, PAD, take
+from data.common import END, EOS, PAD, first_problems
 from eval import BATCH, in_batches, setting, split_knobs, wilson
 from method import can, split_at
 from model import Cache, last
@@ -185,7 +185,7 @@ def probe(method, task, examples, knobs):
     Fitted on problems of train. None where fewer than FEWEST problems have so many steps and
     thoughts; a column holds only problems with as many thoughts.
     """
-    train, known = take(task, "train", FIT * len(examples)), {}
+    train, known = first_problems(task, "train", FIT * len(examples)), {}
     place = result_place(train)
     fitted, tested = [states(method, some, place, known, knobs) for some in (train, examples)]
     steps = min(part[2].shape[1] for part in (fitted, tested))

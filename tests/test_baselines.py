@@ -1,5 +1,5 @@
 """The baselines' schedules on worked examples; their losses, gradients and words against one row at
-a time without a cache."""
+a time without a cache. All in float64."""
 import math
 from types import SimpleNamespace
 
@@ -8,11 +8,11 @@ import torch
 
 import runs
 import train
-from baselines import CODI, Coconut, CoT, ICoT, Pause
-from data.common import END, EOS, PAD, PAUSE, THINK, Batch, Example, Vocab, collate
+from baselines import CODI, Coconut, CoT, ICoT, NoCoT, Pause, Rollout
+from data.common import END, EOS, PAD, PAUSE, THINK, Batch, Example, Vocab, collate, pack
 from model import GPT, Cache, Config
-from recurrent import RecurrentGPT
-from tests.test_methods import shortest, small
+from recurrent import EXITS, RecurrentGPT
+from tests.test_methods import shortest, small, telling
 
 VOCAB = Vocab("a b c d e f g h".split())
 EXAMPLES = [    # ragged in everything; the first prompt is shorter than the convolution
@@ -40,8 +40,7 @@ def make(cls, progress=1.0, backbone="gpt", **changes):
 
 
 def close(got, want, what=None):
-    """Cross-entropy is taken in float32."""
-    torch.testing.assert_close(got, want, atol=1e-6, rtol=1e-5, check_dtype=False, msg=what)
+    torch.testing.assert_close(got, want, atol=1e-9, rtol=1e-9, msg=what)
 
 
 def same_gradients(module, got, want, *inputs):
@@ -67,7 +66,8 @@ def given(method, e, pauses, latents):
 
 def log_probs(method, x, ids):
     """Of the words that follow x (S, C)."""
-    h = method.model(torch.cat([x, method.model.embed.weight[torch.tensor(ids[:-1])]])[None])[0]
+    before = method.model.embed(torch.tensor(ids[:-1], dtype=torch.long))
+    h = method.model(torch.cat([x, before])[None])[0]
     return method.model.head(h[len(x) - 1:]).log_softmax(-1)[range(len(ids)), ids]
 
 
@@ -153,6 +153,28 @@ def test_loss_and_gradients_equal_a_loop(cls, progress, gone, pauses, latents, b
     same_gradients(method, loss, -torch.cat(rows).mean())
 
 
+@pytest.mark.parametrize("kind", EXITS)
+@torch.no_grad()
+def test_loss_with_an_exit_does_not_see_padding(kind):
+    """On a recurrent backbone: that of a batch is the mean over all words of its rows alone."""
+    method = make(CoT, backbone="deep", max_think=13)
+    method.model.r = 9
+    method.eval()
+    limit = telling(method, kind, lambda: method.loss(BATCH))
+    with method.model.using(exit=kind, threshold=limit):
+        alone = [method.loss(collate([e], VOCAB))[0] for e in EXAMPLES]
+        n = [len(follows(e, e.steps)) for e in EXAMPLES]
+        close(method.loss(BATCH)[0], sum(k * loss for k, loss in zip(n, alone)) / sum(n))
+
+
+def test_a_batch_without_any_prefix_has_a_loss():
+    """Prefixes that belong to val or test have no answer: here, none of a batch has one."""
+    method = make(NoCoT)
+    want = method.loss(BATCH)[0]
+    none = [Example(e.question, e.steps, e.answer, 1, prefixes=[""] * 2) for e in EXAMPLES]
+    close(method.loss(collate(none, VOCAB))[0], want)
+
+
 @pytest.mark.parametrize("cls", [ICoT, Pause, Coconut])
 def test_the_first_stage_is_cot(cls):
     method = make(cls, 0.2, curriculum="steps")
@@ -221,12 +243,16 @@ def test_every_parameter_gets_a_gradient_under_autocast(cls):
 def test_rollouts_and_their_log_probs_equal_a_loop(cls, progress, pauses, latents, backbone):
     """Greedy words, one at a time; n_think: the latents, and the words before </think>."""
     method = make(cls, progress, backbone, curriculum="steps", max_think=5)
-    torch.manual_seed(42)       # so that rows end at different times
-    method.model.head.weight.data[[END, EOS]] = torch.randn(2, 16).double()
-    rollout = method.rollout(BATCH, 2, temperature=0.0)
-    written, scored = rollout.acts["written"], method.log_probs(rollout)
+    for seed in range(99):      # until rows end at different times
+        torch.manual_seed(seed)
+        method.model.head.weight.data[[END, EOS]] = torch.randn(2, 16).double()
+        rollout = method.rollout(BATCH, 2, temperature=0.0)
+        written = rollout.acts["written"]
+        if len((written > 0).sum(1).unique()) > 1:
+            break
+    scored = method.log_probs(rollout)
     method.model.eval()
-    assert torch.equal(written[::2], written[1::2]) and len(set((written > 0).sum(1).tolist())) > 1
+    assert torch.equal(written[::2], written[1::2]) and len((written > 0).sum(1).unique()) > 1
     for r in range(0, 6, 2):
         with torch.no_grad():
             x, words, logps = given(method, EXAMPLES[r // 2], pauses, latents), [], []
@@ -244,7 +270,22 @@ def test_rollouts_and_their_log_probs_equal_a_loop(cls, progress, pauses, latent
         n = words.index(END) + 1 if END in words else len(words)
         for kind, mine in (("thought", slice(0, n)), ("token", slice(n, None))):
             logp, mask = scored[kind]
-            close(logp[r][mask[r]], torch.tensor(logps[mine]))
+            close(logp[r][mask[r]], torch.tensor(logps[mine], dtype=torch.double))
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("cls, pauses, latents", [(CoT, 0, 0), (Pause, 16, 0), (Coconut, 0, 3)])
+@torch.no_grad()
+def test_log_probs_of_a_single_word(cls, pauses, latents, backbone):
+    """All that a rollout wrote is <eos>: what it continued has said so."""
+    method = make(cls, backbone=backbone)
+    prompt = pack(*method.prompt(BATCH))[0]
+    rollout = Rollout([], None, {"prompt": prompt, "written": torch.full((3, 1), EOS)}, {})
+    logp, mask = method.log_probs(rollout)["thought"]
+    method.eval()
+    want = [log_probs(method, given(method, e, pauses, latents), [EOS]) for e in EXAMPLES]
+    assert mask.all()
+    close(logp, torch.stack(want))
 
 
 # ---- the cache, the states of the layers, the loop -----------------------------------------------

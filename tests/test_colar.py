@@ -1,4 +1,5 @@
-"""CoLaR's equations against naive loops; its latent decoding against one without a cache."""
+"""CoLaR's equations against naive loops; its latent decoding against one without a cache. All in
+float64: sums are then the same in any order, on any processor."""
 import math
 from types import SimpleNamespace
 
@@ -6,30 +7,52 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from baselines import ANSWER, CLOSE, OPEN, QUESTION, THOUGHTS, CoT, Rollout
+import controls
+import eval as evaluation
+from baselines import ANSWER, CLOSE, OPEN, QUESTION, CHAIN, CoT, Rollout
 from colar import CoLaR, groups, latent_loss, merge, offsets
 from data.arithmetic import Arithmetic
 from data.cli import BadInput
 from data.common import END, EOS, SPEED, THINK, Vocab, collate
 from eval import decoded
 from model import GPT, Config
+from recurrent import EXITS, RecurrentGPT
+from tests.test_methods import telling
 
 TASK = Arithmetic()
 VOCAB = Vocab(TASK.words)
+EXACT = {"atol": 1e-9, "rtol": 1e-9}
 
 
-def make(**changes):
+def make(backbone=GPT, **changes):
+    """An untrained CoLaR and the CoT that it starts from, in float64."""
     torch.manual_seed(0)
     args = {flag: default for flag, (default, _) in CoLaR.ARGS.items()}
     args = SimpleNamespace(**{**args, "max_think": 30, "max_answer": 3, **changes})
-    method = CoLaR(GPT(Config(len(VOCAB), layers=2, width=32, heads=2)), VOCAB, args)
-    parent = CoT(GPT(Config(len(VOCAB), layers=2, width=32, heads=2)), VOCAB, args)
+    layers = 2 if backbone is GPT else 3
+    method, parent = (
+        cls(backbone(Config(len(VOCAB), layers, width=32, heads=2)), VOCAB, args).double()
+        for cls in (CoLaR, CoT))
     method.start_from(parent)
     return method, parent
 
 
 def batch_of(n, first=0):
     return collate([TASK.sample("train", first + i) for i in range(n)], VOCAB)
+
+
+@torch.no_grad()
+def stop_some_at_once(method, batch, c, most=False):
+    """Makes the LM head say </think> at <think> for row 0, and for another row not, whatever the
+    weights: by how a state differs from the mean of the rows. Or, most, by that mean itself.
+    """
+    rows = [VOCAB.encode(e.question) + [SPEED + c, THINK] for e in batch.examples]
+    h = [method.model(method.model.embed(torch.tensor([row])))[0, -1] for row in rows]
+    mean = sum(h) / len(h)
+    apart = h[0] - mean
+    apart -= mean * (apart @ mean) / (mean @ mean)      # so that the mean itself says nothing
+    way = mean if most else apart
+    method.model.head.weight.data[END] = 50 * way / (way @ way)
 
 
 def naive_rows(batch, c, align):
@@ -40,7 +63,7 @@ def naive_rows(batch, c, align):
             runs = [sum(runs, [])]
         chunks = [r[j:j + c[i]] for r in runs for j in range(0, len(r), c[i])]
         yield ([(QUESTION, [t]) for t in VOCAB.encode(e.question) + [SPEED + c[i]]]
-               + [(OPEN, [THINK])] + [(THOUGHTS, g) for g in chunks] + [(CLOSE, [END])]
+               + [(OPEN, [THINK])] + [(CHAIN, g) for g in chunks] + [(CLOSE, [END])]
                + [(ANSWER, [t]) for t in VOCAB.encode(e.answer) + [EOS]])
 
 
@@ -57,7 +80,7 @@ def test_layout_and_merge_equal_a_loop(align, pool):
         for s, (_, group) in enumerate(row):
             total = sum(method.model.embed.weight[t] for t in group)
             want = total / (len(group) if pool == "mean" else math.sqrt(len(group)))
-            torch.testing.assert_close(z[i, s], want)
+            torch.testing.assert_close(z[i, s], want, **EXACT)
         assert not size[i, len(row):-1].any()           # no empty group inside or after the row
 
 
@@ -90,14 +113,14 @@ def test_loss_equals_a_loop(labels):
         h = method.model(z[None])[0]
         mu, _ = method.latent_head(h)
         for s, (kind, group) in enumerate(row):
-            if kind in (THOUGHTS, CLOSE):
+            if kind in (CHAIN, CLOSE):
                 latent.append((mu[s - 1] - z[s] / method.std).pow(2).mean())
-            if kind > OPEN and not (kind == THOUGHTS and labels == "none"):
+            if kind > OPEN and not (kind == CHAIN and labels == "none"):
                 logp = method.model.head(h[s - 1]).log_softmax(-1)
                 ce.append(-sum(logp[t] for t in group) / len(group))
     for name, want in (("ce", ce), ("latent", latent)):
         want = torch.stack(want).mean().detach()
-        torch.testing.assert_close(parts[name], want, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(parts[name], want, **EXACT)
 
 
 def test_one_drawn_label_is_the_mean_label_in_expectation():
@@ -119,14 +142,15 @@ def test_at_c_1_the_lm_loss_is_that_of_cot():
     c = torch.ones(5, 1, dtype=torch.long)
     with_speed = collate([TASK.sample("train", i) for i in range(5)], VOCAB)
     with_speed.question = method.prompt(batch, c)
-    torch.testing.assert_close(method.loss(batch, c)[1]["ce"], parent.loss(with_speed)[1]["loss"])
+    torch.testing.assert_close(
+        method.loss(batch, c)[1]["ce"], parent.loss(with_speed)[1]["loss"], **EXACT)
 
 
 def test_latent_losses_equal_torch_distributions():
-    mu, log_sigma, target = torch.randn(3, 50, 8)
+    mu, log_sigma, target = torch.randn(3, 50, 8).double()
     normal = torch.distributions.Normal(mu, log_sigma.exp())
     want = -normal.log_prob(target).mean()
-    torch.testing.assert_close(latent_loss(mu, log_sigma, target, "nll"), want)
+    torch.testing.assert_close(latent_loss(mu, log_sigma, target, "nll"), want, **EXACT)
     # soft-MSE: one draw; its expectation is (mu - t)^2 + sigma^2
     torch.manual_seed(0)
     draws = torch.stack([latent_loss(mu, log_sigma, target, "soft-mse") for _ in range(2000)])
@@ -150,11 +174,12 @@ def naive_solve(method, e, c):
     E = method.model.embed.weight
     x = E[torch.tensor(VOCAB.encode(e.question) + [SPEED + c, THINK])]
     n = 0
-    while n < 2 * -(-method.args.max_think // c):
-        mu, _ = method.latent_head(method.model(x[None])[0, -1])
-        x, n = torch.cat([x, (mu * method.std)[None]]), n + 1
-        if method.model.head(method.model(x[None])[0, -1]).argmax() == END:
+    while n < min(method.args.max_think, 2 * -(-method.args.max_think // c)):
+        h = method.model(x[None])[0, -1]
+        if method.model.head(h).argmax() == END:
             break
+        mu, _ = method.latent_head(h)
+        x, n = torch.cat([x, (mu * method.std)[None]]), n + 1
     x, answer = torch.cat([x, E[END][None]]), []
     while len(answer) < method.args.max_answer and EOS not in answer:
         logits = method.model.head(method.model(x[None])[0, -1])
@@ -164,14 +189,69 @@ def naive_solve(method, e, c):
 
 
 def test_solve_equals_a_loop_without_cache():
-    method, _ = make()
-    method.model.head.weight.data[END] += 0.25      # so that rows stop, and at different times
-    batch = batch_of(12)
+    """Rows stop at different times, some of them before the first latent."""
+    method, batch = make()[0], batch_of(12)
     with torch.no_grad():
-        for c in (2, 5):
+        for c in (1, 2, 5):
+            stop_some_at_once(method, batch, c)
             want = [naive_solve(method, e, c) for e in batch.examples]
-            assert len({n for _, n in want}) > 1
+            assert min(n for _, n in want) == 0 < max(n for _, n in want)
             assert [(s.answer, s.n_think) for s in method.solve(batch, c=c)] == want
+
+
+@pytest.mark.parametrize("most", [False, True])
+@torch.no_grad()
+def test_an_empty_chain_works_everywhere(most, monkeypatch, capsys):
+    """Some rows think nothing, or all of them do: solving, showing, reading, the interventions."""
+    method, batch = make()[0], batch_of(1 if most else 6)
+    stop_some_at_once(method, batch, 2, most)
+    examples = batch.examples
+    rollout = method.rollout(batch, 1, temperature=0.0, c=2)
+    count = rollout.acts["n_think"].tolist()
+    assert count[0] == 0 and rollout.acts["stopped"][0] and any(count) != most
+    assert [len(row) for row in method.read(rollout)] == count
+    solved = evaluation.solve_all(method, examples, c=2)
+    assert [s.thoughts.count("[") for s in solved] == [s.n_think for s in solved] == count
+    assert "(none)   [0 steps]" in evaluation.show(method, TASK, examples, c=2)
+    assert 0 <= decoded(method, examples, {"c": 2}) < 1
+    monkeypatch.setattr(evaluation, "BATCH", 1)     # batches with and without thoughts
+    prompt, z, n = controls.think(method, examples, c=2)
+    assert n.tolist() == count and z.shape[1] == max(count)
+    assert controls.answers(method, prompt, z, n) == [s.answer for s in solved]
+    for change in controls.INTERVENTIONS.values():
+        changed = change(z, n, torch.Generator().manual_seed(0))
+        assert len(controls.answers(method, prompt, *changed)) == len(examples)
+    if most:
+        with pytest.raises(BadInput, match="thinks nothing"):
+            controls.examine("it", method, TASK, examples, [{"c": 2}])
+    else:
+        rows = controls.examine("it", method, TASK, examples, [{"c": 2}])
+        assert rows[0]["steps"] == pytest.approx(sum(count) / 6) and rows[0]["same"] == 1
+
+
+def test_a_chain_without_steps_has_no_groups():
+    method, batch = make()[0], batch_of(1)
+    batch.examples[0].steps = []
+    assert method.true_groups(batch.examples[0], 3) == []
+
+
+@pytest.mark.parametrize("kind", EXITS)
+@torch.no_grad()
+def test_loss_with_an_exit_does_not_see_padding(kind):
+    """Both terms of a batch are the means over its rows alone, weighed by what each predicts."""
+    method, _ = make(lambda cfg: RecurrentGPT(cfg, mean_r=9), head="deterministic")
+    method.eval()
+    batch, c = batch_of(6), torch.tensor([[2], [3], [2], [3], [2], [3]])
+    limit = telling(method, kind, lambda: method.loss(batch, c))
+    with method.model.using(exit=kind, threshold=limit):
+        together = method.loss(batch, c)[1]
+        alone = [method.loss(collate([e], VOCAB), c[i:i + 1])[1]
+                 for i, e in enumerate(batch.examples)]
+    kinds = [[kind for kind, _ in row] for row in naive_rows(batch, c[:, 0].tolist(), True)]
+    for name, counted in (("ce", (CHAIN, CLOSE, ANSWER)), ("latent", (CHAIN, CLOSE))):
+        n = [sum(map(row.count, counted)) for row in kinds]
+        want = sum(k * parts[name] for k, parts in zip(n, alone)) / sum(n)
+        torch.testing.assert_close(together[name], want, **EXACT)
 
 
 @pytest.mark.parametrize("align", [True, False])
@@ -180,7 +260,7 @@ def test_true_groups_are_those_of_the_layout(align):
     for i in range(5):
         e = TASK.sample("train", i)
         row = next(naive_rows(collate([e], VOCAB), [3], align))
-        assert method.groups_of(e, 3) == [VOCAB.decode(g) for k, g in row if k == THOUGHTS]
+        assert method.true_groups(e, 3) == [VOCAB.decode(g) for k, g in row if k == CHAIN]
 
 
 def test_latents_are_read_by_their_nearest_words(monkeypatch):
@@ -192,7 +272,7 @@ def test_latents_are_read_by_their_nearest_words(monkeypatch):
         chains = [examples[i].steps for i in order]
         ids = [VOCAB.encode(sum(steps, [])) for steps in chains]
         n = torch.tensor([len(row) for row in ids])
-        z = torch.zeros(6, int(n.max()), 32)
+        z = torch.zeros(6, int(n.max()), 32).double()
         for row, t in zip(z, ids):
             row[:len(t)] = method.model.embed.weight[torch.tensor(t)] / method.std
         acts = {"c": torch.ones(6, dtype=torch.long), "z": z.detach(), "n_think": n}

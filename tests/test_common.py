@@ -12,7 +12,7 @@ import torch
 from data.arithmetic import Arithmetic
 from data.cli import BadInput, choice
 from data.common import (EOS, PER_SEED, SPECIALS, SPEED, THINK, FileTask, Vocab, batches, collate,
-                         digest, pack, read_problems, same, split_of, take)
+                         digest, pack, read_problems, same, split_of, first_problems)
 from data.maze import Maze
 from data.permutation import Permutation
 from data.prontoqa import ProntoQA
@@ -33,8 +33,8 @@ def test_collate_and_pack_equal_lists():
     examples = [TASK.sample("train", i) for i in range(9)]
     b = collate(examples, VOCAB)
     middle = torch.full((9, 1), THINK)
-    ids, part, order = pack(b.question, middle, b.thoughts, b.answer)
-    whole = torch.cat([b.question, middle, b.thoughts, b.answer], 1)
+    ids, part, order = pack(b.question, middle, b.chain, b.answer)
+    whole = torch.cat([b.question, middle, b.chain, b.answer], 1)
     assert torch.equal(whole.gather(1, order), ids)
     for i, e in enumerate(examples):
         rows = [VOCAB.encode(e.question), [THINK], VOCAB.encode(sum(e.steps, [])),
@@ -58,7 +58,7 @@ def test_batches_restart_anywhere_and_waste_little():
     other = next(batches(TASK, VOCAB, 8, seed=4, pool=4)).examples
     assert [e.question for e in other] != [e.question for e in first[0].examples]
     stream = batches(TASK, VOCAB, 32)
-    kept = [pack(b.question, b.thoughts, b.answer)[0] for b in (next(stream) for _ in range(64))]
+    kept = [pack(b.question, b.chain, b.answer)[0] for b in (next(stream) for _ in range(64))]
     assert sum((k == 0).sum().item() for k in kept) < 0.05 * sum(k.numel() for k in kept)
 
 
@@ -69,7 +69,7 @@ def test_other_processes_draw_the_same_batches():
     alone, ahead = (batches(TASK, VOCAB, 4, seed=1, start=5, pool=4, workers=w) for w in (0, 2))
     for i in range(12):
         a, b = next(alone), next(ahead)
-        assert torch.equal(a.thoughts, b.thoughts) and a.examples == b.examples
+        assert torch.equal(a.thoughts, b.chain) and a.examples == b.examples
         for child in multiprocessing.active_children() if i > 4 else []:    # all have begun by then
             os.kill(child.pid, signal.SIGTERM)
     assert torch.equal(torch.get_rng_state(), state)
@@ -79,8 +79,8 @@ def test_take_repeats_nothing():
     class Three:
         def sample(self, split, index):
             return TASK.sample(split, index % 3)
-    assert take(Three(), "test", 10) == [TASK.sample("test", i) for i in range(3)]
-    assert take(TASK, "test", 5) == [TASK.sample("test", i) for i in range(5)]
+    assert first_problems(Three(), "test", 10) == [TASK.sample("test", i) for i in range(3)]
+    assert first_problems(TASK, "test", 5) == [TASK.sample("test", i) for i in range(5)]
 
 
 def test_take_goes_on_while_there_is_something_new():
@@ -88,7 +88,7 @@ def test_take_goes_on_while_there_is_something_new():
     class Slow:
         def sample(self, split, index):
             return TASK.sample(split, min(9, index // 5))
-    assert take(Slow(), "test", 10) == [TASK.sample("test", i) for i in range(10)]
+    assert first_problems(Slow(), "test", 10) == [TASK.sample("test", i) for i in range(10)]
 
 
 def test_split_of_gives_an_eighth_each_to_val_and_test():
@@ -200,7 +200,7 @@ def test_the_order_of_a_file_plays_no_part(sorted_file):
     assert limits(task)["max_think"] == 2 * max(
         sum(map(len, e.steps)) for e in task.examples["train"]) + 1
     mean = sum(e.difficulty for e in task.examples["train"]) / n
-    for some in (take(task, "val", 20), take(task, "train", 60),
+    for some in (first_problems(task, "val", 20), first_problems(task, "train", 60),
                  next(batches(task, VOCAB, 40, pool=1)).examples):
         assert abs(sum(e.difficulty for e in some) / len(some) - mean) < 1      # sorted: 2.2
         assert len({e.difficulty for e in some}) > 3
@@ -249,7 +249,7 @@ def test_what_a_file_repeats_is_counted(tmp_path):
     assert task.summary == (
         f"{line}; {n['train']} train; {n['val']} val; {n['test']} test; "
         f"{n['val'] + n['test']} unused: no chain, or one more solution in val or test")
-    assert len(take(task, "val", 50)) == n["val"]
+    assert len(first_problems(task, "val", 50)) == n["val"]
 
 
 def test_a_file_knows_what_was_trained_on(sorted_file):

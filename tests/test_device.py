@@ -13,7 +13,7 @@ import eval as evaluation
 import recurrent
 import rl
 import runs
-from data.common import collate, take
+from data.common import collate, first_problems
 from tests.test_methods import DEEP, small
 
 AWAY = torch.device("meta")     # a device that every torch knows and that asks for no hardware
@@ -143,7 +143,7 @@ def test_computes_the_same_elsewhere(name, argv, deep, elsewhere):
     task_name = "permutation" if name == "nocot" else "arithmetic"      # the one with prefixes
     config, task, method = small(name, task_name, *argv)
     method.args.max_think, method.args.max_answer = 4, 2
-    examples = take(task, "test", 2)
+    examples = first_problems(task, "test", 2)
     batch = collate(examples, method.vocab)
     if method.PARENT:
         parent = runs.build({**config, "method": method.PARENT})[1]

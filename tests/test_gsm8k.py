@@ -15,7 +15,7 @@ import runs
 import train
 from data import formats, gsm8k
 from data.cli import BadInput
-from data.common import FileTask, LeftOut, read_problems, same, take
+from data.common import FileTask, LeftOut, read_problems, same, first_problems
 from data.formats import parse
 from data.resample import NUMBER, Untraceable, trace, value
 from tests.conftest import stories, write_stories
@@ -503,7 +503,7 @@ def test_rare_words_in_answers_are_those_of_the_question(tmp_path):
     assert not any(task.check(e, words) for e in examples for words in (e.answer, ["@0"], []))
     assert len({" ".join(e.question) for e in examples}) == 1 and len(set(map(same, examples))) == 4
     task.sample = lambda split, index: examples[index % 4]
-    assert len(take(task, "test", 8)) == 4
+    assert len(first_problems(task, "test", 8)) == 4
     pieces = gsm8k.GSM8K()
     e, other = (pieces.example(f"{sign}5?", (), "5") for sign in "\u00a3\u20ac")
     assert e.question == other.question and same(e) != same(other)

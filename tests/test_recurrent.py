@@ -159,7 +159,8 @@ def test_draw_r_has_the_quantiles_of_the_paper():
     assert abs((r <= 8).double().mean() - .014) < .002 and r.min() >= 1
     r = draw_r(8, "lognormal", 200_000).double()
     assert abs(r.mean() - 9) < .1
-    assert r.quantile(torch.tensor([.05, .95]).double()).tolist() == [3, 19]
+    p5, p95 = r.quantile(torch.tensor([.05, .95]).double()).tolist()
+    assert p5 == 3 and abs(p95 - 18.5) <= .5            # P(r <= 18) is .95
     assert draw_r(8, "lognormal").shape == (1,) and draw_r(8, "lognormal").dtype == torch.long
     assert draw_r(6, "fixed", 3).tolist() == [6, 6, 6]
 
@@ -345,16 +346,18 @@ def test_memory_does_not_grow_with_r():
 
 @torch.no_grad()
 def test_many_iterations_stay_finite():
-    """r = 64 far beyond the mean: the sandwich holds the scale of s, and s converges."""
+    """r = 64 far beyond the mean: the sandwich holds the scale of s, and s converges if a state
+    has little say in the next one."""
     torch.manual_seed(0)
-    model = RecurrentGPT(Config(vocab=23, width=64), mean_r=4).eval()
+    model = RecurrentGPT(Config(vocab=23, width=64), mean_r=4).double().eval()
+    model.adapter.weight.data[:, :64] *= .1
     log = spied(model)
     with model.using(r=64):
         h = model(model.embed(some_ids()))
     states = [s for _, s in log]
     assert len(states) == 64 and h.isfinite().all()
     for s in states + [h]:
-        torch.testing.assert_close(s.pow(2).mean(-1), torch.ones(3, 11), atol=1e-3, rtol=0)
+        torch.testing.assert_close(s.pow(2).mean(-1), torch.ones(3, 11).double(), atol=1e-3, rtol=0)
     assert latent_change(states[-2], states[-1]).max() < .1 * latent_change(*states[:2]).max()
 
 
@@ -524,9 +527,9 @@ def test_rows_exit_as_if_alone(kind, threshold, share, monkeypatch):
 def test_changes_equal_their_definitions():
     """KL against torch.distributions, the latent's change by hand."""
     before, after = torch.randn(2, 4, 7).double()
-    p, q = (torch.distributions.Categorical(logits=m.float()) for m in (before, after))
+    p, q = (torch.distributions.Categorical(logits=m) for m in (before, after))
     want = torch.distributions.kl_divergence(p, q)
-    torch.testing.assert_close(kl_change(before, after), want, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(kl_change(before, after), want, **EXACT)
     a, b = torch.tensor([[3., 4], [0, 2]]), torch.tensor([[0., 4], [0, 5]])
     torch.testing.assert_close(latent_change(a, b), torch.tensor([.75, .6]))
 
@@ -676,16 +679,19 @@ def continued(model, max_new, stop, room, **knobs):
 
 
 @pytest.mark.parametrize("room", [12, 40], ids=["tight cache", "roomy cache"])
-@pytest.mark.parametrize("stop", [-1, 10, 20])
+@pytest.mark.parametrize("stops", [False, True])
 @torch.no_grad()
-def test_speculation_writes_the_words_of_greedy_decoding(stop, room):
+def test_speculation_writes_the_words_of_greedy_decoding(stops, room):
     """Ragged prompts, rows that stop and rows that reach max_new, in fewer deep calls."""
     model = tiny(pull=.5)
     model.head.weight.data[0] = 2 * model.head.weight[8]    # likely, but no word
+    stop, (free, calls) = -1, continued(model, 12, -1, room)
+    assert calls == 12 and len(free.unique()) > 2
+    if stops:       # a word that some rows write before the end, and some do not
+        share = {word: (free[:, :11] == word).any(1).double().mean() for word in range(1, 23)}
+        stop = next(word for word in share if 0 < share[word] < 1)
     want, calls = continued(model, 12, stop, room)
-    written = (want > 0).sum(1).tolist()
-    assert calls == 12 and 12 in written and len(want.unique()) > 4
-    assert stop < 0 or min(written) < 12
+    assert calls == 12 and (want.min() == 0) == stops
     for draft in (1, 2, 6):
         out, deep = continued(model, 12, stop, room, draft=draft)
         assert torch.equal(out, want) and deep <= calls

@@ -387,12 +387,12 @@ def test_after_an_overflow_no_optimizer_steps(bad):
     for name, p in method.named_parameters():
         p.grad = torch.ones_like(p) if name != bad else torch.full_like(p, math.nan)
     scale = training.scaler.scale(torch.ones(())).item()
-    assert not math.isfinite(training.descend()) and training.scaler.get_scale() == scale / 2
+    assert not math.isfinite(training.optimizer_step()) and training.scaler.get_scale() == scale / 2
     assert all(torch.equal(p, before[name]) for name, p in method.named_parameters())
     for p in method.parameters():
         p.grad = torch.ones_like(p)
     training.scaler.scale(torch.ones(()))
-    training.descend()
+    training.optimizer_step()
     assert not any(torch.equal(p, before[name]) for name, p in method.named_parameters())
 
 

@@ -105,7 +105,7 @@ def test_flops_of_a_plain_gpt_are_counted_by_hand(nano):
     B, C, V = len(batch.examples), 64, len(nano.vocab)
     T = max(bench.words([collate([e], nano.vocab)]) + 1 for e in batch.examples)   # + 2 - 1
     attn, mlp = 4 * C * C, 3 * C * 192
-    said = int((batch.thoughts != PAD).sum() + (batch.answer != PAD).sum()) + B     # and </think>
+    said = int((batch.chain != PAD).sum() + (batch.answer != PAD).sum()) + B     # and </think>
     by_hand = 6 * (attn + mlp) * B * T + 14 * B * T * T * C + 6 * C * V * said
     assert bench.flops(lambda: row.update(batch)) == by_hand
 
