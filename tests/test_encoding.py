@@ -1,4 +1,4 @@
-"""Files and output are the same in every locale: UTF-8 is named wherever text is read or written."""
+"""In every locale files are UTF-8, and names of files that are not can be printed and drawn."""
 import ast
 import io
 import sys
