@@ -144,7 +144,8 @@ class GRPO(Training):
     def __init__(self, method, task, config, device, dtype):
         super().__init__(method, config, device, dtype)
         self.task = task
-        self.knobs = {name: config[name] for name in method.KNOBS}
+        self.knobs = config["knobs"]
+        self.settings = [self.knobs]
         self.start = copy.deepcopy(method).requires_grad_(False)    # what KL is measured to
         self.learn = config["learn"].split(",") if config["learn"] else list(method.ACTIONS)
         for kind in self.learn:

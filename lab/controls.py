@@ -33,10 +33,9 @@ import torch.nn.functional as F
 import eval as evaluation
 from data.cli import BadInput
 from data.common import END, EOS, PAD, first_problems
-from eval import BATCH, in_batches, setting, split_knobs, wilson
+from eval import BATCH, drawable, in_batches, setting, split_knobs, wilson
 from method import can, split_at
 from model import Cache, last
-from tables import drawable
 
 RIDGE = 1.0     # penalty of the probe, for states of variance 1
 FEWEST = 30     # problems of the test that a share is taken of

@@ -2,6 +2,7 @@
 untrained models decode to the limit. They draw no curves.png, but where a test looks at it. And one
 thread: to their small models a second one only costs. GSM8K's place is taken by a few problems of
 our own."""
+import functools
 import json
 import os
 from pathlib import Path
@@ -18,7 +19,7 @@ import train
 from data import gsm8k
 
 torch.set_num_threads(1)
-torch.backends.mps.is_available = lambda: False
+torch.backends.mps.is_available = functools.cache(lambda: False)    # torch 2.15 needs it cached
 
 STORIES = [     # question, solution; {a}, {b}: numbers; {c}, {d}: computed
     ("Zoe has {a} jars with {b} beans each. She eats 5 beans. How many beans are left?",

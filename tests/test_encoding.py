@@ -1,4 +1,4 @@
-"""Files and output are the same in every locale: UTF-8 is named wherever text is read."""
+"""In every locale files are UTF-8, and names of files that are not can be printed and drawn."""
 import ast
 import io
 import sys
@@ -63,8 +63,8 @@ def test_names_that_are_no_utf8_are_printed(tmp_path, monkeypatch):
         pytest.skip("this file system has no such names")
     printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict")
     monkeypatch.setattr(sys, "stdout", printed)
-    train.main(["--method", "nocot", "--size", "nano", "--steps", "1", "--test-n", "2",
-                "--out", str(out)])
+    train.main(["--method", "nocot", "--task", "permutation", "--size", "nano", "--steps", "1",
+                "--val-n", "2", "--test-n", "2", "--threads", "1", "--out", str(out)])
     evaluation.main([str(out), "--n", "2", "--json", str(out / "rows.json"), "--plot",
                      str(out / "rows.png")])
     printed.flush()
