@@ -237,8 +237,8 @@ def readable(table, base):
     return "\n".join(lines)
 
 
-def plot(rows, path):
-    """Accuracy under every intervention, beside what can be read from the thoughts."""
+def plot(rows):
+    """A figure of accuracy under every intervention, beside what can be read from the thoughts."""
     from matplotlib.figure import Figure    # slow to import; no pyplot, so no screen is needed
     groups = {}
     for r in rows:
@@ -262,7 +262,7 @@ def plot(rows, path):
             heat.set(xlabel="state after thought (0: before any)", ylabel="result of step")
             heat.set_yticks(range(len(table)), range(1, len(table) + 1))
             figure.colorbar(picture, ax=heat, label="read right by the probe")
-    figure.savefig(path, dpi=150)
+    return figure
 
 
 def measure(name, method, task, examples, settings, args):
