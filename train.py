@@ -37,7 +37,7 @@ import runs
 from data.cli import BadInput
 from data.common import batches, first_problems
 from data.files import Log, draw
-from runs import METHODS, Stopped, any_process, barrier, print0
+from runs import METHODS, Stopped, any_process, print0
 
 VALIDATIONS = 5     # times in a run that validation problems are solved, if it divides the steps
 SAVE_SECONDS = 60   # between checkpoints
@@ -260,36 +260,44 @@ def diverged(error, out):
 
 def run(config, resume):
     """Trains a run, before it the stage that it starts from, and tests both. Returns their rows."""
+    rows = []
+    with contextlib.ExitStack() as held:
+        for training, task in train_stages(config, resume, held):
+            rows = finish(training, task, rows) if runs.MAIN else []
+    return rows
+
+
+def train_stages(config, resume, held):
+    """[(Training, task)] of a run and, before it, of the stage that it starts from, both trained.
+    `held`, an ExitStack, keeps their folders to this process."""
     runs.join(config)
-    with runs.folder(Path(config["out"])):
-        state = runs.reopen(config, resume)
-        device, dtype = runs.setup(config, state)
-        config |= runs.limits(runs.make_task(config))
-        torch.manual_seed(config["seed"])
-        task, method = runs.build(config)
-        parent = load_parent(config, config["init"], device) if config["init"] else None
-        barrier()
-        if runs.MAIN:
-            runs.keep_config(config)    # now that nothing can be wrong with the input any more
-        rows = []
-        if METHODS[config["method"]].PARENT and not parent:
-            first = first_stage(config)
-            rows = run(first, resume)
-            barrier()       # until it has been written
-            parent = load_parent(config, first["out"], device)
-        torch.manual_seed(config["seed"])
-        method.to(device)
-        if parent:
-            method.start_from(parent)
-        training = Training(method, config, device, dtype)
-        if state:
-            with runs.reading(Path(config["out"]) / "ckpt.pt"):
-                training.restore(state)
-        count = sum(p.numel() for p in method.parameters())
-        print0(f"{config['method']} on {config['task']}: {count:,} parameters")
-        if training.step < config["steps"]:
-            train(training, task, Path(config["out"]))
-        return finish(training, task, rows) if runs.MAIN else []
+    held.enter_context(runs.folder(Path(config["out"])))
+    state = runs.reopen(config, resume)
+    device, dtype = runs.setup(config, state)
+    config |= runs.limits(runs.make_task(config))
+    torch.manual_seed(config["seed"])
+    task, method = runs.build(config)
+    parent, before = None, []
+    if config["init"]:
+        parent = load_parent(config, device)
+    if runs.MAIN:
+        runs.keep_config(config)    # now that nothing can be wrong with the input any more
+    if METHODS[config["method"]].PARENT and not parent:
+        before = train_stages(first_stage(config), resume, held)
+        parent = before[-1][0].method
+    torch.manual_seed(config["seed"])
+    method.to(device)
+    if parent:
+        method.start_from(parent)
+    training = Training(method, config, device, dtype)
+    if state:
+        with runs.reading(Path(config["out"]) / "ckpt.pt"):
+            training.restore(state)
+    count = sum(p.numel() for p in method.parameters())
+    print0(f"{config['method']} on {config['task']}: {count:,} parameters")
+    if training.step < config["steps"]:
+        train(training, task, Path(config["out"]))
+    return [*before, (training, task)]
 
 
 def first_stage(config):
@@ -301,9 +309,9 @@ def first_stage(config):
             "init": None, "steps": config["first_steps"]}
 
 
-def load_parent(config, init, device):
-    """The trained method that this one starts from: of the run folder `init`."""
-    cls = METHODS[config["method"]]
+def load_parent(config, device):
+    """The trained method that this one starts from: of the run folder --init."""
+    cls, init = METHODS[config["method"]], config["init"]
     if not cls.PARENT:
         raise BadInput(f"--init: {config['method']} starts from no other method")
     _, parent, state = runs.load_run(init, device)
