@@ -38,7 +38,7 @@ its second pass over the whole sequence for the answer do not occur here.
 
     python train.py --method colar          # minutes on 2 CPU cores: CoT, then CoLaR from it
     python train.py --method colar --init RUN --latent-loss nll     # an ablation, from a CoT run
-    python eval.py RUN --c 1,2,3,4,5,6,7 --decode --plot dial.png --over c      # the speed dial
+    python -m lab.latents RUN --c 1,2,3,4,5,6,7             # the speed dial, past training too
 """
 import math
 

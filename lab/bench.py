@@ -1,8 +1,8 @@
 """Measures speed on this machine, beside a loop written the obvious way.
 
-    python bench.py                                     # size tiny: 3 minutes on 2 CPU cores
-    python bench.py --size small --methods cot,colar --backbones gpt --json out.json
-    python bench.py --profile cot                       # where the time of a training step goes
+    python -m lab.bench                                     # size tiny: 3 minutes on 2 CPU cores
+    python -m lab.bench --size small --methods cot,colar --backbones gpt --json out.json
+    python -m lab.bench --profile cot                       # where the time of a training step goes
 
 One row for each method and backbone, all of them untrained:
 problems/s, tokens/s   in training, drawing the problems included. Tokens are words of question,

@@ -11,9 +11,9 @@ it gives one, else our choice.
 
 The bounds were written down before the table was made, but after most of the results were known.
 
-    python claims.py                # writes results/CLAIMS.md, and the numbers of both README.md
-    python reproduce.py default     # what the column "again" says makes a claim's numbers anew
-    python claims.py again          # writes again/CLAIMS.md, of what was made anew
+    python -m lab.claims                # writes results/CLAIMS.md, and the numbers of both README.md
+    python -m lab.reproduce default     # what the column "again" says makes a claim's numbers anew
+    python -m lab.claims again          # writes again/CLAIMS.md, of what was made anew
 """
 import argparse
 import math
@@ -351,7 +351,7 @@ def table():
     for i, claim in enumerate(claims, 1):
         cells = [str(i), claim.paper, claim.says, "; ".join(map(str, claim.parts)),
                  "; ".join(map(str, claim.control)), f"**{claim.verdict()}**", claim.size(),
-                 f"`reproduce.py {claim.folders}`"]
+                 f"`lab.reproduce {claim.folders}`"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([HEAD, *digest(claims), "", *lines, ""])
 
@@ -369,10 +369,10 @@ HEAD = """# Twenty claims
 Eighteen of three papers, two of ours; what they say, and what small models show that were trained
 from scratch on two CPU cores.
 Our numbers are mean ± 95% interval (Student's t) over seeds, differences paired by seed, computed
-from the files in this folder by `python claims.py`; the last column makes them anew.
+from the files in this folder by `python -m lab.claims`; the last column makes them anew.
 *Reproduced*: the intervals of all numbers under "here" are beyond a bound, half of the paper's
 effect where it gives one, else our choice; *partly*: the mean of at least one accuracy is; *not at
-this scale*: none is. `claims.py` has the bounds, the README.md beside this file says what
+this scale*: none is. `lab/claims.py` has the bounds, the README.md beside this file says what
 each experiment was. Three seeds make wide intervals: "partly" may mean too few of them, or that one
 of several numbers is far from its bound, as the steps saved in 3 and the text after one code in 10.
 And the intervals are over seeds, which share their test problems: another test set adds its own
@@ -387,7 +387,7 @@ def refresh(text):
     """
     def one(match):
         paths = sorted(ROOT.glob(match[1]))
-        return f"<!-- eval.py --summary {match[1]} -->\n{summary(paths)}\n<!-- end -->"
+        return f"<!-- lab.tables {match[1]} -->\n{summary(paths)}\n<!-- end -->"
 
     def difference(match):
         mean, half = gain(match[2], match[3], "").interval()
@@ -395,7 +395,7 @@ def refresh(text):
     return DIFFERENCE.sub(difference, TABLE.sub(one, text))
 
 
-TABLE = re.compile(r"<!-- eval.py --summary (\S+) -->\n.*?<!-- end -->", re.S)
+TABLE = re.compile(r"<!-- lab.tables (\S+) -->\n.*?<!-- end -->", re.S)
 DIFFERENCE = re.compile(r"([+-]?)[\d.]+ ± [\d.]+<!-- ([^|>]+?) \| ([^|>]+?) -->")
 
 
