@@ -6,6 +6,7 @@ setting of the run; `build` turns a config into its task and its untrained metho
 a trained one.
 """
 import contextlib
+import io
 import json
 import os
 import shlex
@@ -26,7 +27,7 @@ import vqvae
 from data.arithmetic import Arithmetic
 from data.cli import BadInput, Flag, Parser, merge, one_line
 from data.common import FileTask, Vocab, digest
-from data.files import locked, read_json, reason, write
+from data.files import NotWritten, locked, read_json, reason, write
 from data.gsm8k import GSM8K
 from data.maze import Maze
 from data.permutation import Permutation
@@ -328,14 +329,20 @@ def reading(path):
     """Turns whatever goes wrong with a damaged file into BadInput: torch has a dozen errors."""
     try:
         yield
-    except BadInput:
+    except MemoryError:
         raise
-    except Exception:
-        raise BadInput(f"{path}: damaged, or not a checkpoint of this project") from None
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from None
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}".split("\n")[0][:100]
+        raise BadInput(f"{path}: damaged, or not a checkpoint of this project ({why})") from None
 
 
 def save(out, state):
-    write(Path(out) / "ckpt.pt", lambda file: torch.save(state, file))
+    """Writes the checkpoint of a run folder."""
+    content = io.BytesIO()
+    torch.save(state, content)
+    write(Path(out) / "ckpt.pt", content.getbuffer())
 
 
 def load(run):
@@ -353,6 +360,8 @@ def load(run):
         if not all(isinstance(state[name], kind) for name, kind in CHECKPOINT.items()):
             raise TypeError("another type")
         check(state["config"])
+        if not 0 <= state["step"] <= state["config"]["steps"] or not 0 <= state["seconds"] < 1e12:
+            raise ValueError(f"step {state['step']}, {state['seconds']} seconds")
     return state
 
 
@@ -371,12 +380,20 @@ def check(config):
             raise ValueError(f"{name} {config[name]}")
 
 
+def load_weights(module, saved):
+    """load_state_dict that also insists on the dtypes, which it would convert."""
+    for name, own in module.state_dict().items():
+        if name in saved and saved[name].dtype != own.dtype:
+            raise ValueError(f"{name} is {saved[name].dtype}")
+    module.load_state_dict(saved)
+
+
 def load_run(run, device="cpu", **changes):
     """Task and trained method of a run folder, some of its settings changed; and its checkpoint."""
     state = load(run)
     with reading(Path(run) / "ckpt.pt"):
         task, method = build({**state["config"], **changes})
-        method.load_state_dict(state["method"])
+        load_weights(method, state["method"])
         if "stage" not in state["config"]:      # that is reinforced: its training is over
             method.progress = state["step"] / state["config"]["steps"]
     return task, method.to(device), state
@@ -464,6 +481,9 @@ def command(parse, run, script, argv=None):
             raise BadInput(f"{out}: no run there to resume")
         try:
             run(config, resume)
+        except NotWritten as error:
+            raise BadInput(f"{error}. What was written before is good: once this is mended, "
+                           f"continue with: {again} --resume") from None
         except Stopped:
             print0(f"\nstopped and saved; continue with: {again} --resume")
             sys.exit(130)

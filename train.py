@@ -130,12 +130,13 @@ class Training:
     def restore(self, state):
         """Goes on from a checkpoint. ValueError if it is another model's."""
         self.step, self.began = state["step"], self.began - state["seconds"]
-        self.method.load_state_dict(state["method"])
+        runs.load_weights(self.method, state["method"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-            for p, kept in optimizer.state.items():
-                if any(t.ndim and t.shape != p.shape for t in kept.values()):
-                    raise ValueError("the optimizer of another model")
+            load_moments(optimizer, saved["state"])
+        own = self.scaler.state_dict()
+        if {name: type(own[name]) for name in own} != {
+                name: type(value) for name, value in state["scaler"].items()}:
+            raise ValueError("another gradient scaler")
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["rng"].cpu())
         device = random_numbers(self.device)
@@ -157,6 +158,22 @@ def optimizers(method, config):
         out.append(torch.optim.Muon(**group(hidden, config["weight_decay"]), lr=config["lr"],
                                     adjust_lr_fn="match_rms_adamw"))
     return out
+
+
+def load_moments(optimizer, saved):
+    """Gives an optimizer the moments of a checkpoint; all else in its state is as the config says.
+    ValueError, or another, unless they fit its parameters."""
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    muon = isinstance(optimizer, torch.optim.Muon)
+    names = {"momentum_buffer"} if muon else {"step", "exp_avg", "exp_avg_sq"}
+    for i, moments in saved.items():
+        for name, value in moments.items():
+            shape = () if name == "step" else params[i].shape
+            if (value.shape, value.dtype, value.layout) != (shape, torch.float32, torch.strided):
+                raise ValueError(f"{name} of parameter {i} does not fit")
+        if moments.keys() != names:
+            raise ValueError(f"moments {', '.join(moments)} of parameter {i}")
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": saved})
 
 
 def learning_rate(step, config):
@@ -184,7 +201,7 @@ def train(training, task, out, splits=("train", "val")):
                mininterval=1 if sys.stderr.isatty() else 10, dynamic_ncols=True,
                disable=not runs.MAIN)
     log = Log(out / "log.jsonl" if runs.MAIN else None, start)
-    with contextlib.closing(data), Interrupt() as interrupt, bar, log, \
+    with contextlib.closing(data), contextlib.closing(log), Interrupt() as interrupt, bar, \
             compiled(method.model, config["compile"]):
         while training.step < total and not any_process(interrupt.asked, training.device):
             try:

@@ -27,11 +27,12 @@ def one_line(script, quiet=False):
     except BadInput as error:
         message = str(error)
     except OSError as error:
-        message = f"{error.filename or ''}: {error.strerror or error}"
+        message = f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "allocate" not in str(error):
+        words = "allocate memory", "out of memory", "bad alloc", "bad_alloc", "start new thread"
+        if not isinstance(error, MemoryError) and not any(w in str(error) for w in words):
             raise
-        message = "not enough memory for this: a smaller --batch or --width, or fewer --samples"
+        message = "not enough memory for this: a smaller --batch, --width or --samples takes less"
     else:
         return
     if not quiet:
@@ -156,4 +157,6 @@ class Parser(argparse.ArgumentParser):
             bad = message.split(": ", 1)[1].split()[0].split("=")[0]
             close = difflib.get_close_matches(bad, list(self._option_string_actions), 1)
             message = f"unknown flag {bad} ({f'nearest: {close[0]}' if close else 'see --help'})"
+        if message.startswith("argument "):     # "argument --n: 'x' is no" -> "--n 'x' is no"
+            message = message.removeprefix("argument ").replace(": ", " ", 1)
         self.exit(2, f"{self.prog}: {message}\n")
