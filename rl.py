@@ -14,12 +14,11 @@ ones did less likely. The latent head's own noise is what silent chains differ b
                     1/T sum_t min(rho_t A, clip(rho_t, 1 - eps, 1 + eps) A), over the T of the kind
     loss = -J + beta KL(policy, start)
 
-The mean over T actions in (4) is the paper's length pressure: a latent of a short right
-chain weighs more than one of a long right chain (--no-average: every action of the batch weighs the
-same). --length-penalty p adds a price: what decides the length (a speed, to stop; the words of an explicit
-chain) gets the advantage of r_i / n_i^p, n_i the thinking steps. A chain of none counts as half a
-step: it costs less than one, and not nothing, by which nothing can be divided. The paper's code has
-p = 1 as an option. (2) is GRPO (2402.03300), the clip PPO's (1707.06347).
+The mean over T actions in (4) is the paper's length pressure: a latent of a short right chain
+weighs more than one of a long right chain (--no-average: every action of the batch weighs the
+same). --length-penalty p adds a price: what decides the length (a speed, to stop; the words of an
+explicit chain) gets the advantage of r_i / n_i^p, n_i the thinking steps, half a step if there is
+none. The paper's code has p = 1 as an option. (2) is GRPO (2402.03300), the clip PPO's (1707.06347).
 
 Differs from the paper:
  1. Not to stop is an action too, and both are a kind of their own; there, only stopping has a
@@ -33,15 +32,15 @@ Differs from the paper:
  6. sigma has a floor (--sigma-min), as soft-MSE leaves none to explore with; there, the NLL head's.
  7. Their reward over length counts for all actions: a long right chain would teach its latents that
     they were wrong.
- 8. A KL penalty (--kl-penalty), exact for latents. Their ratio, a mean over dimensions, hardly ever meets
-    the clip, so nothing else keeps a latent's mean from drifting by many sigmas.
+ 8. A KL penalty (--kl-penalty), exact for latents. Their ratio, a mean over dimensions, hardly
+    ever meets the clip, so nothing else keeps a latent's mean from drifting by many sigmas.
  9. Longer problems than the run was trained on most (--split), 64 questions per batch instead of 8,
     a learning rate of 5e-5 for a small model instead of 1e-6 for LoRA.
 It works alike on explicit chains of thought: the control for what such learning does alone.
 
-    python rl.py runs/colar-arithmetic-tiny-s0                  # minutes on 2 CPU cores
-    python rl.py runs/colar-arithmetic-tiny-s0-rl --c auto --length-penalty 2 --steps 30    # then, shorter
-    python rl.py runs/colar-arithmetic-tiny-s0/cot              # the control
+    python rl.py runs/colar-arithmetic-tiny-s0                  # RUN: minutes on 2 CPU cores
+    python rl.py RUN-rl --c auto --length-penalty 2 --steps 30  # then it picks its speed
+    python rl.py RUN/cot                                        # the control
 """
 import copy
 import math

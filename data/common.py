@@ -20,8 +20,11 @@ It knows no method and no model.
 import functools
 import hashlib
 import json
+import multiprocessing
+import os
 import random
 import signal
+import threading
 import zlib
 from collections import Counter
 from dataclasses import dataclass, field
@@ -181,10 +184,16 @@ class Pools(torch.utils.data.Dataset):
             if number % self.world == self.rank]
 
 
-def ignore_signals(_):
-    """A worker leaves Ctrl-C and SIGTERM, which a whole group gets, to the process that trains."""
+def begin_worker(_):
+    """A worker leaves Ctrl-C and SIGTERM, which a whole group gets, to the process that trains, and
+    ends with it, however that ends: waiting to hand over a batch, it would never notice."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+
+    def end_with_parent():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def batches(task, vocab, size, seed=0, start=0, pool=64, split="train", rank=0, world=1, workers=0):
@@ -197,7 +206,7 @@ def batches(task, vocab, size, seed=0, start=0, pool=64, split="train", rank=0, 
     loader = torch.utils.data.DataLoader(
         Pools(task, vocab, size, seed, pool, split, rank, world), batch_size=None, sampler=count(p),
         num_workers=workers, prefetch_factor=1 if workers else None, collate_fn=list,
-        worker_init_fn=ignore_signals,
+        worker_init_fn=begin_worker,
         generator=torch.Generator())        # so that it takes no random numbers from training
     for number, batch in chain.from_iterable(loader):
         if number >= start:

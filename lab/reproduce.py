@@ -5,7 +5,7 @@ runs that only others start from. A command waits for the run folders that it na
 eval.py and rl.py take). What is done is skipped, what was stopped is resumed, so this can be
 stopped and started again at any time; of one that fails, what depends on it is left out.
 
-    python -m lab.reproduce --list                  # what there is to do, and about how long it takes
+    python -m lab.reproduce --list              # what there is to do, and about how long it takes
     python -m lab.reproduce                         # all of it, two at a time
     python -m lab.reproduce codes replace           # these folders of results/, and what they need
     python -m lab.tables again/codes/*.json     # compare with results/README.md
