@@ -93,9 +93,9 @@ def end(process):
 # ---- judgement -----------------------------------------------------------------------------------
 
 def contents(folder):
-    """{name: hash} of the files."""
+    """{name: hash} of the files; a lock may come and go."""
     return {str(path.relative_to(folder)): hashlib.md5(path.read_bytes()).hexdigest()
-            for path in folder.rglob("*") if path.is_file()}
+            for path in folder.rglob("*") if path.is_file() and "lock" not in path.name}
 
 
 def judge(case, code, lines, before, after, tree):

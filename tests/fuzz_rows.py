@@ -127,7 +127,7 @@ def signs(rng, data):
 def not_finite(rng, data):
     """No number of a JSON text is one."""
     value = rng.choice((b"NaN", b"Infinity", b"-Infinity", b"1e400"))
-    return re.sub(rb"([:\[] ?)-?\d[\d.]*(?=[,\]}\s])", rb"\1" + value, data)
+    return re.sub(rb"([:\[] ?)-?\d[\d.]*(?=[,\]}\s])", rb"\g<1>" + value, data)
 
 
 BYTES = {           # {damage: (what it makes of a file's bytes, what any reader must do with it)}
@@ -172,8 +172,7 @@ def mutate(rng, node):
 
 
 def other_contents(rng, path):
-    """Mutates a checkpoint, a JSON file or a line of a .jsonl; all records of some problem files,
-    since not every one is drawn."""
+    """Mutates a checkpoint, a JSON file or a line of a .jsonl."""
     if path.suffix == ".pt":
         state = torch.load(path, weights_only=True)
         for _ in range(rng.choice((1, 1, 3))):
@@ -189,9 +188,10 @@ def other_contents(rng, path):
         data = json.loads(path.read_text(encoding="utf-8"))
         number, *field = mutate(rng, data)
         if path.parent.name == "problems" and field and rng.random() < 0.5:
-            for record in data:
+            odd = {k: v for k, v in data[number].items() if k == field[0]}  # {}: it was deleted
+            for record in data:     # since not every one is drawn
                 record.pop(field[0], None)
-                record |= {k: v for k, v in data[number].items() if k == field[0]}
+                record |= odd
         path.write_text(json.dumps(data), encoding="utf-8")
 
 
@@ -353,23 +353,23 @@ def plain(rng, script):
 
 
 def flag_row(script, numbers, texts, rng, work):
-    """An odd value for one of the arguments; without texts, for one that takes a number."""
-    words = plain(rng, script)
+    """Odd values for one or two of the arguments; without texts, for such as take a number."""
+    words, bad, endless = plain(rng, script), False, False
     known = [a for a in actions(script, words[1:]) if texts or numeric(a)]
-    action = rng.choice(known)
-    value = rng.choice(numbers if numeric(action) else (*(action.choices or ()), *texts))
-    if not action.option_strings:
-        words = [script, value, *words[2:]]
-    elif action.nargs == 0:
-        words += [rng.choice(action.option_strings)]
-    else:
-        flag = action.option_strings[-1]
-        words += rng.choice(([flag, value], [f"{flag}={value}"]))
-    if numeric(action):
-        bad = value in (*NO_NUMBER, "-1")
-    else:
-        bad = value == "" and not action.option_strings     # "" for a flag: as if it was not given
-    endless = numeric(action) or "--compile" in words       # which takes minutes
+    for action in rng.sample(known, min(len(known), rng.choice((1, 1, 2)))):
+        value = rng.choice(numbers if numeric(action) else (*(action.choices or ()), *texts))
+        if not action.option_strings:
+            words = [script, value, *words[2:]]
+        elif action.nargs == 0:
+            words += [rng.choice(action.option_strings)]
+        else:
+            flag = action.option_strings[-1]
+            words += rng.choice(([flag, value], [f"{flag}={value}"]))
+        if numeric(action):
+            bad |= value in (*NO_NUMBER, "-1")
+        else:
+            bad |= value == "" and not action.option_strings    # "" for a flag: it is not given
+        endless |= numeric(action) or "--compile" in words      # which takes minutes
     return Case(words, REFUSED if bad else EITHER, endless)
 
 
@@ -425,6 +425,6 @@ ROWS = {
 JSON = [pair for name, files in FILES.items() for pair in files if name != "ckpt.pt"]
 ROWS |= {"nesting": partial(file_row, JSON, ["nested"]),
          "surrogates": partial(file_row, JSON, ["surrogate"]),
-         "folders": partial(file_row, [(re.sub("[^/]*$", f"{name}", path), command)
+         "folders": partial(file_row, [(path.replace("ckpt.pt", name), command)
                                        for path, command in FILES["ckpt.pt"]
                                        for name in INSIDE.split()], ["folder"])}
