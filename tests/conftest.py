@@ -13,7 +13,6 @@ import pytest
 import torch
 
 import eval as evaluation
-import tables
 import runs
 import train
 from data import gsm8k
@@ -56,8 +55,6 @@ def quick(tmp_path_factory):
         limits = runs.limits
         patch.setattr(runs, "limits", lambda task, n=64: limits(task, n) | {"max_think": 20})
         patch.setattr(train, "VALIDATIONS", 1)
-        patch.setattr(evaluation, "plot", lambda rows, path: (
-            Path(path).name == "curves.png" or tables.plot(rows, path)))
         patch.setattr(gsm8k, "FOLDER", tmp_path_factory.mktemp("gsm8k"))
         write_stories(gsm8k.FOLDER)
         yield
@@ -68,4 +65,4 @@ def one_setting(monkeypatch):
     """For tests that only train: the final table has one row."""
     sweep = evaluation.sweep
     monkeypatch.setattr(evaluation, "sweep", lambda name, method, task, examples, settings=None:
-                        sweep(name, method, task, examples, (settings or method.SWEEP)[:1]))
+                        sweep(name, method, task, examples, (settings or evaluation.usual_settings(method))[:1]))
