@@ -1,5 +1,5 @@
-"""What several tests of models and methods share: small ones to test on, and naive ways to compute
-the same. In float64, where two ways agree to EXACT on every processor."""
+"""What the tests of methods share that compare them with loops: an untrained CoLaR in float64, and
+how near two ways of computing the same come there."""
 from types import SimpleNamespace
 
 import torch
@@ -14,21 +14,9 @@ from model import GPT, Config
 EXACT = {"atol": 1e-9, "rtol": 1e-9}
 
 
-# ---- any method on any task ----------------------------------------------------------------------
-
-FEW = {"colar": ["--c-train", "1,2"], "vqvae": ["--codes", "64"], "assorted": ["--codes", "64"],
-       "coconut": ["--latents", "2"], "codi": ["--latents", "2"],
-       "maze": ["--level", "tiny"]}      # flags that keep a method or task small
-DEEP = ["--backbone", "recurrent", "--mean-r", "3", "--layers", "3"]
-
-
-def small(method, task, *argv):
-    """A config of size nano, its task and its untrained method."""
-    argv = ["--method", method, "--task", task, "--size", "nano", *argv]
-    config = runs.parse(argv + FEW.get(method, []) + FEW.get(task, []))
-    config |= runs.limits(runs.make_task(config), 64)
-    torch.manual_seed(0)
-    return config, *runs.build(config)
+def defaults(cls):
+    """{flag: its default} of a task, backbone or method."""
+    return {name: flag.default for name, flag in cls.FLAGS.items()}
 
 
 def started(config, method, batch):
@@ -38,28 +26,6 @@ def started(config, method, batch):
         parent.loss(batch)      # a codebook starts from data
         method.start_from(parent)
     return method
-
-
-def shortest(task, vocab, n=4):
-    """A batch of the n shortest of some problems."""
-    examples = [task.sample("train", i) for i in range(40)]
-    examples.sort(key=lambda e: len(e.question) + sum(map(len, e.steps)) + len(e.answer))
-    return collate(examples[:n], vocab)
-
-
-def defaults(cls):
-    """{flag: its default} of a task, backbone or method."""
-    return {name: flag.default for name, flag in cls.FLAGS.items()}
-
-
-def telling(method, kind, call):
-    """A threshold of the exit `kind` at which the rows of `call` stop at different iterations."""
-    for limit in range(2, 9) if kind == "argmax" else 10.0 ** -torch.arange(-1, 4, 0.25):
-        with method.model.using(exit=kind, threshold=float(limit), taken=[]):
-            call()
-            if len(torch.cat(method.model.taken).unique()) > 1:
-                return float(limit)
-    raise AssertionError("all rows stop at once")
 
 
 # ---- CoLaR on arithmetic -------------------------------------------------------------------------
