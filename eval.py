@@ -33,7 +33,7 @@ import torch
 from tqdm import tqdm
 
 import runs
-from data.cli import BadInput, Flag, Parser, choice, merge, one_line
+from data.cli import BadInput, Flag, Parser, choice, one_line
 from data.common import FileTask, collate, mixed, read_problems, first_problems
 from data.files import draw, read_json, writable, write
 from method import can
@@ -344,8 +344,7 @@ LISTS = {"k": Flag(1, "pass@k of sampled rollouts, as 1,8", least=1, most=10**4)
 
 def parse(argv, prog, description):
     """argv -> (arguments, {knob: its values})."""
-    parser, knobs = Parser(prog, description), knobs_of()
-    merge({prog: FLAGS | LISTS, "a method or backbone": knobs})
+    parser, knobs = Parser(prog, description), knobs_of(prog, FLAGS | LISTS)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
     parser.add_flags(FLAGS)
     parser.add_flags(LISTS | knobs, many=True)

@@ -159,8 +159,8 @@ def can(method, name):
 # ---- sequences of ragged parts -------------------------------------------------------------------
 
 def column(like, token):
-    """(B, 1) of one token: a part that every row of `like` (B, ...) has."""
-    return torch.full_like(like[:, :1], token)
+    """(B, 1) of one token: a part that every row of `like` (B, T) has, also where T is 0."""
+    return like.new_full((len(like), 1), token)
 
 
 def pack(*parts):

@@ -116,7 +116,7 @@ def objective(now, old, start, advantage, config):
         loss = loss - (gain.sum(1) / T.clamp(min=1)).mean()                 # Eq. (4)
         parts[f"clip {kind}"] = ((rho != clipped) & mask).sum() / mask.sum().clamp(min=1)
     kl = kl_to_start(now, start)
-    return loss + config["kl_penalty"] * kl, {"kl": kl, **parts}
+    return loss + config["kl_penalty"] * kl, {"kl": kl.detach(), **parts}
 
 
 def kl_to_start(now, start):
@@ -213,17 +213,19 @@ def splits(name, task):
 
 def parse(argv):
     """argv -> the config of the run that we start from, with ours over it."""
-    parser = Parser("rl.py", __doc__)
+    parser, knobs = Parser("rl.py", __doc__), runs.knobs_of("rl.py", FLAGS)
     parser.add_argument("init", metavar="RUN", help="run folder of a trained cot or colar")
     parser.add_argument("--out", metavar="DIR", help="run folder [RUN-rl]")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_flags(FLAGS)
     parser.add_flags({name: replace(flag, default=None, kind=flag.type())
-                      for name, flag in runs.knobs_of().items()})
+                      for name, flag in knobs.items()})
     given = parser.parse(argv)
     parent = runs.with_paths(runs.load(given["init"])["config"])
     task, method = runs.build(parent)
-    given["knobs"] = {name: given.pop(name) for name in runs.knobs_of()}
+    new = {name: flag for name, flag in FLAGS.items() if name not in (*runs.FLAGS, "sigma_min")}
+    runs.flags_of(parent, {"rl.py": new})       # ValueError: the run has a flag of this name, too
+    given["knobs"] = {name: given.pop(name) for name in knobs}
     given["knobs"] = {name: v for name, v in given["knobs"].items() if v is not None}
     for name in given["knobs"]:
         choice(name, method.KNOBS, f"knob of {parent['method']}")

@@ -52,10 +52,10 @@ SIZES = {   # one dial; any flag given by hand wins
                   lr=1e-3, val_n=200, test_n=1000),
 }
 KINDS = {
-    "method": Flag("colar", ", ".join(METHODS), tuple(METHODS)),
-    "task": Flag("arithmetic", ", ".join(TASKS), tuple(TASKS)),
-    "backbone": Flag("gpt", ", ".join(BACKBONES), tuple(BACKBONES)),
-    "size": Flag("tiny", ", ".join(SIZES), tuple(SIZES)),
+    "method": Flag("colar", ", ".join(METHODS), METHODS),
+    "task": Flag("arithmetic", ", ".join(TASKS), TASKS),
+    "backbone": Flag("gpt", ", ".join(BACKBONES), BACKBONES),
+    "size": Flag("tiny", ", ".join(SIZES), SIZES),
 }
 FLAGS = {   # None: --size decides
     "steps": Flag(None, "optimizer steps", kind=int, least=1),
@@ -127,22 +127,30 @@ def parse(argv, description=None):
     return config
 
 
-def flags_of(config):
-    """{name: Flag} of everything that a run of this method, task and backbone may be told."""
+def flags_of(config, others={}):
+    """{name: Flag} of everything that a run of this method, task and backbone may be told.
+
+    ValueError if two declare the same name, also of `others`: {owner: its flags}.
+    """
     method, task, backbone = (config[name] for name in ("method", "task", "backbone"))
-    return merge({"every run": FLAGS, f"the task {task}": TASKS[task].FLAGS,
-                  f"the backbone {backbone}": BACKBONES[backbone].FLAGS,
-                  f"the method {method}": METHODS[method].FLAGS})
+    flags = merge({"every run": KINDS | FLAGS, f"the task {task}": TASKS[task].FLAGS,
+                   f"the backbone {backbone}": BACKBONES[backbone].FLAGS,
+                   f"the method {method}": METHODS[method].FLAGS, **others})
+    return {name: flag for name, flag in flags.items() if name not in KINDS}
 
 
-def knobs_of(*classes):
-    """{name: Flag} of what `solve` may be told, for some methods and backbones, or for all."""
-    knobs = {}
-    for cls in classes or (*METHODS.values(), *BACKBONES.values()):
-        for name, flag in cls.KNOBS.items():
-            if knobs.setdefault(name, flag) != flag:
-                raise ValueError(f"--{name}: {cls.__name__} declares it otherwise than another")
-    return knobs
+def knobs_of(script, own):
+    """{name: Flag} of what `solve` may be told, for all methods and backbones.
+
+    Some may share a knob, declared alike. ValueError if they declare it otherwise, or if `own`, the
+    flags of a script, has one of its name.
+    """
+    owners = {script: own}
+    for cls in (*METHODS.values(), *BACKBONES.values()):
+        new = {name: flag for name, flag in cls.KNOBS.items()
+               if not any(flag == knobs.get(name) for knobs in owners.values())}
+        owners[f"{cls.__module__}.{cls.__name__}"] = new
+    return {name: flag for name, flag in merge(owners).items() if name not in own}
 
 
 def variant(config):

@@ -54,7 +54,7 @@ class Flag:
     """A setting: its default, its help, and what it may be.
 
     default     its value unless given. A bool makes --name and --no-name
-    choices     the only values allowed
+    choices     the only values allowed; a dict's are its keys, whatever it holds by then
     least, most bounds of a number, themselves allowed
     above       a bound of a number that is itself not allowed
     words       what may stand in a number's place, as in --c auto
@@ -62,7 +62,7 @@ class Flag:
     """
     default: object
     help: str
-    choices: tuple = ()
+    choices: tuple | dict = ()
     least: float = 0
     most: float = 2**31 - 1
     above: float = -math.inf

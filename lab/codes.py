@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from data.cli import BadInput, Flag, Parser, choice
 from data.common import first_problems
-from eval import draw
+from data.files import draw
 from runs import load_run
 from vqvae import VQVAE, survey
 
@@ -55,6 +55,8 @@ def main(argv=None):
             raise BadInput(f"{args.run}: has no codes; a run of vqvae or assorted is needed")
         examples = first_problems(task, choice(args.split, task.splits, "split"), args.n)
         found, rebuilt, mixed = survey(vqvae, examples)
+        if not found:
+            raise BadInput(f"{args.run}: no problem of {args.split} has a step to make codes of")
         print("\n".join(lines(found)))
         print(f"\n{100 * rebuilt:.1f}% of words rebuilt from the codes, {100 * mixed:.1f}% from "
               f"codes that changed places; {len(found)} of {vqvae.args.codes} codes in use")

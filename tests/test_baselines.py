@@ -7,12 +7,14 @@ import pytest
 import torch
 
 import runs
-import train
-from baselines import CODI, Coconut, CoT, ICoT, NoCoT, Pause, Rollout
-from data.common import END, EOS, PAD, PAUSE, THINK, Batch, Example, Vocab, collate, pack
+from baselines import CODI, Coconut, CoT, ICoT, NoCoT, Pause
+from data.common import END, EOS, PAD, PAUSE, THINK, Batch, Example, Vocab, collate
+from method import Rollout, pack
 from model import GPT, Cache, Config
 from recurrent import EXITS, RecurrentGPT
-from tests.test_methods import shortest, small, telling
+from tests.helpers import shortest, small, telling
+from tests.naive import EXACT, defaults
+from train import Training
 
 VOCAB = Vocab("a b c d e f g h".split())
 EXAMPLES = [    # ragged in everything; the first prompt is shorter than the convolution
@@ -27,9 +29,8 @@ BACKBONES = {"gpt": GPT, "deep": lambda cfg: RecurrentGPT(cfg, mean_r=2, k_grad=
 def make(cls, progress=1.0, backbone="gpt", **changes):
     """In float64, and away from the identity: no test would see norms and convolutions else."""
     torch.manual_seed(0)
-    args = {name: default[0] if isinstance(default, tuple) else default
-            for name, (default, _) in cls.ARGS.items()}
-    args = SimpleNamespace(**{**args, "latents": 3, "max_think": 13, "max_answer": 3, **changes})
+    args = {**defaults(cls), "latents": 3, "max_think": 13, "max_answer": 3, **changes}
+    args = SimpleNamespace(**args)
     cfg = Config(len(VOCAB), layers=3 if backbone == "deep" else 2, width=16, heads=2)
     method = cls(BACKBONES[backbone](cfg), VOCAB, args).double()
     for name, p in method.model.named_parameters():
@@ -40,7 +41,7 @@ def make(cls, progress=1.0, backbone="gpt", **changes):
 
 
 def close(got, want, what=None):
-    torch.testing.assert_close(got, want, atol=1e-9, rtol=1e-9, msg=what)
+    torch.testing.assert_close(got, want, **EXACT, msg=what)
 
 
 def same_gradients(module, got, want, *inputs):
@@ -119,7 +120,7 @@ def test_what_is_left_of_the_chain(curriculum, progress, want, monkeypatch):
         rates.append(rate)
         return like.copy_(torch.tensor([[0.9], [1.0], [2.5]]))
     monkeypatch.setattr(torch.Tensor, "exponential_", exponential)
-    left = make(ICoT, progress, curriculum=curriculum).thoughts(BATCH)
+    left = make(ICoT, progress, curriculum=curriculum).chain(BATCH)
     assert [" ".join(VOCAB.decode(i for i in row if i != PAD)) for row in left.tolist()] == want
     assert set(rates) == ({4} if curriculum == "tokens" and progress > 1 / 3 else set())
 
@@ -128,7 +129,7 @@ def test_offset_has_its_distribution():
     """P(o) = (1 - exp -4) exp(-4 o), within 4.5 standard deviations of a binomial count."""
     n, words = 200_000, torch.ones(200_000, 9, dtype=torch.long)
     method = make(ICoT, 0.5, curriculum="tokens")       # 3 words are gone, and o
-    o = (method.thoughts(Batch(words, words, words, words, words, [])) == PAD).sum(1) - 3
+    o = (method.chain(Batch(words, words, words, words, words, [])) == PAD).sum(1) - 3
     assert o.min() == 0
     for value in range(3):
         p = (1 - math.exp(-4)) * math.exp(-4 * value)
@@ -246,7 +247,7 @@ def test_rollouts_and_their_log_probs_equal_a_loop(cls, progress, pauses, latent
     for seed in range(99):      # until rows end at different times
         torch.manual_seed(seed)
         method.model.head.weight.data[[END, EOS]] = torch.randn(2, 16).double()
-        rollout = method.rollout(BATCH, 2, temperature=0.0)
+        rollout = method.rollout(BATCH, 2)
         written = rollout.acts["written"]
         if len((written > 0).sum(1).unique()) > 1:
             break
@@ -269,7 +270,7 @@ def test_rollouts_and_their_log_probs_equal_a_loop(cls, progress, pauses, latent
         assert rollout.solved[r].thoughts.startswith(" ".join(f"[{word}]" for word in said))
         n = words.index(END) + 1 if END in words else len(words)
         for kind, mine in (("thought", slice(0, n)), ("token", slice(n, None))):
-            logp, mask = scored[kind]
+            logp, mask, _ = scored[kind]
             close(logp[r][mask[r]], torch.tensor(logps[mine], dtype=torch.double))
 
 
@@ -281,7 +282,7 @@ def test_log_probs_of_a_single_word(cls, pauses, latents, backbone):
     method = make(cls, backbone=backbone)
     prompt = pack(*method.prompt(BATCH))[0]
     rollout = Rollout([], None, {"prompt": prompt, "written": torch.full((3, 1), EOS)}, {})
-    logp, mask = method.log_probs(rollout)["thought"]
+    logp, mask, _ = method.log_probs(rollout)["thought"]
     method.eval()
     want = [log_probs(method, given(method, e, pauses, latents), [EOS]) for e in EXAMPLES]
     assert mask.all()
@@ -313,22 +314,20 @@ def test_three_calls_with_a_cache_equal_one_without(backbone):
         close(torch.cat([*calls()], 1), want)
 
 
-def test_seen_gets_what_prelude_core_and_coda_make():
-    model, caught = make(CoT, backbone="deep").model.eval(), {}
+def test_layers_get_what_prelude_core_and_coda_make():
+    model, caught, layers = make(CoT, backbone="deep").model.eval(), {}, []
     for part in (model.prelude[-1], model.core[-1], model.norm):
         part.register_forward_hook(lambda part, args, out: caught.update({part: out}))
-    with model.using(seen=[]):
-        model(torch.randn(2, 5, 16, dtype=torch.double))
-        assert all(map(torch.equal, model.seen, caught.values())) and len(model.seen) == 3
-    assert model.seen is None
+    model(torch.randn(2, 5, 16, dtype=torch.double), layers=layers)
+    assert all(map(torch.equal, layers, caught.values())) and len(layers) == 3
 
 
 def test_the_loop_sets_progress_and_a_saved_run_knows_it(tmp_path):
     config, task, method = small("coconut", "permutation")
-    training = train.Training(method, config, torch.float32)
+    training = Training(method, config, torch.device("cpu"), torch.float32)
     assert method.progress == 1
     for step in range(2):
-        training.update(iter([shortest(task, method.vocab)]), torch.device("cpu"), torch.float32)
+        training.update([shortest(task, method.vocab)])
         assert method.progress == step / 30
-    runs.save(tmp_path / "ckpt.pt", training.state())
+    runs.save(tmp_path, training.state())
     assert runs.load_run(tmp_path)[1].progress == 2 / 30

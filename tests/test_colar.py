@@ -1,58 +1,22 @@
 """CoLaR's equations against naive loops; its latent decoding against one without a cache. All in
-float64: sums are then the same in any order, on any processor."""
+float64, where no processor's rounding matters."""
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-import controls
 import eval as evaluation
-from baselines import ANSWER, CLOSE, OPEN, QUESTION, CHAIN, CoT, Rollout
-from colar import CoLaR, groups, latent_loss, merge, offsets
-from data.arithmetic import Arithmetic
+from colar import groups, latent_loss, merge, offsets
 from data.cli import BadInput
-from data.common import END, EOS, SPEED, THINK, Vocab, collate
-from eval import decoded
-from model import GPT, Config
+from data.common import END, EOS, MAX_SPEED, THINK, collate, speed_token
+from lab import controls
+from lab.latents import decoded
+from method import ANSWER, CHAIN, CLOSE, OPEN, QUESTION, Rollout
+from model import Sampler
 from recurrent import EXITS, RecurrentGPT
-from tests.test_methods import telling
-
-TASK = Arithmetic()
-VOCAB = Vocab(TASK.words)
-EXACT = {"atol": 1e-9, "rtol": 1e-9}
-
-
-def make(backbone=GPT, **changes):
-    """An untrained CoLaR and the CoT that it starts from, in float64."""
-    torch.manual_seed(0)
-    args = {flag: default for flag, (default, _) in CoLaR.ARGS.items()}
-    args = SimpleNamespace(**{**args, "max_think": 30, "max_answer": 3, **changes})
-    layers = 2 if backbone is GPT else 3
-    method, parent = (
-        cls(backbone(Config(len(VOCAB), layers, width=32, heads=2)), VOCAB, args).double()
-        for cls in (CoLaR, CoT))
-    method.start_from(parent)
-    return method, parent
-
-
-def batch_of(n, first=0):
-    return collate([TASK.sample("train", first + i) for i in range(n)], VOCAB)
-
-
-@torch.no_grad()
-def stop_some_at_once(method, batch, c, most=False):
-    """Makes the LM head say </think> at <think> for row 0, and for another row not, whatever the
-    weights: by how a state differs from the mean of the rows. Or, most, by that mean itself.
-    """
-    rows = [VOCAB.encode(e.question) + [SPEED + c, THINK] for e in batch.examples]
-    h = [method.model(method.model.embed(torch.tensor([row])))[0, -1] for row in rows]
-    mean = sum(h) / len(h)
-    apart = h[0] - mean
-    apart -= mean * (apart @ mean) / (mean @ mean)      # so that the mean itself says nothing
-    way = mean if most else apart
-    method.model.head.weight.data[END] = 50 * way / (way @ way)
+from tests.helpers import telling
+from tests.naive import EXACT, TASK, VOCAB, batch_of, colar_and_cot, stop_some_at_once
 
 
 def naive_rows(batch, c, align):
@@ -62,7 +26,7 @@ def naive_rows(batch, c, align):
         if not align:
             runs = [sum(runs, [])]
         chunks = [r[j:j + c[i]] for r in runs for j in range(0, len(r), c[i])]
-        yield ([(QUESTION, [t]) for t in VOCAB.encode(e.question) + [SPEED + c[i]]]
+        yield ([(QUESTION, [t]) for t in VOCAB.encode(e.question) + [speed_token(c[i])]]
                + [(OPEN, [THINK])] + [(CHAIN, g) for g in chunks] + [(CLOSE, [END])]
                + [(ANSWER, [t]) for t in VOCAB.encode(e.answer) + [EOS]])
 
@@ -70,10 +34,10 @@ def naive_rows(batch, c, align):
 @pytest.mark.parametrize("align", [True, False])
 @pytest.mark.parametrize("pool", ["sqrt", "mean"])
 def test_layout_and_merge_equal_a_loop(align, pool):
-    method, _ = make(align=align)
+    method, _ = colar_and_cot(align=align)
     batch, c = batch_of(7), [1, 2, 3, 4, 5, 3, 2]
     ids, part, slot, size = method.layout(batch, torch.tensor(c)[:, None])
-    z = merge(method.model.embed(ids), slot, size, pool == "mean")
+    z = merge(method.model.embed(ids), slot, size, pool)
     for i, row in enumerate(naive_rows(batch, c, align)):
         assert size[i, :len(row)].tolist() == [len(g) for _, g in row]
         assert [k for k in part[i].tolist() if k >= 0] == [k for k, g in row for _ in g]
@@ -91,7 +55,7 @@ def test_merge_keeps_the_variance_and_the_mean_does_not():
     slot = groups(thinking, place)
     size = torch.zeros(4, 800, dtype=torch.long).scatter_add(1, slot, torch.ones_like(slot))
     assert abs(merge(e, slot, size).var() - 1) < 0.05
-    assert abs(merge(e, slot, size, mean=True).var() - 1 / 5) < 0.02
+    assert abs(merge(e, slot, size, "mean").var() - 1 / 5) < 0.02
 
 
 def test_offsets_on_a_worked_example():
@@ -104,7 +68,7 @@ def test_offsets_on_a_worked_example():
 @pytest.mark.parametrize("labels", ["all", "none"])
 def test_loss_equals_a_loop(labels):
     """Both terms, row by row and slot by slot, from the naive sequence."""
-    method, _ = make(head="deterministic", labels=labels)
+    method, _ = colar_and_cot(head="deterministic", labels=labels)
     batch, c = batch_of(6, first=50), [1, 2, 3, 4, 5, 2]
     _, parts = method.loss(batch, torch.tensor(c)[:, None])
     ce, latent, E = [], [], method.model.embed.weight
@@ -124,7 +88,7 @@ def test_loss_equals_a_loop(labels):
 
 
 def test_one_drawn_label_is_the_mean_label_in_expectation():
-    method, _ = make(labels="one")
+    method, _ = colar_and_cot(labels="one")
     batch, c = batch_of(4), torch.tensor([[2], [3], [4], [5]])
     torch.manual_seed(1)
     with torch.no_grad():
@@ -137,7 +101,7 @@ def test_one_drawn_label_is_the_mean_label_in_expectation():
 
 def test_at_c_1_the_lm_loss_is_that_of_cot():
     """Same tokens, same labels, but for the speed token: CoT gets it as part of its question."""
-    method, parent = make()
+    method, parent = colar_and_cot()
     batch = batch_of(5)
     c = torch.ones(5, 1, dtype=torch.long)
     with_speed = collate([TASK.sample("train", i) for i in range(5)], VOCAB)
@@ -160,7 +124,7 @@ def test_latent_losses_equal_torch_distributions():
 
 
 def test_gradients_reach_everything_but_the_embeddings():
-    method, _ = make()
+    method, _ = colar_and_cot()
     method.loss(batch_of(4))[0].backward()
     for name, p in method.named_parameters():
         if name == "model.embed.weight":
@@ -172,9 +136,9 @@ def test_gradients_reach_everything_but_the_embeddings():
 def naive_solve(method, e, c):
     """Thinks and answers without a cache, one problem at a time."""
     E = method.model.embed.weight
-    x = E[torch.tensor(VOCAB.encode(e.question) + [SPEED + c, THINK])]
+    x = E[torch.tensor(VOCAB.encode(e.question) + [speed_token(c), THINK])]
     n = 0
-    while n < min(method.args.max_think, 2 * -(-method.args.max_think // c)):
+    while n < min(method.args.max_think, 2 * math.ceil(method.args.max_think / c)):
         h = method.model(x[None])[0, -1]
         if method.model.head(h).argmax() == END:
             break
@@ -190,7 +154,7 @@ def naive_solve(method, e, c):
 
 def test_solve_equals_a_loop_without_cache():
     """Rows stop at different times, some of them before the first latent."""
-    method, batch = make()[0], batch_of(12)
+    (method, _), batch = colar_and_cot(), batch_of(12)
     with torch.no_grad():
         for c in (1, 2, 5):
             stop_some_at_once(method, batch, c)
@@ -203,13 +167,13 @@ def test_solve_equals_a_loop_without_cache():
 @torch.no_grad()
 def test_an_empty_chain_works_everywhere(most, monkeypatch, capsys):
     """Some rows think nothing, or all of them do: solving, showing, reading, the interventions."""
-    method, batch = make()[0], batch_of(1 if most else 6)
+    (method, _), batch = colar_and_cot(), batch_of(1 if most else 6)
     stop_some_at_once(method, batch, 2, most)
     examples = batch.examples
-    rollout = method.rollout(batch, 1, temperature=0.0, c=2)
+    rollout = method.rollout(batch, 1, c=2)
     count = rollout.acts["n_think"].tolist()
     assert count[0] == 0 and rollout.acts["stopped"][0] and any(count) != most
-    assert [len(row) for row in method.read(rollout)] == count
+    assert [len(row) for row in method.latent_words(rollout)] == count
     solved = evaluation.solve_all(method, examples, c=2)
     assert [s.thoughts.count("[") for s in solved] == [s.n_think for s in solved] == count
     assert "(none)   [0 steps]" in evaluation.show(method, TASK, examples, c=2)
@@ -230,7 +194,7 @@ def test_an_empty_chain_works_everywhere(most, monkeypatch, capsys):
 
 
 def test_a_chain_without_steps_has_no_groups():
-    method, batch = make()[0], batch_of(1)
+    (method, _), batch = colar_and_cot(), batch_of(1)
     batch.examples[0].steps = []
     assert method.true_groups(batch.examples[0], 3) == []
 
@@ -239,7 +203,7 @@ def test_a_chain_without_steps_has_no_groups():
 @torch.no_grad()
 def test_loss_with_an_exit_does_not_see_padding(kind):
     """Both terms of a batch are the means over its rows alone, weighed by what each predicts."""
-    method, _ = make(lambda cfg: RecurrentGPT(cfg, mean_r=9), head="deterministic")
+    method, _ = colar_and_cot(lambda cfg: RecurrentGPT(cfg, mean_r=9), head="deterministic")
     method.eval()
     batch, c = batch_of(6), torch.tensor([[2], [3], [2], [3], [2], [3]])
     limit = telling(method, kind, lambda: method.loss(batch, c))
@@ -256,7 +220,7 @@ def test_loss_with_an_exit_does_not_see_padding(kind):
 
 @pytest.mark.parametrize("align", [True, False])
 def test_true_groups_are_those_of_the_layout(align):
-    method, _ = make(align=align)
+    method, _ = colar_and_cot(align=align)
     for i in range(5):
         e = TASK.sample("train", i)
         row = next(naive_rows(collate([e], VOCAB), [3], align))
@@ -265,7 +229,7 @@ def test_true_groups_are_those_of_the_layout(align):
 
 def test_latents_are_read_by_their_nearest_words(monkeypatch):
     """The true merged latents of c = 1 read as the chain itself, other problems' do not."""
-    method, _ = make()
+    method, _ = colar_and_cot()
     examples = [TASK.sample("train", i) for i in range(6)]
 
     def thinks(order):
@@ -282,28 +246,30 @@ def test_latents_are_read_by_their_nearest_words(monkeypatch):
 
 
 def test_temperature_needs_sigma_and_follows_the_generator():
-    method, _ = make()
+    method, _ = colar_and_cot()
     batch = batch_of(3)
 
     def draw(seed):
-        return [s.thoughts for s in method.solve(batch, c=2, temperature=1.0,
-                                                 generator=torch.Generator().manual_seed(seed))]
+        sample = Sampler(1.0, generator=torch.Generator().manual_seed(seed))
+        return [s.thoughts for s in method.solve(batch, sample, c=2)]
     assert draw(1) == draw(1) != draw(2)
 
 
 def test_c_without_a_speed_token_is_refused():
-    with pytest.raises(BadInput, match="c = 10"):
-        make()[0].solve(batch_of(1), c=10)
+    method, _ = colar_and_cot()
+    with pytest.raises(BadInput, match="--c 10: must be at most 9"):
+        method.solve(batch_of(1), c=10)
 
 
 def test_training_draws_the_factors_it_is_told_to():
-    method, _ = make(c_train="1,3", c_per="example")
+    method, _ = colar_and_cot(c_train="1,3", c_per="example")
     assert set(method.draw_c(batch_of(40))[:, 0].tolist()) == {1, 3}
-    assert [knobs["c"] for knobs in method.SWEEP] == [1, 3]
+    assert method.settings() == [{"c": 1}, {"c": 3}]
 
 
 def test_speed_tokens_on_a_line_keep_the_ends_and_the_order():
-    method, parent = make(dial="line")
-    line, words = (m.model.embed.weight[SPEED + 1:SPEED + 10] for m in (method, parent))
+    method, parent = colar_and_cot(dial="line")
+    speeds = speed_token(torch.arange(1, MAX_SPEED + 1))
+    line, words = (m.model.embed.weight[speeds] for m in (method, parent))
     torch.testing.assert_close(line[[0, 8]], words[[0, 8]])
     torch.testing.assert_close(line[2], 0.75 * words[0] + 0.25 * words[8])

@@ -8,9 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model import GPT, Cache, Config, Conv, generate, last, rope_table, rotate, sample_token
-
-EXACT = {"atol": 1e-9, "rtol": 1e-9}
+from model import GPT, Cache, Config, Conv, Sampler, generate, last, rope_table, rotate
+from tests.naive import EXACT
 
 
 def tiny(**changes):
@@ -111,7 +110,7 @@ def test_cache_equals_no_cache_for_ragged_rows(changes):
     state.append(model(model.embed(one), cache, torch.tensor([0, 1, 0]))[:, -1])    # and goes on
     two = torch.stack([r[n + 1:n + 3] for r, n in zip(rows, lengths)])
     state.append(model(model.embed(two), cache)[:, -1])
-    assert cache.length.tolist() == [6, 10, 8]
+    assert cache.lengths.tolist() == [6, 10, 8]
     for i, n in enumerate(lengths):
         whole = model(model.embed(rows[i][None]))[0]
         torch.testing.assert_close(state[0][i], whole[n - 1], **EXACT)
@@ -158,12 +157,14 @@ def test_generate_batched_equals_one_by_one_without_cache():
 
 def test_sampling_follows_the_softmax_and_the_generator():
     logits = torch.tensor([0.0, 1.0, 2.0, -1.0]).expand(20000, 4)
-    draw = sample_token(logits, 0.5, torch.Generator().manual_seed(1))
-    share = torch.bincount(draw, minlength=4) / 20000
+
+    def draw(**changes):
+        return Sampler(0.5, generator=torch.Generator().manual_seed(1), **changes)(logits)
+    share = torch.bincount(draw(), minlength=4) / 20000
     torch.testing.assert_close(share, (logits[0] / 0.5).softmax(0), atol=0.01, rtol=0)
-    assert torch.equal(draw, sample_token(logits, 0.5, torch.Generator().manual_seed(1)))
-    assert sample_token(logits).unique().tolist() == [2]
-    best = torch.bincount(sample_token(logits, 0.5, top_k=2), minlength=4) / 20000
+    assert torch.equal(draw(), draw())
+    assert Sampler()(logits).unique().tolist() == [2]
+    best = torch.bincount(draw(top_k=2), minlength=4) / 20000
     want = torch.tensor([0, 1, 2, 0]).float() / 0.5
     torch.testing.assert_close(best[1:3], want[1:3].softmax(0), atol=0.01, rtol=0)
     assert best[0] == best[3] == 0
@@ -173,8 +174,8 @@ def test_sampling_follows_the_softmax_and_the_generator():
 def test_attention_has_one_dtype_under_autocast(qk_norm, monkeypatch):
     """Queries, keys, values and what the cache keeps of them, and no norm of mixed dtypes, which
     torch warns of and takes a slow way for. Close to float32: bfloat16 has 8 bits."""
-    model, ids, attend, seen = tiny(qk_norm=qk_norm).float(), torch.randint(1, 23, (3, 9)), \
-        F.scaled_dot_product_attention, []
+    model, ids = tiny(qk_norm=qk_norm).float(), torch.randint(1, 23, (3, 9))
+    attend, seen = F.scaled_dot_product_attention, []
 
     def spy(q, k, v, **rest):
         seen.append((q.dtype, k.dtype, v.dtype))

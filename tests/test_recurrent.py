@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 import recurrent
 from data.cli import BadInput
-from model import GPT, Cache, Config, generate
+from model import GPT, Cache, Config, Sampler, generate
 from recurrent import Exit, RecurrentGPT, draw_r, kl_change, last_state, latent_change, noise
 
 PROMPTS = [3, 7, 5]                         # tokens of each row's prompt
@@ -46,23 +46,23 @@ def rms(x, weight):
     return x / torch.sqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * weight
 
 
-def run_block(block, x, rope, at, sandwich=True):
+def run_block(block, x, rope, positions, sandwich=True):
     """x = norm(x + f(norm(x))) for attention and MLP; norm(...) outside only in a sandwich."""
     u = rms(x, block.norm1.weight)
-    x = x + block.attn(block.conv1(u, at, None) if block.conv1 else u, rope, at, None)
+    x = x + block.attn(block.conv1(u, positions, None) if block.conv1 else u, rope, positions, None)
     x = rms(x, block.post1.weight) if sandwich else x
     u = rms(x, block.norm2.weight)
-    x = x + block.mlp(block.conv2(u, at, None) if block.conv2 else u)
+    x = x + block.mlp(block.conv2(u, positions, None) if block.conv2 else u)
     return rms(x, block.post2.weight) if sandwich else x
 
 
 def naive(model, x, r, s=None, free=0):
     """Eq. (1) to (4) of embeddings x, the first `free` iterations without a gradient."""
-    rope, at = model.positions(x, None)
+    rope, positions = model.positions(x, None)
     sandwich = hasattr(model.core[0].post1, "weight")
     e = x * math.sqrt(x.shape[-1])
     for block in model.prelude:
-        e = run_block(block, e, rope, at, sandwich)
+        e = run_block(block, e, rope, positions, sandwich)
     s = model.noise_table(x.device)[:x.shape[1]].expand_as(e) if s is None else s
     s = e if model.inject == "none" else s
     for i in range(r):
@@ -72,21 +72,21 @@ def naive(model, x, r, s=None, free=0):
             elif model.inject == "add":
                 s = s + e
             for block in model.core:
-                s = run_block(block, s, rope, at, sandwich)
+                s = run_block(block, s, rope, positions, sandwich)
     h = rms(s, model.norm.weight)
     for block in model.coda:
-        h = run_block(block, h, rope, at, sandwich)
+        h = run_block(block, h, rope, positions, sandwich)
     return rms(h, model.norm.weight)
 
 
 def spied(model):
     """[(s, core(s))] of every iteration from now on."""
-    log, step = [], model.step
+    log, iteration = [], model.iteration
 
     def spy(s, *args):
-        log.append((s, step(s, *args)))
+        log.append((s, iteration(s, *args)))
         return log[-1][1]
-    vars(model)["step"] = spy
+    vars(model)["iteration"] = spy
     return log
 
 
@@ -140,11 +140,11 @@ def test_pre_norm_blocks_are_those_of_gpt():
     model, x = tiny(norm="pre"), torch.randn(2, 5, 16).double()
     plain = GPT(Config(vocab=23, layers=1, width=16, heads=2)).double().blocks[0]
     plain.load_state_dict(model.core[0].state_dict())
-    rope, at = model.positions(x, None)
-    assert torch.equal(plain(x, rope, at, None), model.core[0](x, rope, at, None))
+    rope, positions = model.positions(x, None)
+    assert torch.equal(plain(x, rope, positions, None), model.core[0](x, rope, positions, None))
     block = tiny().core[0]
     torch.nn.init.ones_(block.post2.weight)
-    y = block(x, rope, at, None)
+    y = block(x, rope, positions, None)
     torch.testing.assert_close(y.pow(2).mean(-1), torch.ones(2, 5).double(), atol=1e-3, rtol=0)
 
 
@@ -190,7 +190,8 @@ def test_state_noise_is_cut_at_three_sigma():
     s = noise(100, 50, 20)
     assert s.shape == (100, 50, 20) and abs(s.std() - .624) < .004 and abs(s.mean()) < .01
     assert 1.85 < s.abs().max() <= 3 * .4 ** .5
-    a, b = (noise(9, generator=torch.Generator().manual_seed(3)) for _ in "ab")
+    a = noise(9, generator=torch.Generator().manual_seed(3))
+    b = noise(9, generator=torch.Generator().manual_seed(3))
     assert torch.equal(a, b) and not torch.equal(a, noise(9))
 
 
@@ -205,8 +206,9 @@ def test_state_noise_at_inference_belongs_to_the_position():
         other = model(model.embed(ids))
     assert (other - h).abs().amax(-1).min() > 1e-3
     assert torch.equal(model(model.embed(ids)), h)                  # and back to seed 0
-    e, at = torch.zeros(2, 3, 16), torch.tensor([[0, 1, 5], [5, 2, recurrent.POSITIONS + 5]])
-    s = model.first_state(e, at, None)
+    e = torch.zeros(2, 3, 16)
+    positions = torch.tensor([[0, 1, 5], [5, 2, recurrent.POSITIONS + 5]])
+    s = model.first_state(e, positions, None)
     assert torch.equal(s[0, 2], s[1, 0]) and torch.equal(s[0, 2], s[1, 2])
     assert len({tuple(v) for v in s.view(6, 16).tolist()}) == 4
     torch.set_rng_state(before)
@@ -308,9 +310,9 @@ def test_r_per_sequence_treats_each_row_as_if_alone(monkeypatch):
 def test_weights_have_gradients_under_autocast(monkeypatch):
     """The autocast trap: low-precision weights made under no_grad have no graph."""
     model, ids, grads = tiny(sampler="fixed", mean_r=6, k_grad=2).float().train(), some_ids(), []
-    events, step, clear = [], model.step, torch.clear_autocast_cache
-    monkeypatch.setattr(model, "step", lambda *args: events.append(
-        torch.is_grad_enabled()) or step(*args))
+    events, iteration, clear = [], model.iteration, torch.clear_autocast_cache
+    monkeypatch.setattr(model, "iteration", lambda *args: events.append(
+        torch.is_grad_enabled()) or iteration(*args))
     monkeypatch.setattr(torch, "clear_autocast_cache", lambda: events.append("clear") or clear())
     for low in (False, True):
         torch.manual_seed(5)
@@ -367,9 +369,9 @@ class Dicts:
     """Slots, naively: everything each token ever wrote, as {(row, position, key): {i: value}}."""
 
     def __init__(self, cache, i, share, active):
-        self.i, self.share, self.end, self.slots = i, share, cache.end, cache.slots
+        self.i, self.share, self.longest, self.slots = i, share, cache.longest, cache.slots
         self.written = vars(cache).setdefault("written", {})
-        self.active = [True] * len(cache.length) if active is None else active[:, 0].tolist()
+        self.active = [True] * len(cache.lengths) if active is None else active[:, 0].tolist()
 
     def once(self, name, make):
         return make()
@@ -377,8 +379,8 @@ class Dicts:
     def rows(self):
         return torch.arange(len(self.active))[:, None]
 
-    def append(self, key, new, at):
-        for b, places in enumerate(at.tolist()):
+    def append(self, key, new, positions):
+        for b, places in enumerate(positions.tolist()):
             for t, p in enumerate(places):
                 runs = self.written.setdefault((b, p, key), {})
                 if self.i == 0:
@@ -401,7 +403,7 @@ class Dicts:
                 return runs[max(same)]
 
     @staticmethod
-    def settle(cache, n, at):
+    def settle(cache, n, positions):
         pass
 
 
@@ -415,13 +417,13 @@ def decode(model, ids, rs=None, rows=slice(None), calls=CALLS, **knobs):
     ids, B = ids[rows], calls.shape[1]
     cache, h = Cache(B, max(TOTAL) + 3), torch.zeros(*ids.shape, model.cfg.width).double()
     for new, r in zip(calls, rs or [model.r] * len(calls)):
-        at = cache.length[:, None] + torch.arange(max(1, int(new.max())))
-        x = model.embed(ids.gather(1, at.clamp(max=ids.shape[1] - 1)))
+        places = cache.lengths[:, None] + torch.arange(max(1, int(new.max())))
+        x = model.embed(ids.gather(1, places.clamp(max=ids.shape[1] - 1)))
         with model.using(r=r, **knobs):
             out = model(x, cache, new)
         for b, n in enumerate(new.tolist()):
-            h[b, at[b, :n]] = out[b, :n]
-    assert cache.length.tolist() == calls.sum(0).tolist()
+            h[b, places[b, :n]] = out[b, :n]
+    assert cache.lengths.tolist() == calls.sum(0).tolist()
     return h
 
 
@@ -535,7 +537,7 @@ def test_changes_equal_their_definitions():
 
 
 def test_last_state_is_that_of_the_last_real_position():
-    """All positions are real if `new` is None; a row without any gives its first one."""
+    """All positions are real if `lengths` is None; a row without any gives its first one."""
     s = torch.arange(12.).view(3, 4, 1)
     assert last_state(s, torch.tensor([1, 4, 0])).tolist() == [[0], [7], [8]]
     assert last_state(s, None).tolist() == [[3], [7], [11]]
@@ -645,7 +647,7 @@ def test_warm_tokens_start_from_the_last_state():
 
 @torch.no_grad()
 def test_warm_rows_keep_their_state_while_they_pause():
-    """A pause (`new` = 0) writes nothing that lasts, so the next token starts as without it."""
+    """A pause (a length of 0) writes nothing that lasts, so the next token starts as without it."""
     model, ids, ways = tiny(mean_r=3), some_ids(), []
     for pause in (False, True):
         cache = Cache(3, 12)
@@ -712,15 +714,15 @@ def test_speculation_of_few_words(max_new):
 @torch.no_grad()
 def test_sampling_does_not_speculate():
     """At a temperature, or with several samples, `draft` changes nothing."""
-    model, new = tiny(), torch.tensor([4, 4])
+    model, lengths, stop = tiny(), torch.tensor([4, 4]), -1
     x = model.embed(some_ids(2, 4))
-    for how in ({"temperature": 1.0}, {"samples": 2}):
+    for temperature, samples in ((1.0, 1), (0.0, 2)):
         ways = []
         for draft in (0, 2):
-            seeded = torch.Generator().manual_seed(1)
+            sample = Sampler(temperature, generator=torch.Generator().manual_seed(1))
             with model.using(r=3, draft=draft):
-                ways.append(model.generate(x, new, Cache(2, 10), -1, 6, generator=seeded, **how))
+                ways.append(model.generate(x, lengths, Cache(2, 10), stop, 6, sample, samples))
         with model.using(r=3):
-            seeded = torch.Generator().manual_seed(1)
-            ways.append(generate(model, x, new, Cache(2, 10), -1, 6, generator=seeded, **how))
+            sample = Sampler(temperature, generator=torch.Generator().manual_seed(1))
+            ways.append(generate(model, x, lengths, Cache(2, 10), stop, 6, sample, samples))
         assert torch.equal(ways[0], ways[1]) and torch.equal(ways[0], ways[2])

@@ -21,19 +21,18 @@ import rl
 import runs
 import train
 import vqvae
-from baselines import Solved
-from data.arithmetic import Arithmetic
 from data.cli import BadInput
 from data.common import END, EOS, PAD, THINK, Example, Vocab, collate, first_problems
+from lab import codes as lab_codes
+from method import Solved
+from model import Sampler
 from recurrent import EXITS
-from tests.test_methods import telling
-from tests.test_train import fails, same
+from tests.helpers import fails, results, same, telling
+from tests.naive import EXACT, TASK
 from vqvae import Assorted, D, Codebook, chunked, mix, perplexity
 
-TASK = Arithmetic()
-EXACT = {"atol": 1e-9, "rtol": 1e-9}
 NANO = ["--size", "nano", "--codes", "16"]
-RUN = [*NANO, "--threads", "1", "--test-n", "8", "--val-n", "2", "--sort", "4"]
+RUN = [*NANO, "--threads", "1", "--test-n", "8", "--val-n", "2", "--bucket", "4"]
 
 
 def make(method, *argv):
@@ -75,166 +74,168 @@ def brute_force(x, code):
 
 # ---- the codebook --------------------------------------------------------------------------------
 
-def random_book(codes=6):
+def random_codebook(codes=6):
     torch.manual_seed(0)
-    book = Codebook(codes).double()
-    book.code.normal_()
-    return book
+    codebook = Codebook(codes).double()
+    codebook.code.normal_()
+    return codebook
 
 
 def test_nearest_equals_a_loop():
     """Eq. (2)."""
-    book, x = random_book(), torch.randn(50, D).double()
-    assert book.nearest(x).tolist() == brute_force(x, book.code)
+    codebook, x = random_codebook(), torch.randn(50, D).double()
+    assert codebook.nearest(x).tolist() == brute_force(x, codebook.code)
 
 
 def test_straight_through():
     """Eq. (3): forward the nearest code, backward the identity, to the last bit."""
-    book, x, w = random_book(), torch.randn(9, D).double().requires_grad_(), torch.randn(9, D)
-    k, q, _ = book(x)
-    torch.testing.assert_close(q, book.code[brute_force(x, book.code)])
-    assert k.tolist() == brute_force(x, book.code)
+    codebook, x = random_codebook(), torch.randn(9, D).double().requires_grad_()
+    w = torch.randn(9, D)
+    k, q, _ = codebook(x)
+    torch.testing.assert_close(q, codebook.code[brute_force(x, codebook.code)])
+    assert k.tolist() == brute_force(x, codebook.code)
     assert torch.equal(torch.autograd.grad((q * w).sum(), x)[0], w.double())
 
 
 def test_commitment_pulls_x_to_its_code_and_not_the_code_to_x():
     """Eq. (5): the gradient of |x - sg[q]|^2, a mean, is 2 (x - e_k) / numel; none for e."""
-    book, x = random_book(), torch.randn(9, D).double().requires_grad_()
-    k, _, commitment = book(x)
-    torch.testing.assert_close(commitment, (x - book.code[k]).pow(2).mean())
+    codebook, x = random_codebook(), torch.randn(9, D).double().requires_grad_()
+    k, _, commitment = codebook(x)
+    torch.testing.assert_close(commitment, (x - codebook.code[k]).pow(2).mean())
     gradient = torch.autograd.grad(commitment, x)[0]
-    torch.testing.assert_close(gradient, 2 * (x - book.code[k]) / x.numel())
-    assert not book.code.requires_grad and not list(book.parameters())
+    torch.testing.assert_close(gradient, 2 * (x - codebook.code[k]) / x.numel())
+    assert not codebook.code.requires_grad and not list(codebook.parameters())
 
 
 def test_update_equals_a_loop():
     """Eq. (4), g = 0.95, twice in a row; code 5 is nearest to nothing, and stays where it is."""
-    book = random_book()
-    book.code[5] = 100
-    book.cluster_size.copy_(torch.tensor([3, 9, 5, 8, 20, 10]))
-    book.embed_sum.copy_(book.code * book.cluster_size[:, None])
+    codebook = random_codebook()
+    codebook.code[5] = 100
+    codebook.cluster_size.copy_(torch.tensor([3, 9, 5, 8, 20, 10]))
+    codebook.embed_sum.copy_(codebook.code * codebook.cluster_size[:, None])
     for _ in range(2):
-        x, before = torch.randn(40, D).double(), [t.clone() for t in book.buffers()]
-        book.update(x)
+        x, before = torch.randn(40, D).double(), [t.clone() for t in codebook.buffers()]
+        codebook.update(x)
         k = brute_force(x, before[0])
         assert len(set(k)) > 2 and 5 not in k
         for i, (code, N, S) in enumerate(zip(*before)):
             mine = [v for v, j in zip(x, k) if j == i]
             N = 0.95 * N + 0.05 * len(mine)
             S = 0.95 * S + 0.05 * sum(mine, torch.zeros(D))
-            torch.testing.assert_close(book.cluster_size[i], N)
-            torch.testing.assert_close(book.embed_sum[i], S)
-            torch.testing.assert_close(book.code[i], S / N)
-            assert mine or torch.allclose(book.code[i], code)
+            torch.testing.assert_close(codebook.cluster_size[i], N)
+            torch.testing.assert_close(codebook.embed_sum[i], S)
+            torch.testing.assert_close(codebook.code[i], S / N)
+            assert mine or torch.allclose(codebook.code[i], code)
 
 
 # ---- dead codes ----------------------------------------------------------------------------------
 
-def revived():
-    """A book of 6 with the codes 1 and 4 dead, then started again from rows of x."""
-    book, x = random_book(), torch.randn(20, D).double()
-    book.cluster_size.copy_(torch.tensor([30, 0.1, 10, 20, 0, 40]))
-    book.embed_sum.copy_(book.code * book.cluster_size[:, None])
-    before = book.code.clone(), book.cluster_size.clone(), book.embed_sum.clone()
-    book.replace_dead_codes(x, torch.tensor([0, 1, 0, 0, 1, 0]).bool())
-    return book, x, before
+def replaced():
+    """A codebook of 6 with the codes 1 and 4 dead, then started again from rows of x."""
+    codebook, x = random_codebook(), torch.randn(20, D).double()
+    codebook.cluster_size.copy_(torch.tensor([30, 0.1, 10, 20, 0, 40]))
+    codebook.embed_sum.copy_(codebook.code * codebook.cluster_size[:, None])
+    before = codebook.code.clone(), codebook.cluster_size.clone(), codebook.embed_sum.clone()
+    codebook.replace_dead_codes(x, torch.tensor([0, 1, 0, 0, 1, 0]).bool())
+    return codebook, x, before
 
 
 def test_a_dead_code_starts_again_on_a_vector():
     """On different rows of x, as if used as often as the average; the others do not change."""
-    book, x, before = revived()
-    rows = [x.tolist().index(book.code[k].tolist()) for k in (1, 4)]
+    codebook, x, before = replaced()
+    rows = [x.tolist().index(codebook.code[k].tolist()) for k in (1, 4)]
     assert rows[0] != rows[1]
-    torch.testing.assert_close(book.cluster_size[[1, 4]], before[1].mean().expand(2))
-    for now, then in zip((book.code, book.cluster_size, book.embed_sum), before):
+    torch.testing.assert_close(codebook.cluster_size[[1, 4]], before[1].mean().expand(2))
+    for now, then in zip((codebook.code, codebook.cluster_size, codebook.embed_sum), before):
         assert torch.equal(now[[0, 2, 3, 5]], then[[0, 2, 3, 5]])
 
 
-def test_a_revived_code_stays_where_it_was_put():
-    """e = S / N holds after `replace_dead_codes`, so that the next update does not throw the code away."""
-    book, _, _ = revived()
-    torch.testing.assert_close(book.embed_sum, book.code * book.cluster_size[:, None])
+def test_a_replaced_code_stays_where_it_was_put():
+    """e = S / N holds after `replace_dead_codes`: the next update does not throw the code away."""
+    codebook, _, _ = replaced()
+    torch.testing.assert_close(codebook.embed_sum, codebook.code * codebook.cluster_size[:, None])
 
 
 def test_dead_codes_start_from_vectors_that_fit_badly():
     """99 vectors lie on codes, one does not: it is the one that is chosen."""
-    book = random_book()
-    x = book.code[torch.arange(100) % 5].clone()
+    codebook = random_codebook()
+    x = codebook.code[torch.arange(100) % 5].clone()
     x[37] += 3
-    book.replace_dead_codes(x, torch.tensor([0, 0, 0, 0, 0, 1]).bool())
-    assert torch.equal(book.code[5], x[37])
+    codebook.replace_dead_codes(x, torch.tensor([0, 0, 0, 0, 0, 1]).bool())
+    assert torch.equal(codebook.code[5], x[37])
 
 
 @pytest.mark.parametrize("n", [2, 4])
 def test_dead_codes_share_a_vector_only_if_they_must(n):
     """Four dead codes, and two or four vectors to put them on."""
-    book, x = random_book(), torch.randn(n, D).double()
-    book.cluster_size += 1
-    book.replace_dead_codes(x, torch.tensor([0, 1, 1, 1, 1, 0]).bool())
-    rows = [x.tolist().index(code) for code in book.code[1:5].tolist()]
+    codebook, x = random_codebook(), torch.randn(n, D).double()
+    codebook.cluster_size += 1
+    codebook.replace_dead_codes(x, torch.tensor([0, 1, 1, 1, 1, 0]).bool())
+    rows = [x.tolist().index(code) for code in codebook.code[1:5].tolist()]
     assert n == 2 or sorted(rows) == [0, 1, 2, 3]
 
 
 def test_dead_is_below_a_twentieth_of_the_average():
     """Codes 2 and 3 are nearest to nothing; at 0.04 and 0.07 of the mean, only one is dead."""
-    book = random_book(4)
-    book.code[2:] = 100
-    book.cluster_size.copy_(torch.tensor([195, 194.5, 4, 6.5]))        # mean 100, as many as has_chunk are x
-    book.embed_sum.copy_(book.code * book.cluster_size[:, None])
-    book.update(torch.randn(400, D).double())
-    assert book.code[2].max() < 10
-    torch.testing.assert_close(book.code[3], torch.full((D,), 100.0).double())
+    codebook = random_codebook(4)
+    codebook.code[2:] = 100
+    size = torch.tensor([195, 194.5, 4, 6.5])       # mean 100, and the update has 400 x
+    codebook.cluster_size.copy_(size)
+    codebook.embed_sum.copy_(codebook.code * codebook.cluster_size[:, None])
+    codebook.update(torch.randn(400, D).double())
+    assert codebook.code[2].max() < 10
+    torch.testing.assert_close(codebook.code[3], torch.full((D,), 100.0).double())
 
 
 def test_a_cluster_without_code_gets_the_dead_one():
     """Codes on 7 of 8 clusters and a dead one elsewhere: in the end one on each, used equally."""
     torch.manual_seed(0)
-    book, (_, centres) = Codebook(8), clusters(1)
-    book.code.copy_(centres)
-    book.code[3], book.cluster_size[:], book.cluster_size[3] = 50, 10, 0
-    book.embed_sum.copy_(book.code * book.cluster_size[:, None])
+    codebook, (_, centres) = Codebook(8), clusters(1)
+    codebook.code.copy_(centres)
+    codebook.code[3], codebook.cluster_size[:], codebook.cluster_size[3] = 50, 10, 0
+    codebook.embed_sum.copy_(codebook.code * codebook.cluster_size[:, None])
     for _ in range(100):
         x, _ = clusters(10)
-        book.update(x)
-    assert perplexity(book.cluster_size) > 7.9
-    torch.testing.assert_close(book.code, centres, atol=0.05, rtol=0)
+        codebook.update(x)
+    assert perplexity(codebook.cluster_size) > 7.9
+    torch.testing.assert_close(codebook.code, centres, atol=0.05, rtol=0)
 
 
 def test_codes_in_one_place_spread_over_the_data():
     """All codes are equal at first, so the data is nearest to the first; later all are used."""
     torch.manual_seed(0)
-    book, (x, _) = Codebook(8), clusters(10)
-    book.cluster_size[:] = 10
-    book.update(x)
-    assert book.nearest(x).unique().numel() == 1
+    codebook, (x, _) = Codebook(8), clusters(10)
+    codebook.cluster_size[:] = 10
+    codebook.update(x)
+    assert codebook.nearest(x).unique().numel() == 1
     for _ in range(300):
-        book.update(clusters(10)[0])
+        codebook.update(clusters(10)[0])
     # one code may be left with some clusters, and the others share the rest
-    assert book.nearest(x).unique().numel() == 8 and perplexity(book.cluster_size) > 5
+    assert codebook.nearest(x).unique().numel() == 8 and perplexity(codebook.cluster_size) > 5
 
 
 def test_start_is_k_means():
     """Ten rounds of Lloyd's algorithm, as a loop, from the same vectors."""
-    book, x = random_book(4), torch.randn(200, D).double()
+    codebook, x = random_codebook(4), torch.randn(200, D).double()
     torch.manual_seed(1)
     code = x[torch.randint(200, (4,))]
     for _ in range(10):
         mine = [[v for v, j in zip(x, brute_force(x, code)) if j == k] for k in range(4)]
         code = torch.stack([sum(vectors) / len(vectors) for vectors in mine])
     torch.manual_seed(1)
-    book.start(x)
-    torch.testing.assert_close(book.code, code)
-    assert book.cluster_size.tolist() == [len(vectors) for vectors in mine]
+    codebook.kmeans_init(x)
+    torch.testing.assert_close(codebook.code, code)
+    assert codebook.cluster_size.tolist() == [len(vectors) for vectors in mine]
 
 
 def test_the_first_batch_is_clustered():
-    """An empty book finds 8 groups of equal vectors: codes that share one are put elsewhere."""
+    """An empty codebook finds 8 groups of equal vectors: codes that share one are put elsewhere."""
     torch.manual_seed(0)
-    book, (x, centres) = Codebook(8), clusters(20, noise=0)
-    book.update(x)
-    found = book.code[book.nearest(centres)]
+    codebook, (x, centres) = Codebook(8), clusters(20, noise=0)
+    codebook.update(x)
+    found = codebook.code[codebook.nearest(centres)]
     torch.testing.assert_close(found, centres)
-    assert perplexity(book.cluster_size) == pytest.approx(8)
+    assert perplexity(codebook.cluster_size) == pytest.approx(8)
 
 
 def test_perplexity():
@@ -279,7 +280,7 @@ def test_chunks_equal_slices(size, align):
         assert chunk[i].tolist() == want + [[PAD] * size] * (chunk.shape[1] - len(want))
 
 
-STRATEGIES = Assorted.ARGS["replace"][0]
+STRATEGIES = Assorted.FLAGS["replace"].choices
 
 
 @pytest.mark.parametrize("replace", STRATEGIES)
@@ -288,12 +289,12 @@ def test_a_batch_without_steps_has_no_chunks(replace):
     method = make("assorted", "--replace", replace)
     batch = batch_with(method, [], [])
     assert method.vqvae.chunks(batch).shape[:2] == (2, 0)
-    assert text(method, method.thoughts(batch)) == ["", ""]
+    assert text(method, method.chain(batch)) == ["", ""]
 
 
 def test_nothing_is_learned_from_a_batch_without_steps():
     """A loss and gradients of 0, the parts of any other batch, and the codebook as it was: empty,
-    until has_chunk is something to cluster."""
+    until there is something to cluster."""
     method = make("vqvae").train()
     parts = method.loss(batch_of(method, 4))[1]
     for count in (method.codebook.cluster_size, torch.zeros(16)):
@@ -379,7 +380,7 @@ def strategy(monkeypatch, replace):
 
 def drawn(method, batch, n=100):
     """For each row, the set of what it becomes in n draws."""
-    draws = [text(method, method.thoughts(batch)) for _ in range(n)]
+    draws = [text(method, method.chain(batch)) for _ in range(n)]
     return [set(row) for row in zip(*draws)]
 
 
@@ -454,7 +455,7 @@ def test_poisson_wraps_every_run(monkeypatch):
         chunk, code = method.vqvae.codes(batch)
         latent = method.latent(chunk.any(-1))
         torch.manual_seed(seed)
-        rows = method.thoughts(batch).tolist()
+        rows = method.chain(batch).tolist()
         for row, *given in zip(rows, chunk.tolist(), (method.first + code).tolist(),
                                latent.tolist()):
             assert [i for i in row if i] == naive_mix(*given, method.bo, method.eo)
@@ -465,7 +466,7 @@ def test_poisson_wraps_every_run(monkeypatch):
 def test_random_codes_say_nothing(monkeypatch):
     """The layout of left, but with codes of all kinds, anew in every draw."""
     method, batch = strategy(monkeypatch, "random")
-    draws = [text(method, method.thoughts(batch))[0].split() for _ in range(200)]
+    draws = [text(method, method.chain(batch))[0].split() for _ in range(200)]
     rows = {" ".join("z" if w[:2] == "<z" else w for w in row) for row in draws}
     assert rows == {"1 2 3 4 5 6", "<boLatent> z <eoLatent> 3 4 5 6",
                     "<boLatent> z z <eoLatent> 4 5 6", "<boLatent> z z z <eoLatent> 5 6",
@@ -500,7 +501,8 @@ def test_the_loss_reports_what_solve_rebuilds():
     batch = batch_of(method, 12)
     true = [sum(e.steps, []) for e in batch.examples]
     for word in sorted(set(sum(true, []))):     # made likelier, until some are right by chance
-        method.leave[-1].bias.data = method.model.head.weight[method.vocab.ids[word]].detach()
+        likelier = method.model.head.weight[method.vocab.ids[word]]
+        method.model_to_chunk[-1].bias.data = likelier.detach()
         solved = method.solve(batch)
         right = [w == v for t, s in zip(true, solved) for w, v in zip(s.answer, t)]
         if 0 < sum(right) < len(right):
@@ -524,8 +526,8 @@ def test_loss_equals_a_loop(align):
                 chunk = torch.tensor(chunk + [PAD] * (4 - len(chunk)))
                 x = method.encoder(embed[chunk].flatten())
                 q = method.codebook.code[brute_force(x[None], method.codebook.code)[0]]
-                context = torch.cat([context, method.enter(q)[None]])
-                state = method.leave(method.model(context[None])[0, -1])        # (L, C)
+                context = torch.cat([context, method.code_to_model(q)[None]])
+                state = method.model_to_chunk(method.model(context[None])[0, -1])        # (L, C)
                 ce.append(F.cross_entropy(method.model.head(state), chunk))
                 commitment.append((x - q).pow(2).mean())
         loss, parts = method.loss(batch)
@@ -571,16 +573,16 @@ def test_only_training_moves_the_codebook():
 def test_the_codebook_learns_in_float32_under_autocast(dtype):
     """Loss and gradient exist; Eq. (4) is as exact as without autocast."""
     method = make("vqvae").float().train()
-    x, book = torch.randn(300, D), copy.deepcopy(method.codebook)
+    x, codebook = torch.randn(300, D), copy.deepcopy(method.codebook)
     with torch.autocast("cpu", dtype):
         method.loss(batch_of(method, 4))[0].backward()
-    method.codebook.load_state_dict(book.state_dict())
+    method.codebook.load_state_dict(codebook.state_dict())
     with torch.autocast("cpu", dtype):
         torch.manual_seed(1)
         method.codebook.update(x)
     torch.manual_seed(1)
-    book.update(x)
-    for a, b in zip(method.codebook.buffers(), book.buffers()):
+    codebook.update(x)
+    for a, b in zip(method.codebook.buffers(), codebook.buffers()):
         torch.testing.assert_close(a, b)
 
 
@@ -619,13 +621,13 @@ def test_decode_of_a_padded_batch_equals_each_row_alone():
 def test_a_collapse_is_told_once():
     """Used like 1.5 of 16 codes, all else far away but not yet dead, after a tenth of training."""
     method = make("vqvae").train()
-    batch, book = batch_of(method, 8), method.codebook
+    batch, codebook = batch_of(method, 8), method.codebook
     n = int(method.chunks(batch).any(-1).sum())
-    book.code[1:] = 100
-    book.cluster_size[:] = n / 16 / 16
-    book.cluster_size[0] = n - book.cluster_size[1:].sum()
-    book.embed_sum.copy_(book.code * book.cluster_size[:, None])
-    assert perplexity(book.cluster_size) < 1.6
+    codebook.code[1:] = 100
+    codebook.cluster_size[:] = n / 16 / 16
+    codebook.cluster_size[0] = n - codebook.cluster_size[1:].sum()
+    codebook.embed_sum.copy_(codebook.code * codebook.cluster_size[:, None])
+    assert perplexity(codebook.cluster_size) < 1.6
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         method.progress = 0.05
@@ -640,7 +642,7 @@ def test_a_collapse_is_told_once():
 
 def written(method, batch, **knobs):
     """What a greedy rollout writes, as text, codes as such."""
-    return text(method, method.rollout(batch, 1, 0.0, **knobs).acts["written"])
+    return text(method, method.rollout(batch, 1, **knobs).acts["written"])
 
 
 def restless(seed=0):
@@ -714,7 +716,7 @@ def test_no_codes_is_no_bo_latent():
         h = method.model(method.model.embed(prompt))[0, -1]
     head[method.bo], head[PAD] = 5 * h, 6 * h
     assert written(method, batch)[0].startswith("<boLatent>")
-    row = method.rollout(batch, 1, 0.0, latents=0).acts["written"][0]
+    row = method.rollout(batch, 1, latents=0).acts["written"][0]
     assert row[0] not in (PAD, method.bo)
 
 
@@ -733,7 +735,7 @@ def test_many_codes_end_with_the_longest_chain(monkeypatch):
     """latents = 999 stops at the 12 // 2 words of the longest chain, were each of them a code."""
     monkeypatch.setattr(vqvae, "SURE", 1.1)
     method = restless()
-    solved = method.rollout(batch_of(method, 3), 1, 0.0, latents=999).solved
+    solved = method.rollout(batch_of(method, 3), 1, latents=999).solved
     assert all(s.thoughts.split().index("<eoLatent>") == 1 + 6 for s in solved)
 
 
@@ -748,7 +750,7 @@ def test_pauses_are_forced_like_codes(monkeypatch):
 def test_delete_has_no_latents():
     """One line for a setting that makes no sense, and no such row in the results."""
     method = make("assorted", "--replace", "delete")
-    assert method.SWEEP == [{}]
+    assert method.settings() == [{}]
     with pytest.raises(BadInput, match="latents"):
         method.solve(batch_of(method, 1), latents=0)
 
@@ -759,8 +761,8 @@ def test_samples_of_a_problem_stand_together():
     batch = batch_of(method, 2)
 
     def draw(seed):
-        generator = torch.Generator().manual_seed(seed)
-        return method.rollout(batch, 3, 1.0, generator, latents=2)
+        sample = Sampler(1.0, generator=torch.Generator().manual_seed(seed))
+        return method.rollout(batch, 3, sample, latents=2)
     acts = draw(1).acts
     assert torch.equal(acts["prompt"][0], acts["prompt"][2])
     assert not torch.equal(acts["prompt"][2], acts["prompt"][3])
@@ -774,9 +776,8 @@ def test_top_1_of_samples_is_the_greedy_chain(latents):
     method = restless()
     knobs = {} if latents is None else {"latents": latents}
     batch = batch_of(method, 3)
-    with method.model.using(top_k=1):
-        samples = method.rollout(batch, 2, 1.0, **knobs).acts["written"].tolist()
-    greedy = method.rollout(batch, 1, 0.0, **knobs).acts["written"].tolist()
+    samples = method.rollout(batch, 2, Sampler(1.0, top_k=1), **knobs).acts["written"].tolist()
+    greedy = method.rollout(batch, 1, **knobs).acts["written"].tolist()
     assert samples[::2] == samples[1::2] == greedy
 
 
@@ -784,7 +785,7 @@ def test_reading_counts_every_word_of_the_chain():
     """n_think: all that is written before </think>; codes in the answer are none of its codes."""
     method = make("assorted")
     row = "<boLatent> <z3> <z0> <eoLatent> Ann has </think> 7 <z5> <eos> <pad>"
-    s = method.read(method.vocab.encode(row.split()))
+    s = method.solved(method.vocab.encode(row.split()))
     assert s == Solved(["7", "<z5>"], 6, "<boLatent> <z3> <z0> <eoLatent> Ann has", [3, 0])
 
 
@@ -798,7 +799,7 @@ def test_codes_are_spelled_after_their_question():
         head[PAD] = 2 * head.std() * torch.randn(head.shape[1]).double()
         solved = [Solved([], 0, f"has {' '.join(f'<z{k}>' for k in row)} <eoLatent> Ann", list(row))
                   for row in codes]
-        method.spell(batch, solved)
+        method.say(batch, solved)
         if len({len(latent) for s in solved for latent in s.latents}) > 1:
             break
     assert solved[1] == Solved([], 0, "has <eoLatent> Ann", [])
@@ -864,14 +865,15 @@ def test_the_codes_of_a_run_are_frozen(assorted_run):
 
 def test_a_loaded_run_solves_like_the_one_that_was_saved(assorted_run):
     """results.json was written by the method in memory; a loaded one gives the same rows."""
-    results = json.loads((assorted_run / "results.json").read_text(encoding="utf-8"))["rows"]
-    assert [r["knobs"] for r in results] == [{}, {}, {"latents": 0}, {"latents": 999}]
-    for run, rows in ((assorted_run / "vqvae", results[:1]), (assorted_run, results[1:])):
+    found = results(assorted_run)["rows"]
+    assert [r["knobs"] for r in found] == [{}, {"latents": 0}, {"latents": 999}, {}]
+    for run, rows in ((assorted_run / "vqvae", found[:1]), (assorted_run, found[1:])):
         task, method, state = runs.load_run(run)
         for row in rows:
-            again = evaluation.evaluate(method, task, first_problems(task, "test", 8), **row["knobs"])
-            assert {k: v for k, v in again.items() if k != "ms"} == {
-                k: v for k, v in row.items() if k not in ("ms", "method")}
+            test = first_problems(task, "test", 8)
+            again = evaluation.evaluate(method, task, test, **row["knobs"])
+            names = again.keys() - {"ms"}
+            assert {k: again[k] for k in names} == {k: row[k] for k in names}
 
 
 @pytest.mark.parametrize("argv, message", [
@@ -886,7 +888,7 @@ def test_other_codes_than_those_of_init_are_refused(argv, message, assorted_run,
 
 
 def test_a_stopped_codebook_resumes_to_the_last_bit(tmp_path, monkeypatch):
-    """Its state, and the draws that replace_dead_codes codes, are all in the checkpoint."""
+    """Its state, and the draws that replace dead codes, are all in the checkpoint."""
     argv = [*RUN, "--method", "vqvae", "--steps", "8"]
     train.main(argv + ["--out", str(tmp_path / "whole")])
     update = train.Training.update
@@ -909,8 +911,7 @@ def test_a_stopped_codebook_resumes_to_the_last_bit(tmp_path, monkeypatch):
 def test_the_command_line_of_eval_forces_the_mixture(assorted_run, tmp_path, capsys):
     """--latents gives a row per number, --top-k names itself, and --show the true chunks."""
     evaluation.main([str(assorted_run), "--latents", "0,2", "--n", "5", "--show", "1", "--plot",
-                     str(tmp_path / "mix.png"), "--over", "latents", "--json",
-                     str(tmp_path / "mix.json")])
+                     str(tmp_path / "mix.png"), "--json", str(tmp_path / "mix.json")])
     rows = json.loads((tmp_path / "mix.json").read_text(encoding="utf-8"))[0]["rows"]
     assert [r["knobs"] for r in rows] == [{"latents": 0}, {"latents": 2}]
     assert (tmp_path / "mix.png").stat().st_size > 5000
@@ -922,8 +923,8 @@ def test_the_command_line_of_eval_forces_the_mixture(assorted_run, tmp_path, cap
 
 
 def test_codes_are_explained(assorted_run, capsys):
-    """vqvae.py RUN: its shares are those of a loop over all chunks; with a figure."""
-    vqvae.main([str(assorted_run), "--n", "6"])
+    """python -m lab.codes RUN: its shares are those of a loop over all chunks; with a figure."""
+    lab_codes.main([str(assorted_run), "--n", "6"])
     text = capsys.readouterr().out
     task, method, _ = runs.load_run(assorted_run)
     found, rebuilt, mixed = vqvae.survey(method.vqvae, first_problems(task, "test", 6))
@@ -943,14 +944,14 @@ def test_codes_are_explained(assorted_run, capsys):
 
 
 def test_problems_without_steps_have_nothing_to_explain(assorted_run, capsys, monkeypatch):
-    monkeypatch.setattr(vqvae, "take", lambda *_: [Example(["how"], [], ["3"], 0)])
-    assert "no problem of test has a step" in fails([str(assorted_run)], capsys, vqvae.main)
+    monkeypatch.setattr(lab_codes, "first_problems", lambda *_: [Example(["how"], [], ["3"], 0)])
+    assert "no problem of test has a step" in fails([str(assorted_run)], capsys, lab_codes.main)
 
 
 def test_runs_without_codes_and_runs_without_words_are_refused(assorted_run, tmp_path, capsys):
     train.main(["--method", "nocot", "--size", "nano", "--threads", "1", "--test-n", "8", "--steps",
                 "1", "--out", str(tmp_path / "nocot")])
-    assert "has no codes" in fails([str(tmp_path / "nocot")], capsys, vqvae.main)
+    assert "has no codes" in fails([str(tmp_path / "nocot")], capsys, lab_codes.main)
     argv = [str(assorted_run / "vqvae")]
     main = functools.partial(runs.command, rl.parse, rl.run, "rl.py")
     assert "nothing to reinforce" in fails(argv, capsys, main)
