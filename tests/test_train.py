@@ -13,49 +13,29 @@ import pytest
 import torch
 
 import eval as evaluation
-import tables
 import runs
 import train
-from baselines import Rollout, Solved
 from data.arithmetic import Arithmetic
 from data.cli import BadInput
 from data.common import Vocab, collate
-
-NANO = ["--size", "nano", "--threads", "1", "--test-n", "8", "--steps", "10"]
-
-
-def run(tmp_path, *argv, name="run"):
-    """train.main in a folder of its own; returns that folder."""
-    train.main([*NANO, "--out", str(tmp_path / name), *argv])
-    return tmp_path / name
-
-
-def fails(argv, capsys, main=train.main):
-    """The one line on stderr of a call that must exit with code 2."""
-    with pytest.raises(SystemExit) as stop:
-        main(argv)
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert stop.value.code == 2
-    return lines[-1]
-
+from lab import controls, latents, tables
+from method import Rollout, Solved
+from tests.helpers import NANO, fails, log, record, results, run, same, write_records
 
 @pytest.fixture(scope="module")
 def colar_run(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "plot", tables.plot)
-        return run(tmp_path_factory.mktemp("colar"), "--method", "colar")
+    return run(tmp_path_factory.mktemp("colar"), "--method", "colar")
 
 
 def test_colar_trains_both_stages_and_reports(colar_run):
-    results = json.loads((colar_run / "results.json").read_text(encoding="utf-8"))
-    assert [r["knobs"] for r in results["rows"]] == [{}] + [{"c": c} for c in range(1, 6)]
-    for r in results["rows"]:
+    found = results(colar_run)
+    assert [r["knobs"] for r in found["rows"]] == [{}] + [{"c": c} for c in range(1, 6)]
+    for r in found["rows"]:
         assert r["n"] == 8 and 0 <= r["low"] <= r["accuracy"] <= r["high"] <= 1
-    assert results["config"]["init"] == str(colar_run / "cot")
-    log = (colar_run / "log.jsonl").read_text(encoding="utf-8")
-    log = [json.loads(line) for line in log.splitlines()]
-    assert log[-2]["step"] == 10 and {"ce", "latent", "norm"} <= set(log[-2])
-    assert len(log[-1]["val"]) == 5
+    assert found["config"]["init"] == str(colar_run / "cot")
+    *_, trained, validated = log(colar_run)
+    assert trained["step"] == 10 and {"ce", "latent", "norm"} <= set(trained)
+    assert len(validated["val"]) == 5
     assert (colar_run / "curves.png").stat().st_size > 5000
 
 
@@ -66,18 +46,6 @@ def test_colar_starts_from_the_cot_weights(colar_run):
     assert torch.equal(colar["method"]["std"], cot["method"][embed].std())
 
 
-def same(a, b):
-    """Equal to the last bit, whatever the nesting."""
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
-
-
-@pytest.mark.usefixtures("one_setting")
 @pytest.mark.parametrize("method, backbone, how", [
     ("cot", "gpt", signal.SIGTERM), ("colar", "gpt", signal.SIGINT),
     ("cot", "recurrent", signal.SIGINT)])
@@ -111,7 +79,6 @@ def test_a_nan_stops_the_run_and_keeps_the_last_checkpoint(tmp_path, monkeypatch
         value, parts = loss(self, batch)
         return (value * math.nan if self.calls == 6 else value), parts
     monkeypatch.setattr(runs.METHODS["cot"], "loss", poisoned)
-    monkeypatch.setattr(train, "VALIDATIONS", 5)        # so there are checkpoints before the end
     line = fails([*NANO, "--method", "cot", "--out", str(tmp_path / "run")], capsys)
     assert "nan at step 6" in line and str(tmp_path / "run") in line
     state = runs.load(tmp_path / "run")
@@ -148,7 +115,6 @@ def test_a_nan_gradient_never_reaches_a_checkpoint(tmp_path, monkeypatch, capsys
             value = value + (self.model.norm.weight * 0).sum().sqrt()
         return value, parts
     monkeypatch.setattr(runs.METHODS["cot"], "loss", poisoned)
-    monkeypatch.setattr(train, "VALIDATIONS", 5)        # so there are checkpoints before the end
     line = fails([*NANO, "--method", "cot", "--out", str(tmp_path / "run")], capsys)
     assert "gradient is nan at step 4" in line
     state = runs.load(tmp_path / "run")
@@ -203,7 +169,6 @@ def test_a_stopped_stage_is_no_start(colar_run, tmp_path, capsys):
     assert "not finished" in line and not (tmp_path / "o").exists()
 
 
-@pytest.mark.usefixtures("one_setting")
 def test_resume_keeps_the_run_given_by_init(colar_run, tmp_path):
     out = run(tmp_path, "--init", str(colar_run / "cot"))
     (out / "results.json").unlink()
@@ -299,7 +264,6 @@ def test_a_run_goes_on_only_with_the_same_file(file_run, tmp_path, monkeypatch, 
     assert f"it has data {folder}/d.json, not {folder}/other.json" in line
 
 
-@pytest.mark.usefixtures("one_setting")
 def test_extra_files_are_kept_and_compared_too(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rows = [{"question": f"Bo has {i} hats and 2 caps . In all?", "steps": [f"{i}+2={i + 2}"],
@@ -319,7 +283,6 @@ def test_extra_files_are_kept_and_compared_too(tmp_path, monkeypatch, capsys):
     assert "which --data replaces" in line
 
 
-@pytest.mark.usefixtures("one_setting")
 def test_a_run_on_a_file_keeps_the_formats_of_its_task(tmp_path, capsys):
     """GSM8k-Aug's lines: to train on, and to test on afterwards."""
     names = "Bo", "Ann", "Kai", "Zoe", "Leonid"
@@ -417,7 +380,7 @@ def test_bad_checkpoints(colar_run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("argv", [
-    ["--optimizer", "muon"], ["--accum", "2"], ["--workers", "1"],
+    ["--optimizer", "muon"], ["--grad-accum", "2"], ["--workers", "1"],
     ["--dtype", "bfloat16"], ["--dtype", "float16"],
     ["--qk-norm"], ["--conv", "0"], ["--method", "pause", "--pauses", "3"], ["--method", "nocot"],
 ], ids=" ".join)
@@ -429,7 +392,6 @@ def test_every_switch_trains(argv, tmp_path):
     assert 0 < log[-2]["loss"] < 4.3     # ln 73, what guessing costs
 
 
-@pytest.mark.usefixtures("one_setting")
 @pytest.mark.parametrize("argv", [
     ["--c-per", "batch", "--no-align", "--labels", "one"],
     ["--pool", "mean", "--head", "deterministic"],
@@ -440,7 +402,6 @@ def test_every_switch_of_colar_trains(argv, colar_run, tmp_path):
     assert runs.load(out)["step"] == 10 and not (out / "cot").exists()
 
 
-@pytest.mark.usefixtures("one_setting")
 def test_compile_wraps_training_only(tmp_path, monkeypatch):
     used = []       # the number of positional arguments of each call; training passes one
 
@@ -456,14 +417,14 @@ def test_compile_wraps_training_only(tmp_path, monkeypatch):
 
 
 def test_accumulated_gradient_is_the_mean_over_batches(tmp_path):
-    config = runs.parse([*NANO, "--method", "cot", "--accum", "2"])
+    config = runs.parse([*NANO, "--method", "cot", "--grad-accum", "2"])
     config |= runs.limits(Arithmetic())
     task, method = runs.build(config)
     stream = [train.batches(task, method.vocab, 8) for _ in range(2)]
     total = sum(method.loss(next(stream[0]))[0] for _ in range(2)) / 2
     want = torch.autograd.grad(total, list(method.parameters()))
-    training = train.Training(method, {**config, "clip": 1e9}, torch.float32)
-    for opt in training.opts:
+    training = train.Training(method, {**config, "grad_clip": 1e9}, torch.float32)
+    for opt in training.optimizers:
         opt.step = lambda: None
         opt.zero_grad = lambda: None
     training.update(stream[1], torch.device("cpu"), torch.float32)
@@ -493,10 +454,9 @@ def test_seconds_add_up_when_resumed():
     assert 500 <= training.state()["seconds"] < 560
 
 
-@pytest.mark.usefixtures("one_setting")
 @pytest.mark.parametrize("method", [m for m in runs.METHODS if m not in ("cot", "colar")])
 def test_every_method_trains_from_the_command_line(method, tmp_path):
-    flags = [f"--{f}=2" for f in ("latents", "pauses") if f in runs.METHODS[method].ARGS]
+    flags = [f"--{f}=2" for f in ("latents", "pauses") if f in runs.METHODS[method].FLAGS]
     out = run(tmp_path, "--method", method, "--task", "permutation", "--steps", "2",
               "--first-steps", "2", *flags)
     found = json.loads((out / "results.json").read_text(encoding="utf-8"))["rows"]
