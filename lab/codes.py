@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from data.cli import BadInput, Flag, Parser, choice
 from data.common import first_problems
-from eval import draw
+from data.files import draw
 from runs import load_run
 from vqvae import VQVAE, survey
 
