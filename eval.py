@@ -39,7 +39,7 @@ from data.files import draw, writable, write
 from data.rows import plot, table
 from method import can
 from model import Sampler
-from runs import knobs_of, load, load_run, pick_device, variant
+from runs import BACKBONES, METHODS, knobs_of, load, load_run, pick_device, variant
 
 BATCH = 100     # problems solved at once
 
@@ -233,19 +233,26 @@ def parse(argv, prog, description):
     return args, {name: getattr(args, name) for name in knobs if getattr(args, name)}
 
 
+def check_runs(folders, given):
+    """BadInput for a folder that is no run, and for a knob that none of the runs has."""
+    known = []
+    for folder in folders:
+        config = load(folder)["config"]
+        known += [*METHODS[config["method"]].KNOBS, *BACKBONES[config["backbone"]].KNOBS]
+    for name in given:
+        if name not in known:
+            raise BadInput(f"--{name.replace('_', '-')}: none of these runs has this knob")
+
+
 def settings(method, given):
     """The knobs to try: every combination of the values given, {knob: [value]}; where a method or a
-    backbone is given none of its own, its settings(). BadInput for a knob that neither has."""
-    own, deep = method.KNOBS, method.model.KNOBS
-    for name in given:
-        choice(name, [*own, *deep], f"knob of {type(method).__name__}")
-
-    def combinations(knobs, usual):
-        mine = {name: given[name] for name in knobs if name in given}
-        return [dict(zip(mine, values)) for values in itertools.product(*mine.values())] \
-            if mine else usual
-    return [{**a, **b} for a in combinations(own, method.settings())
-            for b in combinations(deep, method.model.settings())]
+    backbone is given none of its own, its settings()."""
+    def tried(part):
+        mine = {name: given[name] for name in part.KNOBS if name in given}
+        if not mine:
+            return part.settings()
+        return [dict(zip(mine, values)) for values in itertools.product(*mine.values())]
+    return [{**own, **deep} for own in tried(method) for deep in tried(method.model)]
 
 
 def problems(task, args):
@@ -332,8 +339,7 @@ def main(argv=None, prog="eval.py", description=__doc__, measure=measure, figure
         args, given = parse(argv, prog, description)
         script = prog if prog.endswith(".py") else f"-m {prog}"
         args.command = f"python {script} {shlex.join(argv)}"
-        for run in args.runs:
-            load(run)       # a bad one is refused before the others are measured
+        check_runs(args.runs, given)
         found = [measured(run, name, args, given, measure)
                  for run, name in zip(args.runs, names_of(args.runs))]
         rows = [row for one in found for row in one["rows"]]

@@ -277,5 +277,9 @@ def measure(name, method, task, examples, settings, args):
     return rows
 
 
+def main(argv=None):
+    evaluation.main(argv, "lab.controls", __doc__, measure, plot)
+
+
 if __name__ == "__main__":
-    evaluation.main(None, "lab.controls", __doc__, measure, plot)
+    main()

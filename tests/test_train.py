@@ -18,9 +18,10 @@ import train
 from data.arithmetic import Arithmetic
 from data.cli import BadInput
 from data.common import Vocab, collate
-from lab import controls, latents, tables
+from lab import latents, tables
 from method import Method, Rollout, Solved
 from model import GPT, Cache, Config
+from recurrent import RecurrentGPT
 from tests.helpers import NANO, fails, log, record, results, run, same, write_records
 
 CPU = torch.device("cpu")
@@ -55,6 +56,7 @@ def test_colar_starts_from_the_cot_weights(colar_run):
     ("cot", "recurrent", signal.SIGINT)])
 def test_stopped_and_resumed_equals_uninterrupted(method, backbone, how, tmp_path, monkeypatch,
                                                   capsys):
+    monkeypatch.setattr(RecurrentGPT, "settings", lambda self: [{"r": 3}])
     argv = [*NANO, "--method", method, "--backbone", backbone]
     train.main(argv + ["--out", str(tmp_path / "whole")])
     update = train.Training.update
@@ -488,14 +490,17 @@ def test_eval_command(colar_run, tmp_path, capsys):
     for argv, n in (([], 5), (["--n", "3"], 3)):
         evaluation.main([str(colar_run), "--c", "3", "--data", str(tmp_path / "d.json"), *argv])
         assert f"{n} problems" in capsys.readouterr().out
-    for argv, message in ((["--c", "10"], "c = 10"), (["--split", "tests"], "nearest: test"),
+    for argv, message in ((["--c", "10"], "--c 10: must be at most 9"), (["--split", "tests"], "nearest: test"),
                           (["--data", "none.json"], "No such file"),
-                          (["--nn", "3"], "nearest: --n"), (["--n", "0"], "--n must be"),
-                          (["--c", "a"], "invalid factors"), (["--plot", "x.foo"], "must end in"),
-                          (["--json", "/nowhere/x.json"], "no such folder"),
-                          (["--summary"], "not a results.json")):
+                          (["--nn", "3"], "nearest: --n"),
+                          (["--n", "-1"], "--n -1: must be at least 0"),
+                          (["--c", "a"], "'a' is no whole number"),
+                          (["--r", "3"], "--r: none of these runs has this knob"),
+                          (["--plot", "x.foo"], "must end in"),
+                          (["--json", "/nowhere/x.json"], "no such folder")):
         assert message in fails([str(colar_run), *argv], capsys, evaluation.main)
     assert "no ckpt.pt" in fails([str(tmp_path)], capsys, evaluation.main)
+    assert "not a results.json" in fails([str(colar_run / "config.json")], capsys, tables.main)
 
 
 def test_eval_loss(tmp_path):
@@ -520,8 +525,9 @@ def test_eval_explores_and_decodes(colar_run, tmp_path, capsys):
     rows = [row for found in records for row in found["rows"]]
     assert [r["knobs"] for r in rows] == [{"c": c, "k": k} for c in (2, "auto", 7)
                                           for k in (1, 3)] + [{"k": 1}, {"k": 3}]
-    evaluation.main([str(colar_run), "--c", "3", "--n", "5", "--decode", "--show", "1",
-                     "--plot", str(tmp_path / "dial.png"), "--over", "c"])
+    dial = tmp_path / "dial.json"
+    latents.main([str(colar_run), "--c", "3", "--n", "5", "--show", "1", "--json", str(dial)])
+    tables.main([str(dial), "--plot", str(tmp_path / "dial.png"), "--over", "c"])
     assert (tmp_path / "dial.png").stat().st_size > 5000
     text = capsys.readouterr().out
     assert "latents read" in text and "true chain  [" in text
