@@ -11,22 +11,21 @@ it gives one, else our choice.
 
 The bounds were written down before the table was made, but after most of the results were known.
 
-    python claims.py                # writes results/CLAIMS.md, and the numbers of both README.md
-    python reproduce.py default     # what the column "again" says makes a claim's numbers anew
-    python claims.py again          # writes again/CLAIMS.md, of what was made anew
+    python -m lab.claims                # writes results/CLAIMS.md, and the numbers of both README.md
+    python -m lab.reproduce default     # what the column "again" says makes a claim's numbers anew
+    python -m lab.claims again          # writes again/CLAIMS.md, of what was made anew
 """
-import argparse
 import math
 import re
-import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from data.cli import BadInput, Parser
+from data.cli import BadInput, Parser, one_line
+from data.files import write
 from lab.tables import by_seed, over_seeds, summary
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"      # or the folder that `main` is told
 READMES = ("README.md", "results/README.md")
 VERDICTS = ("reproduced", "partly", "not at this scale", "open")
@@ -71,7 +70,7 @@ class Claim:
     says: str       # with the paper's numbers
     parts: list     # what decides
     control: list   # Parts, or text: what it must be read beside
-    folders: str    # of results/, all that `reproduce.py` needs to be told
+    folders: str    # of results/, all that `lab.reproduce` needs to be told
 
     def verdict(self):
         if not all(part.values for part in self.parts) or not self.parts:
@@ -351,7 +350,7 @@ def table():
     for i, claim in enumerate(claims, 1):
         cells = [str(i), claim.paper, claim.says, "; ".join(map(str, claim.parts)),
                  "; ".join(map(str, claim.control)), f"**{claim.verdict()}**", claim.size(),
-                 f"`reproduce.py {claim.folders}`"]
+                 f"`python -m lab.reproduce {claim.folders}`"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([HEAD, *digest(claims), "", *lines, ""])
 
@@ -369,10 +368,10 @@ HEAD = """# Twenty claims
 Eighteen of three papers, two of ours; what they say, and what small models show that were trained
 from scratch on two CPU cores.
 Our numbers are mean ± 95% interval (Student's t) over seeds, differences paired by seed, computed
-from the files in this folder by `python claims.py`; the last column makes them anew.
+from the files in this folder by `python -m lab.claims`; the last column makes them anew.
 *Reproduced*: the intervals of all numbers under "here" are beyond a bound, half of the paper's
 effect where it gives one, else our choice; *partly*: the mean of at least one accuracy is; *not at
-this scale*: none is. `claims.py` has the bounds, the README.md beside this file says what
+this scale*: none is. `lab/claims.py` has the bounds, the README.md beside this file says what
 each experiment was. Three seeds make wide intervals: "partly" may mean too few of them, or that one
 of several numbers is far from its bound, as the steps saved in 3 and the text after one code in 10.
 And the intervals are over seeds, which share their test problems: another test set adds its own
@@ -401,24 +400,21 @@ DIFFERENCE = re.compile(r"([+-]?)[\d.]+ ± [\d.]+<!-- ([^|>]+?) \| ([^|>]+?) -->
 
 def main(argv=None):
     global RESULTS
-    parser = Parser(prog="claims.py", description=__doc__, allow_abbrev=False,
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, default=RESULTS, help="[results]")
-    folder = parser.parse_args(argv).folder
-    RESULTS = folder.resolve()
-    try:
-        if not folder.is_dir():
-            raise BadInput(f"{folder} is no folder: `python reproduce.py` makes one")
-        new = {RESULTS / "CLAIMS.md": (claims := table())}
+    parser = Parser("lab.claims", __doc__)
+    parser.add_argument("folder", nargs="?", default=RESULTS, help="[results]")
+    with one_line("lab.claims"):
+        folder = parser.parse(argv)["folder"]
+        if not str(folder) or not Path(folder).is_dir():
+            raise BadInput(f"{str(folder)!r}: no such folder; `python -m lab.reproduce` makes one")
+        RESULTS = Path(folder).resolve()
+        claims = table()
+        new = {RESULTS / "CLAIMS.md": claims}
         if RESULTS == ROOT / "results":
             for name in READMES:
                 new[ROOT / name] = refresh((ROOT / name).read_text(encoding="utf-8"))
-    except BadInput as error:
-        print(f"claims.py: {error}", file=sys.stderr)
-        sys.exit(2)
-    for path, text in new.items():
-        path.write_text(text, encoding="utf-8")
-    print(claims)
+        for path, text in new.items():
+            write(path, text)
+        print(claims)
 
 
 if __name__ == "__main__":
