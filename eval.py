@@ -246,12 +246,13 @@ def check_runs(folders, given):
 
 def settings(method, given):
     """The knobs to try: every combination of the values given, {knob: [value]}; where a method or a
-    backbone is given none of its own, its settings()."""
+    backbone is given none of its own, its settings(). "none" leaves a knob as it is."""
     def tried(part):
         mine = {name: given[name] for name in part.KNOBS if name in given}
         if not mine:
             return part.settings()
-        return [dict(zip(mine, values)) for values in itertools.product(*mine.values())]
+        return [{name: value for name, value in zip(mine, values) if value != "none"}
+                for values in itertools.product(*mine.values())]
     return [{**own, **deep} for own in tried(method) for deep in tried(method.model)]
 
 

@@ -41,7 +41,7 @@ def read_results(path):
 
 def setting(row):
     """The knobs of a row, as text."""
-    return " ".join(f"{k}={v}" for k, v in row["knobs"].items() if v != "")
+    return " ".join(f"{k}={v}" for k, v in row["knobs"].items())
 
 
 def summary_line(rows):

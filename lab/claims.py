@@ -234,10 +234,10 @@ def assorted():
                "decoded") for k in (2, 6)], "mixture")
 
 
-DEEP = "nocot r={}{} --backbone recurrent --mean-r 6 --sort 1"
-TWIN = "nocot r=1 --backbone recurrent --mean-r 1 --sampler fixed --sort 1"
+DEEP = "nocot r={}{} --backbone recurrent --mean-r 6 --bucket 1"
+TWIN = "nocot r=1 --backbone recurrent --mean-r 1 --sampler fixed --bucket 1"
 ANSWERS = "depth-answers: nocot r={} --backbone recurrent{} --mean-r {}{}"
-CHAIN = " r=4 --backbone recurrent{} --mean-r 4 --sort 1"
+CHAIN = " r=4 --backbone recurrent{} --mean-r 4 --bucket 1"
 
 
 def depth():
@@ -261,7 +261,7 @@ def depth():
         [change(kl, full, "iterations, exit by KL at 1e-5", -25.0, "iterations"),
          gain(kl, full, "over all 16", -1.0)],
         [change(kl, full, "time in batches of 100", column="ms")], "depth-exit")
-    own, one = (f"depth-cache: cot r=16 share={n} --backbone recurrent --mean-r 4 --sort 1"
+    own, one = (f"depth-cache: cot r=16 share={n} --backbone recurrent --mean-r 4 --bucket 1"
                 for n in (0, 1))
     yield Claim(
         "Recurrent depth", "less memory: iterations share a cache slot",
@@ -272,12 +272,12 @@ def depth():
     yield Claim(
         "Recurrent depth", "it combines with a chain of thought",
         [gain(f"depth-chain: colar c={c}{CHAIN.format(' --no-align')}",
-              f"depth-chain: colar c={c} --no-align --sort 1",
+              f"depth-chain: colar c={c} --no-align --bucket 1",
               f"by iterations under CoLaR, c={c}", 0.0) for c in (3, 4, 5)],
-        [gain(f"depth-chain: cot{CHAIN.format('')}", "depth-chain: cot --sort 1", "under CoT")],
+        [gain(f"depth-chain: cot{CHAIN.format('')}", "depth-chain: cot --bucket 1", "under CoT")],
         "depth-chain")
     learned = ANSWERS.format(16, "", 6, "")
-    whole = [ANSWERS.format(r, " --no-prefixes", 6, " --sort 1") for r in (16, 1)]
+    whole = [ANSWERS.format(r, " --no-prefixes", 6, " --bucket 1") for r in (16, 1)]
     yield Claim(
         "Recurrent depth", "no special training data",
         [gain(learned, ANSWERS.format(1, "", 1, " --sampler fixed"),
@@ -289,9 +289,9 @@ def depth():
     yield Claim(
         "Recurrent depth", "more compute per parameter (GSM8K 10.2, its twin with r=1 2.2)",
         [gain(r16, f"depth: {TWIN}", "over the twin of as many parameters", 0.0),
-         gain(r16, "depth: nocot --layers 8 --sort 1", "over the twin of as many layers", -1.0)],
+         gain(r16, "depth: nocot --layers 8 --bucket 1", "over the twin of as many layers", -1.0)],
         [gain(long, f"depth-long: {TWIN} on long", "on longer problems, over the first"),
-         gain(long, "depth-long: nocot --layers 8 --sort 1 on long", "over the second")],
+         gain(long, "depth-long: nocot --layers 8 --bucket 1 on long", "over the second")],
         "depth depth-long")
     yield Claim(
         "Recurrent depth", "it generalises beyond the difficulty in training",
@@ -316,7 +316,7 @@ def ours():
 
 RECURRENT = "backbones: {} r=4 --backbone recurrent{} --mean-r 4"
 TWINS = [       # a method, its row on the plain backbone and on the recurrent one
-    *((f"{name} on permutations", f"depth-chain: {name}{flags} --sort 1",
+    *((f"{name} on permutations", f"depth-chain: {name}{flags} --bucket 1",
        f"depth-chain: {name}{CHAIN.format(flags)}")
       for name, flags in (("cot", ""), ("colar c=2", " --no-align"))),
     ("nocot", "default: nocot @2000", RECURRENT.format("nocot", "")),
@@ -386,7 +386,7 @@ def refresh(text):
     """
     def one(match):
         paths = sorted(ROOT.glob(match[1]))
-        return f"<!-- eval.py --summary {match[1]} -->\n{summary(paths)}\n<!-- end -->"
+        return f"<!-- lab.tables {match[1]} -->\n{summary(paths)}\n<!-- end -->"
 
     def difference(match):
         mean, half = gain(match[2], match[3], "").interval()
@@ -394,7 +394,7 @@ def refresh(text):
     return DIFFERENCE.sub(difference, TABLE.sub(one, text))
 
 
-TABLE = re.compile(r"<!-- eval.py --summary (\S+) -->\n.*?<!-- end -->", re.S)
+TABLE = re.compile(r"<!-- lab.tables (\S+) -->\n.*?<!-- end -->", re.S)
 DIFFERENCE = re.compile(r"([+-]?)[\d.]+ ± [\d.]+<!-- ([^|>]+?) \| ([^|>]+?) -->")
 
 
