@@ -35,18 +35,13 @@ from tqdm import tqdm
 import runs
 from data.cli import BadInput, Flag, Parser, choice, one_line
 from data.common import FileTask, collate, mixed, read_problems, first_problems
-from data.files import draw, read_json, writable, write
+from data.files import draw, writable, write
+from data.rows import plot, table
 from method import can
 from model import Sampler
-from runs import knobs_of, load, load_run, pick_device, variant
+from runs import BACKBONES, METHODS, knobs_of, load, load_run, pick_device, variant
 
 BATCH = 100     # problems solved at once
-COLUMNS = {     # of tables, where a row has them
-    "loss": "loss on these problems", "decoded": "latents read, %", "gain": "gain, points",
-    "iterations": "iterations",
-    "cache": "cached numbers per token", "rebuilt": "words rebuilt, %",
-    "mixed": "from mixed codes, %", "used": "codes in use, %",
-    "perplexity": "code perplexity", "same": "answers kept, %", "donor": "the donor's, %"}
 
 
 def wilson(right, n, z=1.96):
@@ -180,101 +175,6 @@ def show(method, task, examples, **knobs):
     return "\n".join(lines)
 
 
-# ---- rows as text and figures --------------------------------------------------------------------
-
-def setting(row):
-    """The knobs of a row, as text."""
-    return " ".join(f"{k}={v}" for k, v in row["knobs"].items() if v != "")
-
-
-def summary_line(rows):
-    """Rows of `evaluate` in short, for the progress of a run."""
-    return "   ".join(f"{setting(r)} {100 * r['accuracy']:.0f}% in {r['steps']:.1f}".lstrip()
-                      for r in rows) + " thinking steps"
-
-
-def table(rows):
-    """Rows of `sweep` as text."""
-    names = [f"{r.get('run', r['method'])} {setting(r)}" for r in rows]
-    width = max(12, *(len(name) + 1 for name in names))
-    extra = {key: title for key, title in COLUMNS.items() if any(key in r for r in rows)}
-    lines = [f"{'method':<{width}}{'accuracy (95% interval)':<29}"
-             f"{'thinking steps':>14}{'ms/problem':>12}"
-             + "".join(f"  {title}" for title in extra.values())]
-    for name, r in zip(names, rows):
-        interval = f"({100 * r['low']:.1f} to {100 * r['high']:.1f}, {r['n']} problems)"
-        lines.append(f"{name:<{width}}{100 * r['accuracy']:5.1f}% {interval:<25}"
-                     f"{r['steps']:>12.1f}{r['ms']:>12.2f}"
-                     + "".join(f"  {cell(r, key):>{len(t)}}" for key, t in extra.items()))
-    return "\n".join(lines)
-
-
-def cell(row, key):
-    """One of the columns that only some tables have."""
-    if key not in row:
-        return ""
-    if key in ("iterations", "cache", "perplexity"):
-        return f"{round(row[key], 1):g}"
-    if key == "loss":
-        return f"{row[key]:.3f}"
-    return percent(row[key], row.get(key + "_half", math.nan), row)
-
-
-def percent(mean, half, row):
-    """As text, with the half-width of its interval if that is known and over several seeds."""
-    known = row.get("seeds", 1) > 1 and not math.isnan(half)
-    return f"{100 * mean:.1f}" + (f" ± {100 * half:.1f}" if known else "")
-
-
-def plot(rows):
-    """A figure of accuracy against thinking steps, one line per method: the papers' main figure.
-
-    Against iterations where nothing is written but the answer and these are what varies.
-    """
-    from matplotlib.figure import Figure    # slow to import; no pyplot, so no screen is needed
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    deep = not any(r["steps"] for r in rows) and all("iterations" in r for r in rows)
-    key = "iterations" if deep else "steps"
-    for name, mine in curves(rows).items():
-        mine.sort(key=lambda r: r[key])
-        x, y = [r[key] for r in mine], [100 * r["accuracy"] for r in mine]
-        error = [[v - 100 * r["low"] for r, v in zip(mine, y)],
-                 [100 * r["high"] - v for r, v in zip(mine, y)]]
-        axes.errorbar(x, y, error, marker="o", capsize=3, label=name)
-        for r, *place in zip(mine, x, y):
-            axes.annotate(setting(r), place, textcoords="offset points", xytext=(6, -12),
-                          fontsize=8)
-    axes.set(xlabel=key if deep else "thinking steps per problem",
-             ylabel="accuracy, % (95% interval)")
-    axes.set_ylim(0, 103)
-    axes.set_xlim(left=-0.5)
-    axes.margins(x=0.08)
-    axes.grid(alpha=0.3)
-    axes.legend()
-    return figure
-
-
-def curves(rows, apart=()):
-    """{name: rows} of a figure: a method, its flags, and its updates where rows are pooled.
-
-    Rows that differ in one of the knobs `apart` do not share a line. Greedy rows; sampled ones only
-    where there are no others.
-    """
-    lines = {}
-    for r in [r for r in rows if "k" not in r["knobs"]] or rows:
-        name = r.get("line", r.get("run", r["method"]))
-        name += f", {r['updates']} updates" if "updates" in r else ""
-        name += "".join(f" {k}={r['knobs'][k]}" for k in apart if k in r["knobs"])
-        lines.setdefault(drawable(name), []).append(r)
-    return lines
-
-
-def drawable(name):
-    """A run's name as a figure shows it: "$" as itself, and a byte that is no UTF-8 as \\udcff."""
-    return name.replace("$", r"\$").encode("utf-8", "backslashreplace").decode()
-
-
 # ---- results files and the command line ----------------------------------------------------------
 
 def record(rows, config, seconds):
@@ -289,30 +189,6 @@ def record(rows, config, seconds):
 def write_results(out, rows, config, seconds):
     """results.json of a run folder."""
     write(out / "results.json", json.dumps(record(rows, config, seconds), indent=1))
-
-
-NUMBERS = "n", "accuracy", "low", "high", "steps", "ms", "updates"      # of every row
-
-
-def read_results(path):
-    """The records of a results.json, or of a file that --json wrote. BadInput if it is neither."""
-    records = read_json(path)
-    records = records if isinstance(records, list) else [records]
-    try:
-        for one in records:
-            if type(one["config"]["seed"]) is not int or type(one["config"]["task"]) is not str:
-                raise TypeError("seed or task")
-            for row in one["rows"]:
-                if not all(math.isfinite(row[name]) for name in NUMBERS):
-                    raise ValueError("a number")
-                if not all(type(row[name]) is str for name in ("method", "variant")):
-                    raise TypeError("a name")
-                row["knobs"].items()
-    except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
-        raise BadInput(f"{path}: damaged, or not a results.json") from None
-    if not records or not all(one["rows"] for one in records):
-        raise BadInput(f"{path}: holds no results")
-    return records
 
 
 def git_hash():
@@ -356,19 +232,27 @@ def parse(argv, prog, description):
     return args, {name: getattr(args, name) for name in knobs if getattr(args, name)}
 
 
+def check_runs(folders, given):
+    """BadInput for a folder that is no run, and for a knob that none of the runs has."""
+    known = []
+    for folder in folders:
+        config = load(folder)["config"]
+        known += [*METHODS[config["method"]].KNOBS, *BACKBONES[config["backbone"]].KNOBS]
+    for name in given:
+        if name not in known:
+            raise BadInput(f"--{name.replace('_', '-')}: none of these runs has this knob")
+
+
 def settings(method, given):
     """The knobs to try: every combination of the values given, {knob: [value]}; where a method or a
-    backbone is given none of its own, its settings(). BadInput for a knob that neither has."""
-    own, deep = method.KNOBS, method.model.KNOBS
-    for name in given:
-        choice(name, [*own, *deep], f"knob of {type(method).__name__}")
-
-    def combinations(knobs, usual):
-        mine = {name: given[name] for name in knobs if name in given}
-        return [dict(zip(mine, values)) for values in itertools.product(*mine.values())] \
-            if mine else usual
-    return [{**a, **b} for a in combinations(own, method.settings())
-            for b in combinations(deep, method.model.settings())]
+    backbone is given none of its own, its settings(). "none" leaves a knob as it is."""
+    def tried(part):
+        mine = {name: given[name] for name in part.KNOBS if name in given}
+        if not mine:
+            return part.settings()
+        return [{name: value for name, value in zip(mine, values) if value != "none"}
+                for values in itertools.product(*mine.values())]
+    return [{**own, **deep} for own in tried(method) for deep in tried(method.model)]
 
 
 def problems(task, args):
@@ -455,8 +339,7 @@ def main(argv=None, prog="eval.py", description=__doc__, measure=measure, figure
         args, given = parse(argv, prog, description)
         script = prog if prog.endswith(".py") else f"-m {prog}"
         args.command = f"python {script} {shlex.join(argv)}"
-        for run in args.runs:
-            load(run)       # a bad one is refused before the others are measured
+        check_runs(args.runs, given)
         found = [measured(run, name, args, given, measure)
                  for run, name in zip(args.runs, names_of(args.runs))]
         rows = [row for one in found for row in one["rows"]]

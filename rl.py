@@ -56,6 +56,7 @@ import train
 from data.cli import BadInput, Flag, Parser, choice
 from data.common import first_problems
 from data.files import draw, read_log
+from data.rows import read_results, table
 from method import LENGTH, OPTION, RIGHT
 from model import Sampler
 from train import Training
@@ -267,7 +268,7 @@ def finish(training, examples):
     """Tests the run before and after, and draws its rewards. What is there is not made again."""
     config, out = training.config, Path(training.config["out"])
     try:
-        rows = evaluation.read_results(out / "results.json")[0]["rows"]
+        rows = read_results(out / "results.json")[0]["rows"]
         print(f"{out} is finished")
     except BadInput:        # none yet, or damaged
         seconds, name = time.time() - training.began, config["stage"]
@@ -275,7 +276,7 @@ def finish(training, examples):
                        config["parent"])
         rows += measure(name, training, training.method, examples, config)
         evaluation.write_results(out, rows, config, seconds)
-        print(f"\n{evaluation.table(rows)}\n")
+        print(f"\n{table(rows)}\n")
         print(evaluation.show(training.method, training.task, examples[:3], **training.knobs))
         print(f"saved in {out}", flush=True)
     if not (out / "reward.png").exists():

@@ -426,7 +426,7 @@ def folder(out):
         yield
         return
     try:
-        new = not out.exists()
+        new = [path for path in (out, *out.parents) if not path.exists()]
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(f"--out {out}: {reason(error)}") from None
@@ -436,8 +436,9 @@ def folder(out):
     finally:
         if new and not (out / "config.json").exists():
             (out / ".lock").unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                out.rmdir()
+            with contextlib.suppress(OSError):      # a run beside it may have been begun
+                for path in new:
+                    path.rmdir()
 
 
 def begun_with(out):

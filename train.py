@@ -35,8 +35,9 @@ import model
 import recurrent
 import runs
 from data.cli import BadInput
-from data.common import batches, first_problems
+from data.common import FileTask, batches, first_problems
 from data.files import Log, draw
+from data.rows import plot, read_results, summary_line, table
 from runs import METHODS, Stopped, any_process, print0
 
 VALIDATIONS = 5     # times in a run that validation problems are solved, if it divides the steps
@@ -219,7 +220,7 @@ def train(training, task, out, splits=("train", "val")):
             if validate and runs.MAIN:
                 rows = [evaluation.evaluate(method, task, val, **k) for k in training.settings]
                 log.write(step=step, val=rows)
-                bar.write(f"  step {step}: {evaluation.summary_line(rows)}")
+                bar.write(f"  step {step}: {summary_line(rows)}")
             if runs.MAIN and (validate or time.time() - saved > SAVE_SECONDS):
                 runs.save(out, training.state())    # after the rows: what is logged later is cut
                 saved = time.time()
@@ -312,6 +313,8 @@ def train_stages(config, resume, held):
             training.restore(state)
     count = sum(p.numel() for p in method.parameters())
     print0(f"{config['method']} on {config['task']}: {count:,} parameters")
+    if isinstance(task, FileTask):
+        print0(task.summary)
     if training.step < config["steps"]:
         train(training, task, Path(config["out"]))
     return [*before, (training, task)]
@@ -346,17 +349,17 @@ def finish(training, task, rows):
     first stage. What is there already is not made again."""
     config, method, out = training.config, training.method, Path(training.config["out"])
     try:
-        rows = evaluation.read_results(out / "results.json")[0]["rows"]
+        rows = read_results(out / "results.json")[0]["rows"]
         print(f"{out} is finished")
     except BadInput:        # none yet, or damaged
         test, seconds = first_problems(task, "test", config["test_n"]), time.time() - training.began
         rows = rows + evaluation.sweep(config["method"], method, task, test)
         evaluation.write_results(out, rows, config, seconds)
-        print(f"\n{evaluation.table(rows)}\n")
+        print(f"\n{table(rows)}\n")
         print(evaluation.show(method, task, test[:3], **method.shown()))
         print(f"saved in {out}", flush=True)
     if not (out / "curves.png").exists():
-        draw(evaluation.plot(rows), out / "curves.png")
+        draw(plot(rows), out / "curves.png")
     return rows
 
 

@@ -123,13 +123,16 @@ class Parser(argparse.ArgumentParser):
             sys.stdout.reconfigure(errors="backslashreplace")
 
     def add_flags(self, flags, many=False):
-        """Adds {name: Flag}. many: each takes a list, as in --c 1,2,4, and is [] unless given."""
+        """Adds {name: Flag}. many: each takes a list, as in --c 1,2,4, and is [] unless given; a
+        bool takes none, and is [True] if given."""
         self.flags |= flags
         for name, flag in flags.items():
             option = "--" + name.replace("_", "-")
             default = "by --size" if flag.default is None else flag.default
             text = {"help": f"{flag.help} [{default}]".replace("%", "%%")}
-            if many:
+            if many and flag.type() is bool:
+                text |= {"default": [], "action": "store_const", "const": [True]}
+            elif many:
                 text |= {"default": [], "type": lambda text, flag=flag: [
                     flag.read(part) for part in text.split(",")]}
             elif flag.type() is bool:

@@ -31,7 +31,6 @@ training problems must have one, and not be in val or test.
                         words, numbered as in the question; <?> is never right
     last result = answer in 93.7% of the training and 91.6% of the test problems; 1.4% have no steps
 """
-import argparse
 import functools
 import heapq
 import http.client
@@ -48,7 +47,7 @@ if __package__ in (None, ""):       # run as a script
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from data.arithmetic import Arithmetic
-from data.cli import BadInput, Flag, Parser
+from data.cli import BadInput, Flag, Parser, one_line
 from data.common import Example, digest, summary
 from data.formats import annotations, load, number, parse, records
 from data.resample import NUMBER, Untraceable, trace
@@ -288,12 +287,10 @@ class GSM8K:
     LEARNS = ("pieces",)        # what it makes of its files; the config of a run keeps it
     splits = ("train", "val", "test")
 
-    def __init__(self, variants=1000, rare="pieces", vocabulary=2000, extra="", mix=0.0, drop=0.0,
-                 pieces=""):
-        for name, share in (("mix", mix), ("drop", drop)):
-            if not 0 <= share <= 1:
-                raise BadInput(f"--{name} {share}: must be between 0 and 1")
-        self.variants, self.mix, self.drop, self.extra = variants, mix, drop, extra
+    def __init__(self, variants=1000, rare="pieces", vocabulary=2000, extra="", mix=0.0,
+                 word_dropout=0.0, pieces=""):
+        self.variants, self.extra = variants, extra
+        self.mix, self.word_dropout = mix, word_dropout
         self.pieces = pieces or official_pieces(vocabulary, rare)
         self.words = [*SIGNS, UNKNOWN, *self.pieces.split()]
         self.cut = {"pieces": Pieces, "slots": Slots}[rare](self.words)
@@ -327,8 +324,9 @@ class GSM8K:
         found = variant and template(problem)
         drawn = found and found.draw(random.Random(f"{problem[0]}/{variant}"))
         example = self.example(*drawn or problem)
-        if self.drop:
-            hide = [rng.random() < self.drop and piece not in SIGNS for piece in example.question]
+        if self.word_dropout:
+            hide = [rng.random() < self.word_dropout and piece not in SIGNS
+                    for piece in example.question]
             example.question = [UNKNOWN if h else p for h, p in zip(hide, example.question)]
         return example
 
@@ -371,17 +369,17 @@ def whole(pieces):
     return found.replace(" ##", "").removesuffix(".").strip()
 
 
+SHOW = {"show": Flag(0, "problems to print, with 3 variants")}
+
+
 def main(argv=None):
-    parser = Parser(prog="data/gsm8k.py", description=__doc__, allow_abbrev=False,
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser("data/gsm8k.py", __doc__)
     parser.add_argument("--from", dest="source", metavar="DIR", help="a folder with the files")
-    parser.add_argument("--show", type=int, default=0, help="problems to print, with 3 variants")
-    args = parser.parse_args(argv)
-    try:
+    parser.add_flags(SHOW)
+    with one_line("data/gsm8k.py"):
+        args = parser.parse(argv)
         for name in SHA256:
-            print(fetch(name, source=args.source))
-    except BadInput as error:
-        parser.error(str(error))
+            print(fetch(name, source=args["source"]))
     split, rng = official(), random.Random(0)
     print({name: len(problems) for name, problems in split.items()})
     traced = [p for p in split["train"] if template(p)]
@@ -389,7 +387,7 @@ def main(argv=None):
           f"({len(traced) / len(split['train']):.1%})")
     left_out = len(problems_of(FOLDER / "train.jsonl")) - len(split["train"]) - len(split["val"])
     print(f"{left_out} training problems left out: in the test set, but for the numbers")
-    for p in traced[:args.show]:
+    for p in traced[:args["show"]]:
         for question, equations, answer in [p] + [template(p).draw(rng) or p for _ in range(3)]:
             print(f"{question} | {' '.join(equations)} | {answer}")
         print()

@@ -15,18 +15,17 @@ The bounds were written down before the table was made, but after most of the re
     python -m lab.reproduce default     # what the column "again" says makes a claim's numbers anew
     python -m lab.claims again          # writes again/CLAIMS.md, of what was made anew
 """
-import argparse
 import math
 import re
-import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from data.cli import BadInput, Parser
+from data.cli import BadInput, Parser, one_line
+from data.files import write
 from lab.tables import by_seed, over_seeds, summary
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"      # or the folder that `main` is told
 READMES = ("README.md", "results/README.md")
 VERDICTS = ("reproduced", "partly", "not at this scale", "open")
@@ -71,7 +70,7 @@ class Claim:
     says: str       # with the paper's numbers
     parts: list     # what decides
     control: list   # Parts, or text: what it must be read beside
-    folders: str    # of results/, all that `reproduce.py` needs to be told
+    folders: str    # of results/, all that `lab.reproduce` needs to be told
 
     def verdict(self):
         if not all(part.values for part in self.parts) or not self.parts:
@@ -235,10 +234,10 @@ def assorted():
                "decoded") for k in (2, 6)], "mixture")
 
 
-DEEP = "nocot r={}{} --backbone recurrent --mean-r 6 --sort 1"
-TWIN = "nocot r=1 --backbone recurrent --mean-r 1 --sampler fixed --sort 1"
+DEEP = "nocot r={}{} --backbone recurrent --mean-r 6 --bucket 1"
+TWIN = "nocot r=1 --backbone recurrent --mean-r 1 --sampler fixed --bucket 1"
 ANSWERS = "depth-answers: nocot r={} --backbone recurrent{} --mean-r {}{}"
-CHAIN = " r=4 --backbone recurrent{} --mean-r 4 --sort 1"
+CHAIN = " r=4 --backbone recurrent{} --mean-r 4 --bucket 1"
 
 
 def depth():
@@ -262,7 +261,7 @@ def depth():
         [change(kl, full, "iterations, exit by KL at 1e-5", -25.0, "iterations"),
          gain(kl, full, "over all 16", -1.0)],
         [change(kl, full, "time in batches of 100", column="ms")], "depth-exit")
-    own, one = (f"depth-cache: cot r=16 share={n} --backbone recurrent --mean-r 4 --sort 1"
+    own, one = (f"depth-cache: cot r=16 share={n} --backbone recurrent --mean-r 4 --bucket 1"
                 for n in (0, 1))
     yield Claim(
         "Recurrent depth", "less memory: iterations share a cache slot",
@@ -273,12 +272,12 @@ def depth():
     yield Claim(
         "Recurrent depth", "it combines with a chain of thought",
         [gain(f"depth-chain: colar c={c}{CHAIN.format(' --no-align')}",
-              f"depth-chain: colar c={c} --no-align --sort 1",
+              f"depth-chain: colar c={c} --no-align --bucket 1",
               f"by iterations under CoLaR, c={c}", 0.0) for c in (3, 4, 5)],
-        [gain(f"depth-chain: cot{CHAIN.format('')}", "depth-chain: cot --sort 1", "under CoT")],
+        [gain(f"depth-chain: cot{CHAIN.format('')}", "depth-chain: cot --bucket 1", "under CoT")],
         "depth-chain")
     learned = ANSWERS.format(16, "", 6, "")
-    whole = [ANSWERS.format(r, " --no-prefixes", 6, " --sort 1") for r in (16, 1)]
+    whole = [ANSWERS.format(r, " --no-prefixes", 6, " --bucket 1") for r in (16, 1)]
     yield Claim(
         "Recurrent depth", "no special training data",
         [gain(learned, ANSWERS.format(1, "", 1, " --sampler fixed"),
@@ -290,9 +289,9 @@ def depth():
     yield Claim(
         "Recurrent depth", "more compute per parameter (GSM8K 10.2, its twin with r=1 2.2)",
         [gain(r16, f"depth: {TWIN}", "over the twin of as many parameters", 0.0),
-         gain(r16, "depth: nocot --layers 8 --sort 1", "over the twin of as many layers", -1.0)],
+         gain(r16, "depth: nocot --layers 8 --bucket 1", "over the twin of as many layers", -1.0)],
         [gain(long, f"depth-long: {TWIN} on long", "on longer problems, over the first"),
-         gain(long, "depth-long: nocot --layers 8 --sort 1 on long", "over the second")],
+         gain(long, "depth-long: nocot --layers 8 --bucket 1 on long", "over the second")],
         "depth depth-long")
     yield Claim(
         "Recurrent depth", "it generalises beyond the difficulty in training",
@@ -317,7 +316,7 @@ def ours():
 
 RECURRENT = "backbones: {} r=4 --backbone recurrent{} --mean-r 4"
 TWINS = [       # a method, its row on the plain backbone and on the recurrent one
-    *((f"{name} on permutations", f"depth-chain: {name}{flags} --sort 1",
+    *((f"{name} on permutations", f"depth-chain: {name}{flags} --bucket 1",
        f"depth-chain: {name}{CHAIN.format(flags)}")
       for name, flags in (("cot", ""), ("colar c=2", " --no-align"))),
     ("nocot", "default: nocot @2000", RECURRENT.format("nocot", "")),
@@ -351,7 +350,7 @@ def table():
     for i, claim in enumerate(claims, 1):
         cells = [str(i), claim.paper, claim.says, "; ".join(map(str, claim.parts)),
                  "; ".join(map(str, claim.control)), f"**{claim.verdict()}**", claim.size(),
-                 f"`lab.reproduce {claim.folders}`"]
+                 f"`python -m lab.reproduce {claim.folders}`"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([HEAD, *digest(claims), "", *lines, ""])
 
@@ -401,24 +400,21 @@ DIFFERENCE = re.compile(r"([+-]?)[\d.]+ ± [\d.]+<!-- ([^|>]+?) \| ([^|>]+?) -->
 
 def main(argv=None):
     global RESULTS
-    parser = Parser(prog="claims.py", description=__doc__, allow_abbrev=False,
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, default=RESULTS, help="[results]")
-    folder = parser.parse_args(argv).folder
-    RESULTS = folder.resolve()
-    try:
-        if not folder.is_dir():
-            raise BadInput(f"{folder} is no folder: `python reproduce.py` makes one")
-        new = {RESULTS / "CLAIMS.md": (claims := table())}
+    parser = Parser("lab.claims", __doc__)
+    parser.add_argument("folder", nargs="?", default=RESULTS, help="[results]")
+    with one_line("lab.claims"):
+        folder = parser.parse(argv)["folder"]
+        if not str(folder) or not Path(folder).is_dir():
+            raise BadInput(f"{str(folder)!r}: no such folder; `python -m lab.reproduce` makes one")
+        RESULTS = Path(folder).resolve()
+        claims = table()
+        new = {RESULTS / "CLAIMS.md": claims}
         if RESULTS == ROOT / "results":
             for name in READMES:
                 new[ROOT / name] = refresh((ROOT / name).read_text(encoding="utf-8"))
-    except BadInput as error:
-        print(f"claims.py: {error}", file=sys.stderr)
-        sys.exit(2)
-    for path, text in new.items():
-        path.write_text(text, encoding="utf-8")
-    print(claims)
+        for path, text in new.items():
+            write(path, text)
+        print(claims)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ import torch.nn.functional as F
 import eval as evaluation
 from data.cli import BadInput
 from data.common import END, EOS, PAD, first_problems
-from eval import BATCH, drawable, in_batches, setting, split_knobs, wilson
+from data.rows import drawable, setting
+from eval import BATCH, in_batches, split_knobs, wilson
 from method import can, split_at
 from model import Cache, last
 
@@ -276,5 +277,9 @@ def measure(name, method, task, examples, settings, args):
     return rows
 
 
+def main(argv=None):
+    evaluation.main(argv, "lab.controls", __doc__, measure, plot)
+
+
 if __name__ == "__main__":
-    evaluation.main(None, "lab.controls", __doc__, measure, plot)
+    main()

@@ -38,5 +38,9 @@ def measure(name, method, task, examples, settings, args):
     return rows
 
 
+def main(argv=None):
+    evaluation.main(argv, "lab.latents", __doc__, measure)
+
+
 if __name__ == "__main__":
-    evaluation.main(None, "lab.latents", __doc__, measure)
+    main()

@@ -10,7 +10,7 @@ import math
 
 from data.cli import BadInput, Flag, Parser, one_line
 from data.files import draw, writable
-from eval import COLUMNS, cell, curves, percent, plot, read_results, setting
+from data.rows import COLUMNS, cell, curves, percent, plot, read_results, setting
 
 ALIKE = "size", "width", "heads", "batch", "lr", "weight_decay"     # flags in no name; to be pooled
 

@@ -13,6 +13,7 @@ A change of file is a new function in another file than the new function before 
 those with a `def`; comprehensions and lambdas are not. Another version of Python calls the same
 ones, but compare trees on one.
 """
+import importlib
 import os
 import sys
 import tempfile
@@ -62,8 +63,7 @@ def method_of(frame):
 def walks(tree):
     """{name: Walk} of the train.py in the folder `tree`."""
     sys.path.insert(0, str(tree))
-    import torch        # here, as what is measured may be another tree
-    import train
+    torch, train = map(importlib.import_module, ("torch", "train"))     # of that tree
     backward = torch.Tensor.backward
 
     def arrive(*args, **kwargs):

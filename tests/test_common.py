@@ -11,13 +11,15 @@ import torch
 
 from data.arithmetic import Arithmetic
 from data.cli import BadInput, choice
-from data.common import (EOS, PER_SEED, SPECIALS, SPEED, THINK, FileTask, Vocab, batches, collate,
-                         digest, pack, read_problems, same, split_of, first_problems)
+from data.common import (EOS, PER_SEED, SPECIALS, THINK, FileTask, Vocab, batches, collate,
+                         digest, first_problems, read_problems, same, speed_token, split_of)
 from data.maze import Maze
 from data.permutation import Permutation
 from data.prontoqa import ProntoQA
 from data.prosqa import ProsQA
+from method import pack
 from runs import limits
+from tests.helpers import record, write_records
 
 TASK = Arithmetic()
 VOCAB = Vocab(TASK.words)
@@ -25,7 +27,7 @@ VOCAB = Vocab(TASK.words)
 
 def test_vocabulary_round_trip_and_specials():
     assert VOCAB.decode(VOCAB.encode(TASK.words)) == TASK.words
-    assert VOCAB.words[THINK] == "<think>" and VOCAB.words[SPEED + 3] == "<x3>"
+    assert VOCAB.words[THINK] == "<think>" and VOCAB.words[speed_token(3)] == "<x3>"
     assert VOCAB.words[:len(SPECIALS)] == SPECIALS and len(set(VOCAB.words)) == len(VOCAB)
 
 
@@ -44,7 +46,7 @@ def test_collate_and_pack_equal_lists():
         kinds = [k for k, row in enumerate(rows) for _ in row]
         assert part[i].tolist() == kinds + [-1] * (ids.shape[1] - len(want))
         steps = [k for k, s in enumerate(e.steps) for _ in s]
-        assert b.step[i, :len(steps)].tolist() == steps
+        assert b.step_of[i, :len(steps)].tolist() == steps
 
 
 def test_batches_restart_anywhere_and_waste_little():
@@ -69,13 +71,13 @@ def test_other_processes_draw_the_same_batches():
     alone, ahead = (batches(TASK, VOCAB, 4, seed=1, start=5, pool=4, workers=w) for w in (0, 2))
     for i in range(12):
         a, b = next(alone), next(ahead)
-        assert torch.equal(a.thoughts, b.chain) and a.examples == b.examples
+        assert torch.equal(a.chain, b.chain) and a.examples == b.examples
         for child in multiprocessing.active_children() if i > 4 else []:    # all have begun by then
             os.kill(child.pid, signal.SIGTERM)
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_take_repeats_nothing():
+def test_first_problems_repeat_nothing():
     class Three:
         def sample(self, split, index):
             return TASK.sample(split, index % 3)
@@ -83,7 +85,7 @@ def test_take_repeats_nothing():
     assert first_problems(TASK, "test", 5) == [TASK.sample("test", i) for i in range(5)]
 
 
-def test_take_goes_on_while_there_is_something_new():
+def test_first_problems_go_on_while_there_is_something_new():
     """Ten problems, each five times in a row: the last one first comes at 45."""
     class Slow:
         def sample(self, split, index):
@@ -94,11 +96,6 @@ def test_take_goes_on_while_there_is_something_new():
 def test_split_of_gives_an_eighth_each_to_val_and_test():
     splits = [split_of(str(i)) for i in range(8000)]
     assert abs(splits.count("val") - 1000) < 150 and abs(splits.count("test") - 1000) < 150
-
-
-def record(e):
-    return {"question": " ".join(e.question), "steps": [" ".join(s) for s in e.steps],
-            "answer": " ".join(e.answer)}
 
 
 def test_files_as_list_or_lines(tmp_path):
@@ -176,19 +173,14 @@ def test_every_task_refuses_what_is_no_problem(task, tmp_path):
     assert split_of("\ud800") in ("train", "val", "test")
 
 
-def write(path, examples):
-    path.write_text(json.dumps([record(e) for e in examples]), encoding="utf-8")
-    return path
-
-
 @pytest.fixture(scope="module")
 def sorted_file(tmp_path_factory):
     """400 problems, those with few steps first; and the same in random order."""
     folder = tmp_path_factory.mktemp("sorted")
     examples = sorted((TASK.sample("train", i) for i in range(400)), key=lambda e: e.difficulty)
-    write(folder / "sorted.json", examples)
+    write_records(folder / "sorted.json", examples)
     random.Random(0).shuffle(examples)
-    return folder, write(folder / "mixed.json", examples)
+    return folder, write_records(folder / "mixed.json", examples)
 
 
 def test_the_order_of_a_file_plays_no_part(sorted_file):
@@ -236,7 +228,7 @@ def test_what_a_file_repeats_is_counted(tmp_path):
     others = [copy.deepcopy(e) for e in examples]
     for e in others:
         e.steps = e.steps + [["Ann", "has", "3"]]
-    path = write(tmp_path / "d.json", examples + others + examples[:7])
+    path = write_records(tmp_path / "d.json", examples + others + examples[:7])
     found, line = read_problems(TASK, path)
     assert len(found) == 120
     assert line == (f"{path}: 120 problems; 7 left out: the same as an earlier one "
@@ -262,7 +254,7 @@ def test_a_file_knows_what_was_trained_on(sorted_file):
 
 
 def test_a_file_is_needed_only_for_its_problems_and_must_not_change(tmp_path):
-    path = write(tmp_path / "d.json", [TASK.sample("train", i) for i in range(60)])
+    path = write_records(tmp_path / "d.json", [TASK.sample("train", i) for i in range(60)])
     sha256 = digest(path)
     assert FileTask(TASK, path, sha256).examples == FileTask(TASK, path).examples
     path.write_text(path.read_text(encoding="utf-8") + " ", encoding="utf-8")

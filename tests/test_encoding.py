@@ -53,7 +53,6 @@ def test_every_text_file_names_its_encoding(path):
     assert not lines, f"{path.name}: no encoding in lines {lines}"
 
 
-@pytest.mark.usefixtures("one_setting")
 def test_names_that_are_no_utf8_are_printed(tmp_path, monkeypatch):
     """A folder named with the byte ff, and an output that takes only what its encoding has."""
     out = tmp_path / "$^$ run\udcff"

@@ -18,7 +18,7 @@ from data.cli import BadInput
 from data.common import FileTask, LeftOut, read_problems, same, first_problems
 from data.formats import parse
 from data.resample import NUMBER, Untraceable, trace, value
-from tests.conftest import stories, write_stories
+from tests.helpers import fails, stories, write_stories
 
 CLIPS = ("Natalia sold clips to 48 of her friends in April, and then she sold half as many clips "
          "in May. How many clips did Natalia sell altogether in April and May?")
@@ -357,8 +357,12 @@ def test_extra_files_and_stand_ins_join_train_only(tmp_path):
     assert mixed.answer == want.answer and len(mixed.steps) == len(want.steps)
     assert [w for w in mixed.question if w.isdigit()] == [w for w in want.question if w.isdigit()]
     assert mixed.steps[-1][-len(want.answer) - 1:] == [*want.answer, ">>"]
-    with pytest.raises(BadInput, match="--mix"):
-        gsm8k.GSM8K(mix=1.5)
+
+
+@pytest.mark.parametrize("flag", ["--mix", "--word-dropout"])
+def test_shares_are_at_most_1(flag, capsys):
+    argv = ["--task", "gsm8k", flag, "1.5"]
+    assert fails(argv, capsys).endswith(f"{flag} 1.5: must be at most 1")
 
 
 def test_extra_problems_without_a_chain_are_not_trained_on(tmp_path, capsys):
@@ -613,7 +617,7 @@ def test_every_variant_holds():
 
 
 def test_hidden_words_are_as_many_as_asked_and_no_numbers():
-    plain, hides = gsm8k.GSM8K(), gsm8k.GSM8K(drop=0.3)
+    plain, hides = gsm8k.GSM8K(), gsm8k.GSM8K(word_dropout=0.3)
     hidden = total = 0
     for i in range(200):
         a, b = plain.sample("train", i), hides.sample("train", i)

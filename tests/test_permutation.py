@@ -3,8 +3,8 @@ import itertools
 
 import pytest
 
-from data.cli import BadInput
 from data.permutation import GROUPS, Permutation, moves_of
+from tests.helpers import fails
 
 
 def moved(row, move):
@@ -184,7 +184,7 @@ def test_no_prefix_of_training_is_a_question_of_another_split(group):
     assert Permutation(group, 6, prefixes=False).sample("train", 0).prefixes == []
 
 
-def test_too_few_moves():
+def test_too_few_moves(capsys):
     """The user's mistake."""
-    with pytest.raises(BadInput, match="--moves 2: must be at least 3"):
-        Permutation(moves=2)
+    line = fails(["--task", "permutation", "--moves", "2"], capsys)
+    assert line.endswith("--moves 2: must be at least 3")

@@ -13,49 +13,34 @@ import pytest
 import torch
 
 import eval as evaluation
-import tables
 import runs
 import train
-from baselines import Rollout, Solved
 from data.arithmetic import Arithmetic
 from data.cli import BadInput
 from data.common import Vocab, collate
+from lab import latents, tables
+from method import Method, Rollout, Solved
+from model import GPT, Cache, Config
+from recurrent import RecurrentGPT
+from tests.helpers import NANO, fails, log, record, results, run, same, write_records
 
-NANO = ["--size", "nano", "--threads", "1", "--test-n", "8", "--steps", "10"]
-
-
-def run(tmp_path, *argv, name="run"):
-    """train.main in a folder of its own; returns that folder."""
-    train.main([*NANO, "--out", str(tmp_path / name), *argv])
-    return tmp_path / name
-
-
-def fails(argv, capsys, main=train.main):
-    """The one line on stderr of a call that must exit with code 2."""
-    with pytest.raises(SystemExit) as stop:
-        main(argv)
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert stop.value.code == 2
-    return lines[-1]
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def colar_run(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "plot", tables.plot)
-        return run(tmp_path_factory.mktemp("colar"), "--method", "colar")
+    return run(tmp_path_factory.mktemp("colar"), "--method", "colar")
 
 
 def test_colar_trains_both_stages_and_reports(colar_run):
-    results = json.loads((colar_run / "results.json").read_text(encoding="utf-8"))
-    assert [r["knobs"] for r in results["rows"]] == [{}] + [{"c": c} for c in range(1, 6)]
-    for r in results["rows"]:
+    found = results(colar_run)
+    assert [r["knobs"] for r in found["rows"]] == [{}] + [{"c": c} for c in range(1, 6)]
+    for r in found["rows"]:
         assert r["n"] == 8 and 0 <= r["low"] <= r["accuracy"] <= r["high"] <= 1
-    assert results["config"]["init"] == str(colar_run / "cot")
-    log = (colar_run / "log.jsonl").read_text(encoding="utf-8")
-    log = [json.loads(line) for line in log.splitlines()]
-    assert log[-2]["step"] == 10 and {"ce", "latent", "norm"} <= set(log[-2])
-    assert len(log[-1]["val"]) == 5
+    assert found["config"]["init"] is None and (colar_run / "cot/results.json").exists()
+    *_, trained, validated = log(colar_run)
+    assert trained["step"] == 10 and {"ce", "latent", "norm"} <= set(trained)
+    assert len(validated["val"]) == 5
     assert (colar_run / "curves.png").stat().st_size > 5000
 
 
@@ -66,23 +51,12 @@ def test_colar_starts_from_the_cot_weights(colar_run):
     assert torch.equal(colar["method"]["std"], cot["method"][embed].std())
 
 
-def same(a, b):
-    """Equal to the last bit, whatever the nesting."""
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
-
-
-@pytest.mark.usefixtures("one_setting")
 @pytest.mark.parametrize("method, backbone, how", [
     ("cot", "gpt", signal.SIGTERM), ("colar", "gpt", signal.SIGINT),
     ("cot", "recurrent", signal.SIGINT)])
 def test_stopped_and_resumed_equals_uninterrupted(method, backbone, how, tmp_path, monkeypatch,
                                                   capsys):
+    monkeypatch.setattr(RecurrentGPT, "settings", lambda self: [{"r": 3}])
     argv = [*NANO, "--method", method, "--backbone", backbone]
     train.main(argv + ["--out", str(tmp_path / "whole")])
     update = train.Training.update
@@ -111,7 +85,6 @@ def test_a_nan_stops_the_run_and_keeps_the_last_checkpoint(tmp_path, monkeypatch
         value, parts = loss(self, batch)
         return (value * math.nan if self.calls == 6 else value), parts
     monkeypatch.setattr(runs.METHODS["cot"], "loss", poisoned)
-    monkeypatch.setattr(train, "VALIDATIONS", 5)        # so there are checkpoints before the end
     line = fails([*NANO, "--method", "cot", "--out", str(tmp_path / "run")], capsys)
     assert "nan at step 6" in line and str(tmp_path / "run") in line
     state = runs.load(tmp_path / "run")
@@ -127,8 +100,7 @@ def test_a_nan_of_the_latent_head_is_told_in_one_line(colar_run, tmp_path, monke
 
 
 def test_workers_end_with_a_run_that_fails(tmp_path, monkeypatch):
-    def update(self, data, *_):
-        next(data)
+    def update(self, batches):
         assert multiprocessing.active_children()
         raise ValueError
     monkeypatch.setattr(train.Training, "update", update)
@@ -148,7 +120,6 @@ def test_a_nan_gradient_never_reaches_a_checkpoint(tmp_path, monkeypatch, capsys
             value = value + (self.model.norm.weight * 0).sum().sqrt()
         return value, parts
     monkeypatch.setattr(runs.METHODS["cot"], "loss", poisoned)
-    monkeypatch.setattr(train, "VALIDATIONS", 5)        # so there are checkpoints before the end
     line = fails([*NANO, "--method", "cot", "--out", str(tmp_path / "run")], capsys)
     assert "gradient is nan at step 4" in line
     state = runs.load(tmp_path / "run")
@@ -157,25 +128,25 @@ def test_a_nan_gradient_never_reaches_a_checkpoint(tmp_path, monkeypatch, capsys
 
 @pytest.mark.parametrize("argv, message", [
     (["--methot", "cot"], "unknown flag --methot .nearest: --method"),
-    (["--method", "collar"], "unknown method 'collar' .nearest: colar"),
-    (["--task", "mazes"], "unknown task 'mazes' .nearest: maze"),
-    (["--size", "medium"], "unknown size 'medium'"),
-    (["--backbone", "gtp"], "unknown backbone 'gtp' .nearest: gpt"),
-    (["--level", "tinny"], "unknown level 'tinny' .nearest: tiny"),
-    (["--steps", "many"], "invalid int value"),
-    (["--steps", "0"], "--steps 0: must be above 0"),
+    (["--method", "collar"], "unknown --method 'collar' .nearest: colar"),
+    (["--task", "mazes"], "unknown --task 'mazes' .nearest: maze"),
+    (["--size", "medium"], "unknown --size 'medium'"),
+    (["--backbone", "gtp"], "unknown --backbone 'gtp' .nearest: gpt"),
+    (["--level", "tinny"], "unknown --level 'tinny' .nearest: tiny"),
+    (["--steps", "many"], "--steps: 'many' is no whole number"),
+    (["--steps", "0"], "--steps 0: must be at least 1"),
     (["--lr", "nan"], "--lr nan: must be above 0"),
     (["--conv", "-1"], "--conv -1: must be at least 0"),
     (["--seed", "99999999999"], "--seed 99999999999"),
-    (["--decay", "3"], "--decay 3.0: a share"),
+    (["--decay", "3"], "--decay 3.0: must be at most 1"),
     (["--head", "deterministic", "--latent-loss", "nll"], "has no density"),
-    (["--method", "pause", "--pauses", "-1"], "--pauses -1: must be above 0"),
+    (["--method", "pause", "--pauses", "-1"], "--pauses -1: must be at least 1"),
     (["--method", "cot", "--init", "x"], "cot starts from no other method"),
     (["--resume"], "no run there to resume"),
     (["--heads", "3"], "no multiple"),
     (["--c-train", "2,12"], "unknown factor in --c-train 2,12 '12'"),
-    (["--pool", "max"], "invalid choice: 'max'"),
-    (["--device", "cuda:7"], "invalid choice"),
+    (["--pool", "max"], "unknown --pool 'max' .known: sqrt, mean"),
+    (["--device", "cuda:7"], "unknown --device 'cuda:7' .nearest: cuda"),
     (["--data", "none.json"], "none.json.*No such file"),
     (["--init", "nowhere"], "nowhere: no ckpt.pt"),
     (["--out", "/dev/null/run"], "--out /dev/null/run"),
@@ -198,12 +169,11 @@ def test_an_existing_run_is_not_overwritten(colar_run, capsys):
 def test_a_stopped_stage_is_no_start(colar_run, tmp_path, capsys):
     state = runs.load(colar_run / "cot")
     (tmp_path / "half").mkdir()
-    runs.save(tmp_path / "half" / "ckpt.pt", {**state, "step": 5})
+    runs.save(tmp_path / "half", {**state, "step": 5})
     line = fails([*NANO, "--init", str(tmp_path / "half"), "--out", str(tmp_path / "o")], capsys)
     assert "not finished" in line and not (tmp_path / "o").exists()
 
 
-@pytest.mark.usefixtures("one_setting")
 def test_resume_keeps_the_run_given_by_init(colar_run, tmp_path):
     out = run(tmp_path, "--init", str(colar_run / "cot"))
     (out / "results.json").unlink()
@@ -213,11 +183,10 @@ def test_resume_keeps_the_run_given_by_init(colar_run, tmp_path):
 
 def test_training_and_evaluating_on_a_file(tmp_path, capsys):
     task = Arithmetic()
-    data = [{"question": " ".join(e.question), "steps": [" ".join(s) for s in e.steps],
-             "answer": " ".join(e.answer)} for e in (task.sample("train", i) for i in range(60))]
+    data = [record(task.sample("train", i)) for i in range(60)]
     (tmp_path / "d.json").write_text(json.dumps(data), encoding="utf-8")
     out = run(tmp_path, "--method", "cot", "--data", str(tmp_path / "d.json"), "--test-n", "50")
-    n = json.loads((out / "results.json").read_text(encoding="utf-8"))["rows"][0]["n"]
+    n = results(out)["rows"][0]["n"]
     assert 0 < n < 20               # each test problem once, though 50 were asked for
     capsys.readouterr()
     evaluation.main([str(out), "--data", str(tmp_path / "d.json")])
@@ -239,11 +208,7 @@ def file_run(tmp_path_factory):
     """A run trained on a file that was named from within its folder: (folder, train's flags)."""
     folder, task = tmp_path_factory.mktemp("file"), Arithmetic()
     for name, start in (("d.json", 0), ("other.json", 60)):
-        (folder / name).write_text(json.dumps([
-            {"question": " ".join(e.question), "steps": [" ".join(s) for s in e.steps],
-             "answer": " ".join(e.answer)}
-            for e in (task.sample("train", i) for i in range(start, start + 60))]),
-            encoding="utf-8")
+        write_records(folder / name, [task.sample("train", i) for i in range(start, start + 60)])
     argv = [*NANO, "--method", "cot", "--data", "d.json", "--out", str(folder / "run")]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -253,7 +218,7 @@ def file_run(tmp_path_factory):
 
 def test_a_run_on_a_file_opens_from_anywhere(file_run, tmp_path, monkeypatch, capsys):
     folder, argv = file_run
-    n = json.loads((folder / "run/results.json").read_text(encoding="utf-8"))["rows"][0]["n"]
+    n = results(folder / "run")["rows"][0]["n"]
     monkeypatch.chdir(tmp_path)
     evaluation.main([str(folder / "run")])
     text = capsys.readouterr().out
@@ -277,9 +242,8 @@ def test_a_run_on_a_file_needs_it_only_for_its_splits(file_run, tmp_path, capsys
     text = capsys.readouterr().out
     assert "other.json: 60 problems" in text and "9 problems)" in text
     assert re.search("not left out: --data .*/d.json, which .* No such file", text)
-    for flags in ([], ["--controls", "--data", str(folder / "other.json")]):
-        line = fails([str(folder / "run"), *flags], capsys, evaluation.main)
-        assert re.search("d.json, which the run was begun with: No such file.*--data OTHER", line)
+    line = fails([str(folder / "run")], capsys, evaluation.main)
+    assert re.search("d.json, which the run was begun with: No such file.*--data OTHER", line)
     (tmp_path / "kept.json").rename(folder / "d.json")
 
 
@@ -299,7 +263,6 @@ def test_a_run_goes_on_only_with_the_same_file(file_run, tmp_path, monkeypatch, 
     assert f"it has data {folder}/d.json, not {folder}/other.json" in line
 
 
-@pytest.mark.usefixtures("one_setting")
 def test_extra_files_are_kept_and_compared_too(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rows = [{"question": f"Bo has {i} hats and 2 caps . In all?", "steps": [f"{i}+2={i + 2}"],
@@ -319,7 +282,6 @@ def test_extra_files_are_kept_and_compared_too(tmp_path, monkeypatch, capsys):
     assert "which --data replaces" in line
 
 
-@pytest.mark.usefixtures("one_setting")
 def test_a_run_on_a_file_keeps_the_formats_of_its_task(tmp_path, capsys):
     """GSM8k-Aug's lines: to train on, and to test on afterwards."""
     names = "Bo", "Ann", "Kai", "Zoe", "Leonid"
@@ -382,7 +344,7 @@ def test_after_an_overflow_no_optimizer_steps(bad):
     """In float16: AdamW and Muon, of which one alone had the overflow."""
     config = runs.parse([*NANO, "--method", "cot", "--optimizer", "muon", "--dtype", "float16"])
     task, method = runs.build(config | {"max_think": 20, "max_answer": 9})
-    training = train.Training(method, config, torch.float16)
+    training = train.Training(method, config, CPU, torch.float16)
     before = {name: p.detach().clone() for name, p in method.named_parameters()}
     for name, p in method.named_parameters():
         p.grad = torch.ones_like(p) if name != bad else torch.full_like(p, math.nan)
@@ -417,19 +379,17 @@ def test_bad_checkpoints(colar_run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("argv", [
-    ["--optimizer", "muon"], ["--accum", "2"], ["--workers", "1"],
+    ["--optimizer", "muon"], ["--grad-accum", "2"], ["--workers", "1"],
     ["--dtype", "bfloat16"], ["--dtype", "float16"],
     ["--qk-norm"], ["--conv", "0"], ["--method", "pause", "--pauses", "3"], ["--method", "nocot"],
 ], ids=" ".join)
 def test_every_switch_trains(argv, tmp_path):
     method = [] if "--method" in argv else ["--method", "cot"]
     out = run(tmp_path, *method, *argv, "--lr", "0.02", "--warmup", "2")
-    log = (out / "log.jsonl").read_text(encoding="utf-8")
-    log = [json.loads(line) for line in log.splitlines()]
-    assert 0 < log[-2]["loss"] < 4.3     # ln 73, what guessing costs
+    *_, trained, _ = log(out)
+    assert 0 < trained["loss"] < 4.3     # ln 73, what guessing costs
 
 
-@pytest.mark.usefixtures("one_setting")
 @pytest.mark.parametrize("argv", [
     ["--c-per", "batch", "--no-align", "--labels", "one"],
     ["--pool", "mean", "--head", "deterministic"],
@@ -440,33 +400,35 @@ def test_every_switch_of_colar_trains(argv, colar_run, tmp_path):
     assert runs.load(out)["step"] == 10 and not (out / "cot").exists()
 
 
-@pytest.mark.usefixtures("one_setting")
 def test_compile_wraps_training_only(tmp_path, monkeypatch):
-    used = []       # the number of positional arguments of each call; training passes one
+    used = []       # of every call: is there a gradient, is there a cache?
 
-    def fake_compile(f, **_):
-        return lambda *a, **b: used.append(len(a)) or f(*a, **b)
+    def fake_compile(plain, **_):
+        def fast(*args):
+            used.append((torch.is_grad_enabled(), any(isinstance(a, Cache) for a in args)))
+            return plain(*args)
+        return fast
     monkeypatch.setattr(torch, "compile", fake_compile)
     run(tmp_path, "--method", "cot", "--compile")
-    assert used == [1] * 10     # ten training steps, no decoding
+    assert used == [(True, False)] * 10     # ten training steps, no decoding
     used.clear()
     run(tmp_path, "--method", "cot", "--compile", "--backbone", "recurrent", "--sampler", "fixed",
         "--mean-r", "3", name="deep")
-    assert used == [4] * 10 * 3     # every iteration of them
+    assert used == [(True, False)] * 10 * 3     # every iteration of them
 
 
 def test_accumulated_gradient_is_the_mean_over_batches(tmp_path):
-    config = runs.parse([*NANO, "--method", "cot", "--accum", "2"])
+    config = runs.parse([*NANO, "--method", "cot", "--grad-accum", "2"])
     config |= runs.limits(Arithmetic())
     task, method = runs.build(config)
     stream = [train.batches(task, method.vocab, 8) for _ in range(2)]
     total = sum(method.loss(next(stream[0]))[0] for _ in range(2)) / 2
     want = torch.autograd.grad(total, list(method.parameters()))
-    training = train.Training(method, {**config, "clip": 1e9}, torch.float32)
-    for opt in training.opts:
+    training = train.Training(method, {**config, "grad_clip": 1e9}, CPU, torch.float32)
+    for opt in training.optimizers:
         opt.step = lambda: None
         opt.zero_grad = lambda: None
-    training.update(stream[1], torch.device("cpu"), torch.float32)
+    training.update([next(stream[1]) for _ in range(2)])
     for p, g in zip(method.parameters(), want):
         torch.testing.assert_close(p.grad, g, atol=1e-6, rtol=1e-4)
 
@@ -488,21 +450,20 @@ def test_optimizer_groups_cover_every_parameter_once(optimizer):
 
 def test_seconds_add_up_when_resumed():
     config = {**runs.parse([*NANO, "--method", "cot"]), "max_think": 9, "max_answer": 2}
-    training = train.Training(runs.build(config)[1], config, torch.float32)
+    training = train.Training(runs.build(config)[1], config, CPU, torch.float32)
     training.restore({**training.state(), "seconds": 500.0})
     assert 500 <= training.state()["seconds"] < 560
 
 
-@pytest.mark.usefixtures("one_setting")
 @pytest.mark.parametrize("method", [m for m in runs.METHODS if m not in ("cot", "colar")])
 def test_every_method_trains_from_the_command_line(method, tmp_path):
-    flags = [f"--{f}=2" for f in ("latents", "pauses") if f in runs.METHODS[method].ARGS]
+    flags = [f"--{f}=2" for f in ("latents", "pauses") if f in runs.METHODS[method].FLAGS]
     out = run(tmp_path, "--method", method, "--task", "permutation", "--steps", "2",
               "--first-steps", "2", *flags)
-    found = json.loads((out / "results.json").read_text(encoding="utf-8"))["rows"]
+    found = results(out)["rows"]
     assert found[-1]["method"] == method and found[-1]["n"] == 8
-    logged = json.loads((out / "log.jsonl").read_text(encoding="utf-8").splitlines()[0])
-    assert logged["step"] == 2 and {"step", "norm"} < logged.keys()
+    trained = [row for row in log(out) if "val" not in row]
+    assert [row["step"] for row in trained] == [2] and {"step", "norm"} < trained[0].keys()
 
 
 def test_learning_rate_schedule():
@@ -514,9 +475,7 @@ def test_learning_rate_schedule():
 
 def test_eval_command(colar_run, tmp_path, capsys):
     task = Arithmetic()
-    data = [{"question": " ".join(e.question), "steps": [" ".join(s) for s in e.steps],
-             "answer": " ".join(e.answer)} for e in (task.sample("test", i) for i in range(5))]
-    (tmp_path / "d.json").write_text(json.dumps(data), encoding="utf-8")
+    write_records(tmp_path / "d.json", [task.sample("test", i) for i in range(5)])
     evaluation.main([str(colar_run / "cot"), str(colar_run), "--c", "2,4", "--n", "6",
                      "--show", "1", "--json", str(tmp_path / "rows.json"),
                      "--plot", str(tmp_path / "p.png")])
@@ -531,14 +490,17 @@ def test_eval_command(colar_run, tmp_path, capsys):
     for argv, n in (([], 5), (["--n", "3"], 3)):
         evaluation.main([str(colar_run), "--c", "3", "--data", str(tmp_path / "d.json"), *argv])
         assert f"{n} problems" in capsys.readouterr().out
-    for argv, message in ((["--c", "10"], "c = 10"), (["--split", "tests"], "nearest: test"),
+    for argv, message in ((["--c", "10"], "--c 10: must be at most 9"), (["--split", "tests"], "nearest: test"),
                           (["--data", "none.json"], "No such file"),
-                          (["--nn", "3"], "nearest: --n"), (["--n", "0"], "--n must be"),
-                          (["--c", "a"], "invalid factors"), (["--plot", "x.foo"], "must end in"),
-                          (["--json", "/nowhere/x.json"], "no such folder"),
-                          (["--summary"], "not a results.json")):
+                          (["--nn", "3"], "nearest: --n"),
+                          (["--n", "-1"], "--n -1: must be at least 0"),
+                          (["--c", "a"], "'a' is no whole number"),
+                          (["--r", "3"], "--r: none of these runs has this knob"),
+                          (["--plot", "x.foo"], "must end in"),
+                          (["--json", "/nowhere/x.json"], "no such folder")):
         assert message in fails([str(colar_run), *argv], capsys, evaluation.main)
     assert "no ckpt.pt" in fails([str(tmp_path)], capsys, evaluation.main)
+    assert "not a results.json" in fails([str(colar_run / "config.json")], capsys, tables.main)
 
 
 def test_eval_loss(tmp_path):
@@ -563,8 +525,9 @@ def test_eval_explores_and_decodes(colar_run, tmp_path, capsys):
     rows = [row for found in records for row in found["rows"]]
     assert [r["knobs"] for r in rows] == [{"c": c, "k": k} for c in (2, "auto", 7)
                                           for k in (1, 3)] + [{"k": 1}, {"k": 3}]
-    evaluation.main([str(colar_run), "--c", "3", "--n", "5", "--decode", "--show", "1",
-                     "--plot", str(tmp_path / "dial.png"), "--over", "c"])
+    dial = tmp_path / "dial.json"
+    latents.main([str(colar_run), "--c", "3", "--n", "5", "--show", "1", "--json", str(dial)])
+    tables.main([str(dial), "--plot", str(tmp_path / "dial.png"), "--over", "c"])
     assert (tmp_path / "dial.png").stat().st_size > 5000
     text = capsys.readouterr().out
     assert "latents read" in text and "true chain  [" in text
@@ -576,10 +539,11 @@ def test_explore_counts_the_samples_of_each_problem():
     examples = [task.sample("test", i) for i in range(4)]
     solved = [Solved(e.answer if i < j else ["x"], i, "") for j, e in enumerate(examples)
               for i in range(n)]
-    stub = torch.nn.Linear(1, 1)
-    stub.vocab, stub.rollout = Vocab(task.words), lambda batch, samples: Rollout(
-        solved, None, {}, {})
-    stub.model = train.model.GPT(train.model.Config(vocab=2, layers=1, width=8, heads=1))
+
+    class Stub(Method):
+        def rollout(self, batch, samples, sample):
+            return Rollout(solved, None, {}, {})
+    stub = Stub(GPT(Config(vocab=2, layers=1, width=8, heads=1)), Vocab(task.words), None)
     rows = evaluation.explore("stub", stub, task, examples, [{}], [1, 3])
     assert [r["accuracy"] for r in rows] == [(0 + 1 + 2 + 3) / 12, 3 / 4]
     assert rows[0]["steps"] == 1 and [r["knobs"] for r in rows] == [{"k": 1}, {"k": 3}]

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 
-import bench
-import claims
 from data.cli import BadInput
-from tables import STUDENT, over_seeds, pool, summary
+from lab import bench, claims
+from lab.tables import STUDENT, over_seeds, pool, summary
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 README = "".join((ROOT / name).read_text(encoding="utf-8") for name in claims.READMES)
-SHOWN = re.findall(r"<!-- eval.py --summary (\S+) -->", README)
+SHOWN = re.findall(r"<!-- lab.tables (\S+) -->", README)
 
 
 def test_every_results_file_is_in_a_table_and_names_its_command():

@@ -1,0 +1,135 @@
+"""Rows of results: the file that keeps them, as text, and as a figure.
+
+A row is what eval.py measures at one setting: {"method", "variant", "updates", "knobs", "n",
+"accuracy", "low", "high", "steps", "ms", ...}.
+"""
+import math
+
+from data.cli import BadInput
+from data.files import read_json
+
+COLUMNS = {     # of tables, where a row has them
+    "loss": "loss on these problems", "decoded": "latents read, %", "gain": "gain, points",
+    "iterations": "iterations", "cache": "cached numbers per token",
+    "rebuilt": "words rebuilt, %", "mixed": "from mixed codes, %", "used": "codes in use, %",
+    "perplexity": "code perplexity", "same": "answers kept, %", "donor": "the donor's, %"}
+NUMBERS = "n", "accuracy", "low", "high", "steps", "ms", "updates"      # of every row
+
+
+def read_results(path):
+    """The records of a results.json, or of a file that --json wrote. BadInput if it is neither."""
+    records = read_json(path)
+    records = records if isinstance(records, list) else [records]
+    try:
+        for one in records:
+            if type(one["config"]["seed"]) is not int or type(one["config"]["task"]) is not str:
+                raise TypeError("seed or task")
+            for row in one["rows"]:
+                if not all(math.isfinite(row[name]) for name in NUMBERS):
+                    raise ValueError("a number")
+                if not all(type(row[name]) is str for name in ("method", "variant")):
+                    raise TypeError("a name")
+                row["knobs"].items()
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
+        raise BadInput(f"{path}: damaged, or not a results.json") from None
+    if not records or not all(one["rows"] for one in records):
+        raise BadInput(f"{path}: holds no results")
+    return records
+
+
+# ---- as text -------------------------------------------------------------------------------------
+
+def setting(row):
+    """The knobs of a row, as text."""
+    return " ".join(f"{k}={v}" for k, v in row["knobs"].items())
+
+
+def summary_line(rows):
+    """Rows in short, for the progress of a run."""
+    return "   ".join(f"{setting(r)} {100 * r['accuracy']:.0f}% in {r['steps']:.1f}".lstrip()
+                      for r in rows) + " thinking steps"
+
+
+def table(rows):
+    """Rows as a table."""
+    names = [f"{r.get('run', r['method'])} {setting(r)}" for r in rows]
+    width = max(12, *(len(name) + 1 for name in names))
+    extra = {key: title for key, title in COLUMNS.items() if any(key in r for r in rows)}
+    lines = [f"{'method':<{width}}{'accuracy (95% interval)':<29}"
+             f"{'thinking steps':>14}{'ms/problem':>12}"
+             + "".join(f"  {title}" for title in extra.values())]
+    for name, r in zip(names, rows):
+        interval = f"({100 * r['low']:.1f} to {100 * r['high']:.1f}, {r['n']} problems)"
+        lines.append(f"{name:<{width}}{100 * r['accuracy']:5.1f}% {interval:<25}"
+                     f"{r['steps']:>12.1f}{r['ms']:>12.2f}"
+                     + "".join(f"  {cell(r, key):>{len(t)}}" for key, t in extra.items()))
+    return "\n".join(lines)
+
+
+def cell(row, key):
+    """One of the columns that only some tables have."""
+    if key not in row:
+        return ""
+    if key in ("iterations", "cache", "perplexity"):
+        return f"{round(row[key], 1):g}"
+    if key == "loss":
+        return f"{row[key]:.3f}"
+    return percent(row[key], row.get(key + "_half", math.nan), row)
+
+
+def percent(mean, half, row):
+    """As text, with the half-width of its interval if that is known and over several seeds."""
+    known = row.get("seeds", 1) > 1 and not math.isnan(half)
+    return f"{100 * mean:.1f}" + (f" ± {100 * half:.1f}" if known else "")
+
+
+# ---- as a figure ---------------------------------------------------------------------------------
+
+def plot(rows):
+    """A figure of accuracy against thinking steps, one line per method: the papers' main figure.
+
+    Against iterations where nothing is written but the answer and these are what varies.
+    """
+    from matplotlib.figure import Figure    # slow to import; no pyplot, so no screen is needed
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    deep = not any(r["steps"] for r in rows) and all("iterations" in r for r in rows)
+    key = "iterations" if deep else "steps"
+    for name, mine in curves(rows).items():
+        mine.sort(key=lambda r: r[key])
+        x, y = [r[key] for r in mine], [100 * r["accuracy"] for r in mine]
+        error = [[v - 100 * r["low"] for r, v in zip(mine, y)],
+                 [100 * r["high"] - v for r, v in zip(mine, y)]]
+        axes.errorbar(x, y, error, marker="o", capsize=3, label=name)
+        for r, *place in zip(mine, x, y):
+            axes.annotate(setting(r), place, textcoords="offset points", xytext=(6, -12),
+                          fontsize=8)
+    axes.set(xlabel=key if deep else "thinking steps per problem",
+             ylabel="accuracy, % (95% interval)")
+    axes.set_ylim(0, 103)
+    axes.set_xlim(left=-0.5)
+    axes.margins(x=0.08)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def curves(rows, apart=()):
+    """{name: rows} of a figure: a run or method; where rows are pooled, with its flags and updates.
+
+    Rows that differ in one of the knobs `apart` do not share a line. Greedy rows; sampled ones only
+    where there are no others.
+    """
+    lines = {}
+    for r in [r for r in rows if "k" not in r["knobs"]] or rows:
+        name = r.get("run", r["method"])
+        if "line" in r:     # of several seeds
+            name = f"{r['line']}, {r['updates']} updates"
+        name += "".join(f" {k}={r['knobs'][k]}" for k in apart if k in r["knobs"])
+        lines.setdefault(drawable(name), []).append(r)
+    return lines
+
+
+def drawable(name):
+    """A run's name as a figure shows it: "$" as itself, and a byte that is no UTF-8 as \\udcff."""
+    return name.replace("$", r"\$").encode("utf-8", "backslashreplace").decode()
