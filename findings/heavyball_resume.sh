@@ -7,6 +7,7 @@
 set -e
 sed -n 's/^# //p; /^set -e/q' "$0"
 folder=$(mktemp -d)
+export TMPDIR="$folder"
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q torch==2.13.0 numpy==2.4.6 heavyball==3.2.1
@@ -24,7 +25,7 @@ def optimizer(weight):
 
 def dtypes(opt):
     (state,) = opt.state.values()
-    return sorted({str(v.dtype) for v in state[0].values() if v.ndim})
+    return sorted({str(v.dtype) for v in state[0].values() if torch.is_tensor(v) and v.ndim})
 
 
 torch.manual_seed(0)

@@ -7,6 +7,7 @@
 set -e
 sed -n 's/^# //p; /^set -e/q' "$0"
 folder=$(mktemp -d)
+export TMPDIR="$folder"
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q word2number==1.1 text2num==3.1.0 number-parser==0.3.2 \

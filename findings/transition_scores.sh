@@ -7,6 +7,7 @@
 set -e
 sed -n 's/^# //p; /^set -e/q' "$0"
 folder=$(mktemp -d)
+export TMPDIR="$folder"
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q torch==2.13.0 numpy==2.4.6 transformers==5.24.0
@@ -23,7 +24,7 @@ model = GPT2LMHeadModel(GPT2Config(vocab_size=40, n_positions=64, n_embd=32, n_l
                                    pad_token_id=0)).eval()
 prompt = torch.randint(2, 40, (64, 4))                  # (problems, length)
 out = model.generate(prompt, do_sample=True, top_k=5, max_new_tokens=12, output_scores=True,
-                     eos_token_id=list(range(1, 10)), return_dict_in_generate=True)
+                     eos_token_id=[1, 2, 3], return_dict_in_generate=True)
 scores = model.compute_transition_scores(out.sequences, out.scores, normalize_logits=True)
 ended = out.sequences[:, -1] == 0                       # (problems): padded at the end?
 infinite = scores.sum(1) == float("-inf")
