@@ -2,8 +2,8 @@
 # transformers 5.24.0; 2026-11-28
 # Expected: compute_transition_scores of a sampled batch can be added up to the log-probability of
 #   each row.
-# Seen: with top_k a row that ended early gets -inf at each padded place, since the padding token
-#   was not among the k: its sum is -inf. No row that ran to the end has one.
+# Seen: with top_k a row that ended early mostly gets -inf at its padded places, where the padding
+#   token is not among the k: then its sum is -inf. No row that ran to the end has one.
 set -e
 sed -n 's/^# //p; /^set -e/q' "$0"
 folder=$(mktemp -d)
@@ -23,8 +23,9 @@ model = GPT2LMHeadModel(GPT2Config(vocab_size=40, n_positions=64, n_embd=32, n_l
                                    initializer_range=0.5, bos_token_id=1, eos_token_id=1,
                                    pad_token_id=0)).eval()
 prompt = torch.randint(2, 40, (64, 4))                  # (problems, length)
-out = model.generate(prompt, do_sample=True, top_k=5, max_new_tokens=12, output_scores=True,
-                     eos_token_id=[1, 2, 3], return_dict_in_generate=True)
+out = model.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=True, top_k=5,
+                     max_new_tokens=12, output_scores=True, eos_token_id=[1, 2, 3],
+                     return_dict_in_generate=True)
 scores = model.compute_transition_scores(out.sequences, out.scores, normalize_logits=True)
 ended = out.sequences[:, -1] == 0                       # (problems): padded at the end?
 infinite = scores.sum(1) == float("-inf")
