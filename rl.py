@@ -56,7 +56,7 @@ import train
 from data.cli import BadInput, Flag, Parser, choice
 from data.common import first_problems
 from data.files import draw, read_log
-from data.rows import read_results, table
+from data.rows import plot, read_results, table
 from method import LENGTH, OPTION, RIGHT
 from model import Sampler
 from train import Training
@@ -281,6 +281,8 @@ def finish(training, examples):
         print(f"saved in {out}", flush=True)
     if not (out / "reward.png").exists():
         draw(figure(read_log(out / "log.jsonl")), out / "reward.png")
+    if not (out / "curves.png").exists():
+        draw(plot(rows), out / "curves.png")
     return rows
 
 

@@ -433,12 +433,15 @@ def folder(out):
     try:
         with locked(out):
             yield
-    finally:
+    except NotWritten:
+        raise       # a full disk, say: the folder stays, to go on with --resume
+    except BadInput:
         if new and not (out / "config.json").exists():
             (out / ".lock").unlink(missing_ok=True)
             with contextlib.suppress(OSError):      # a run beside it may have been begun
                 for path in new:
                     path.rmdir()
+        raise
 
 
 def begun_with(out):
@@ -486,7 +489,8 @@ def command(parse, run, script, argv=None):
         config = parse(argv)
         config["command"] = again
         resume, out = config.pop("resume"), Path(config["out"])
-        if resume and not (out / "config.json").exists() and not (out / "ckpt.pt").exists():
+        traces = [out / name for name in ("config.json", "ckpt.pt", ".lock")]
+        if resume and not any(map(os.path.lexists, traces)):
             raise BadInput(f"{out}: no run there to resume")
         try:
             run(config, resume)

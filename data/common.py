@@ -20,7 +20,7 @@ It knows no method and no model.
 import functools
 import hashlib
 import json
-import multiprocessing
+import multiprocessing.connection
 import os
 import random
 import signal
@@ -184,16 +184,20 @@ class Pools(torch.utils.data.Dataset):
             if number % self.world == self.rank]
 
 
-def begin_worker(_):
-    """A worker leaves Ctrl-C and SIGTERM, which a whole group gets, to the process that trains, and
-    ends with it, however that ends: waiting to hand over a batch, it would never notice."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+def ignore_signals():
+    """Leaves Ctrl-C and SIGTERM, which a whole group gets, to others; returns the old handlers."""
+    return {number: signal.signal(number, signal.SIG_IGN)
+            for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def end_with_parent():
-        multiprocessing.parent_process().join()
+
+def begin_worker(_):
+    """A worker ends with the process that trains, and only then: also if that is killed, where a
+    worker would wait for ever for somebody to take its batches."""
+    def watch():
+        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
         os._exit(1)
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    ignore_signals()    # again: DataLoader has set a handler of its own
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def batches(task, vocab, size, seed=0, start=0, pool=64, split="train", rank=0, world=1, workers=0):
@@ -207,8 +211,14 @@ def batches(task, vocab, size, seed=0, start=0, pool=64, split="train", rank=0, 
         Pools(task, vocab, size, seed, pool, split, rank, world), batch_size=None, sampler=count(p),
         num_workers=workers, prefetch_factor=1 if workers else None, collate_fn=list,
         worker_init_fn=begin_worker,
+        # not forked, as Linux does it by default: torch has threads, whose locks a fork may copy
+        multiprocessing_context="spawn" if workers else None,
         generator=torch.Generator())        # so that it takes no random numbers from training
-    for number, batch in chain.from_iterable(loader):
+    old = ignore_signals() if workers else {}       # what they ignore from their start, too
+    pools = iter(loader)
+    for number, handler in old.items():
+        signal.signal(number, handler)
+    for number, batch in chain.from_iterable(pools):
         if number >= start:
             yield batch.map(torch.from_numpy)
 

@@ -62,7 +62,7 @@ def child(tree, words, folder):
 def limit_memory():
     import resource         # not on Windows
     pages = Path("/proc/self/statm")
-    used = int(pages.read_text().split()[0]) * resource.getpagesize() if pages.exists() else 0
+    used = int(pages.read_text(encoding="utf-8").split()[0]) * resource.getpagesize() if pages.exists() else 0
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
 
 
@@ -137,9 +137,9 @@ def prepare(tree, folder):
     for inner in ("gsm8k-files", "problems"):
         (work / inner).mkdir(parents=True)
     for name, text in gsm8k_files().items():
-        (work / "gsm8k-files" / name).write_text(text)
+        (work / "gsm8k-files" / name).write_text(text, encoding="utf-8")
     for name, records in problem_files().items():
-        (work / "problems" / f"{name}.json").write_text(json.dumps(records))
+        (work / "problems" / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
     for command in tqdm(RUNS.values(), desc="prepare", unit="run"):
         code, lines = run(tree, command.split(), folder, 10 * HANG)
         if code != 0:

@@ -314,7 +314,7 @@ def file_row(files, kinds, rng, work):
     elif kind == "folder":
         path.unlink(missing_ok=True)
         path.mkdir()
-        (path / "kept").write_text("a file in it")
+        (path / "kept").write_text("a file in it", encoding="utf-8")
         expected = EITHER
     else:
         change, expected = BYTES[kind]
