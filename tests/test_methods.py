@@ -1,4 +1,5 @@
 """Every method on every task through the contracts alone: a new entry is tested with no edit."""
+import json
 import math
 
 import pytest
@@ -10,7 +11,6 @@ import runs
 from data.arithmetic import Arithmetic
 from data.cli import Flag
 from data.common import END, EOS, PAD, collate
-from eval import read_results
 from lab import tables
 from method import (RIGHT, Method, Rollout, Solved, column, log_softmax, next_token_loss, pack,
                     split_at, states_before)
@@ -202,7 +202,7 @@ def test_a_new_method_is_trained_measured_tabulated_and_reinforced(tmp_path, mon
 
     table = tmp_path / "table.json"
     evaluation.main([out, "--times", "1,3", "--n", "4", "--json", str(table)])
-    rows = read_results(table)[0]["rows"]
+    rows = json.loads(table.read_text(encoding="utf-8"))[0]["rows"]
     assert [(row["knobs"]["times"], row["steps"]) for row in rows] == [(1, 0), (3, 2)]
     for argv, message in (
             (["--times", "4"], "--times 4: must be at most 3"),
