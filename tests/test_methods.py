@@ -208,7 +208,7 @@ def test_a_new_method_is_trained_measured_tabulated_and_reinforced(tmp_path, mon
             (["--times", "4"], "--times 4: must be at most 3"),
             (["--times", "one"], "'one' is no whole number"),
             (["--tims", "2"], "unknown flag --tims (nearest: --times)"),
-            (["--c", "2"], "unknown knob of Reread 'c' (known: times)")):
+            (["--c", "2"], "--c: none of these runs has this knob")):
         assert message in fails([out, *argv], capsys, evaluation.main)
     with pytest.raises(SystemExit):
         evaluation.main(["--help"])
