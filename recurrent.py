@@ -351,7 +351,7 @@ class Slots:
 
     @staticmethod
     def settle(cache, n, positions):
-        """After n iterations of the tokens `at`: their deeper slots get what their last has."""
+        """After n iterations at `positions` (B, T): deeper slots get what the last one has."""
         rows = cache.rows()
         slots = [key for key in cache.store if isinstance(key[1], int)]     # of the core
         for key, slot in [key for key in slots if key[1] >= n]:

@@ -236,7 +236,7 @@ def parse(argv):
     given["out"] = given["out"] or f"{given['init'].rstrip('/')}-rl"
     given["split"] = splits(given["split"], task)[2]
     own = {name: given.pop(name) for name in ("sigma_min",) if name not in method.FLAGS}
-    before = {name: parent[name] for name in ("steps", "seed", *NAMED) if name in parent}
+    before = {name: parent[name] for name in ("steps", "seed", "knobs", *NAMED) if name in parent}
     return {**own, **parent, **given, "grad_accum": 1, "parent": before,
             "stage": parent.get("stage", parent["method"]) + "+rl"}
 
@@ -294,15 +294,18 @@ def measure(name, training, method, examples, config):
     """
     torch.manual_seed(0)
     practised, usual = training.knobs, method.settings()
-    own = [] if practised in usual else [f"--{k} {v}" for k, v in practised.items()]
     tried = [practised] if practised in usual else [practised, *usual]
     greedy = evaluation.sweep(name, method, training.task, examples, tried)
     sampled = evaluation.explore(name, method, training.task, examples, [practised], [1])
-    flags = own + runs.options({flag: FLAGS[flag] for flag in NAMED if flag in config}, config)
+    flags, sigma_min = [], training.config["sigma_min"]     # as far as they are not the default
+    if name.endswith("+rl"):
+        if config["knobs"] != usual[-1]:
+            flags = [f"--{knob.replace('_', '-')} {v}" for knob, v in config["knobs"].items()]
+        flags += runs.options({flag: FLAGS[flag] for flag in NAMED}, config)
+        sigma_min = None if sigma_min == FLAGS["sigma_min"].default else sigma_min
     rows = []
-    for some, noise in ((greedy, {}), (sampled, {"sigma_min": training.config["sigma_min"]})):
-        words = [runs.variant({**training.config, "sigma_min": None, **noise})]
-        words += flags if name.endswith("+rl") else []
+    for some, noise in ((greedy, None), (sampled, sigma_min)):      # greedy, there is no noise
+        words = [runs.variant({**training.config, "sigma_min": noise}), *flags]
         rows += [{**row, "updates": config["steps"], "variant": " ".join(filter(None, words))}
                  for row in some]
     return rows

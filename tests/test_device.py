@@ -8,13 +8,14 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
 
-import controls
 import eval as evaluation
 import recurrent
 import rl
 import runs
 from data.common import collate, first_problems
-from tests.test_methods import DEEP, small
+from lab import controls
+from model import Sampler
+from tests.helpers import DEEP, small
 
 AWAY = torch.device("meta")     # a device that every torch knows and that asks for no hardware
 aten = torch.ops.aten
@@ -127,12 +128,12 @@ def gradient(method):
 def reinforce(method, batch):
     """Sampled answers, and the gradient of stage two."""
     torch.manual_seed(0)
-    rollout = method.rollout(batch, 2)
+    rollout = method.rollout(batch, 2, Sampler(1.0))
     acts = method.log_probs(rollout)
+    before = {kind: (logp.detach(), *rest) for kind, (logp, *rest) in acts.items()}
     A = torch.ones_like(rollout.option, dtype=torch.float)
-    loss = sum(rl.surrogate(logp, logp.detach(), mask, A, 0.2, False)[0]
-               for logp, mask, *_ in acts.values()) + rl.distance(acts, acts)
-    loss.backward()
+    config = {"eps": 0.2, "average": False, "kl_penalty": 1.0}
+    rl.objective(acts, before, before, dict.fromkeys(acts, A), config)[0].backward()
     return [s.answer for s in rollout.solved], gradient(method)
 
 
@@ -152,12 +153,13 @@ def test_computes_the_same_elsewhere(name, argv, deep, elsewhere):
         elsewhere(moved(method).start_from, moved(parent))
     away, sent = moved(method), elsewhere(batch.to, AWAY)
     assert elsewhere(learn, away, sent) == pytest.approx(learn(method, batch), rel=1e-4)
-    if hasattr(method, "rollout") and not deep:
+    if method.ACTIONS and not deep:
         (said, norm), (true, true_norm) = elsewhere(reinforce, away, sent), reinforce(method, batch)
         assert said == true and norm == pytest.approx(true_norm, rel=1e-3) and norm
-    knobs = method.SWEEP[-1] | deep
-    assert (elsewhere(evaluation.evaluate, away, task, examples, **knobs) | {"ms": 0}
-            == evaluation.evaluate(method, task, examples, **knobs) | {"ms": 0})
+    for knobs in method.settings():
+        knobs = knobs | deep
+        assert (elsewhere(evaluation.evaluate, away, task, examples, **knobs) | {"ms": 0}
+                == evaluation.evaluate(method, task, examples, **knobs) | {"ms": 0})
     if name == "colar":
         elsewhere(controls.examine, name, away, task, examples, [knobs])
 

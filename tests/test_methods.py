@@ -1,4 +1,5 @@
 """Every method on every task through the contracts alone: a new entry is tested with no edit."""
+import json
 import math
 
 import pytest
@@ -10,7 +11,6 @@ import runs
 from data.arithmetic import Arithmetic
 from data.cli import Flag
 from data.common import END, EOS, PAD, collate
-from eval import read_results
 from lab import tables
 from method import (RIGHT, Method, Rollout, Solved, column, log_softmax, next_token_loss, pack,
                     split_at, states_before)
@@ -202,17 +202,17 @@ def test_a_new_method_is_trained_measured_tabulated_and_reinforced(tmp_path, mon
 
     table = tmp_path / "table.json"
     evaluation.main([out, "--times", "1,3", "--n", "4", "--json", str(table)])
-    rows = read_results(table)[0]["rows"]
+    rows = json.loads(table.read_text(encoding="utf-8"))[0]["rows"]
     assert [(row["knobs"]["times"], row["steps"]) for row in rows] == [(1, 0), (3, 2)]
     for argv, message in (
             (["--times", "4"], "--times 4: must be at most 3"),
             (["--times", "one"], "'one' is no whole number"),
             (["--tims", "2"], "unknown flag --tims (nearest: --times)"),
-            (["--c", "2"], "unknown knob of Reread 'c' (known: times)")):
+            (["--c", "2"], "--c: none of these runs has this knob")):
         assert message in fails([out, *argv], capsys, evaluation.main)
-    with pytest.raises(SystemExit) as stop:
+    with pytest.raises(SystemExit):
         evaluation.main(["--help"])
-    assert stop.value.code == 0 and "times that it reads the question [1]" in capsys.readouterr().out
+    assert "times that it reads the question [1]" in capsys.readouterr().out
 
     monkeypatch.setattr(Arithmetic, "check", lambda self, example, words: len(words) % 2)
     reinforce([out, "--steps", "2", "--batch", "4", "--threads", "1", "--val-n", "2",

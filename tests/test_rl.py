@@ -12,25 +12,28 @@ import pytest
 import torch
 
 import rl
-import tables
 import runs
 import train
-from baselines import LENGTH, OPTION, RIGHT, Rollout, Solved
-from data.common import END, EOS, PAD, SPEED, THINK, collate
-from tests.test_colar import EXACT, TASK, VOCAB, batch_of, make, stop_some_at_once
-from tests.test_methods import small
-from tests.test_train import NANO, fails, same
+from data.arithmetic import Arithmetic
+from data.common import END, EOS, PAD, THINK, collate, speed_token
+from lab import tables
+from method import LENGTH, OPTION, RIGHT, Rollout, Solved
+from model import Sampler
+from tests.helpers import NANO, fails, same, small
+from tests.naive import EXACT, TASK, VOCAB, batch_of, colar_and_cot, stop_some_at_once
+
+SAMPLED = Sampler(1.0)
 
 
-def colar(**changes):
-    """An untrained CoLaR and its CoT, whose rollouts end at different times: in a mean state
-    </think> and <eos> are e^2 times as likely as other words."""
-    method, cot = make(sigma_min=0.3, **changes)
-    for m in (method, cot):
+def restless(name="colar", **changes):
+    """An untrained CoLaR, or the CoT it starts from, whose rollouts end at different times: in a
+    mean state </think> and <eos> are e^2 times as likely as other words."""
+    colar, cot = colar_and_cot(sigma_min=0.3, **changes)
+    for method in (colar, cot):
         with torch.no_grad():
-            h = m.model(m.model.embed(batch_of(8).question)).flatten(0, 1).mean(0)
-        m.model.head.weight.data[[END, EOS]] += 2 * h / (h @ h)
-    return method, cot
+            h = method.model(method.model.embed(batch_of(8).question)).flatten(0, 1).mean(0)
+        method.model.head.weight.data[[END, EOS]] += 2 * h / (h @ h)
+    return {"colar": colar, "cot": cot}[name]
 
 
 # ---- the equations -------------------------------------------------------------------------------
@@ -50,34 +53,65 @@ def test_advantages_equal_a_loop():
             assert abs(got[i] - want) < 1e-6        # 1e-8 is added to the divisor
 
 
-@pytest.mark.parametrize("average", [True, False])
-def test_surrogate_equals_a_loop(average):
-    torch.manual_seed(0)
-    logp, old = torch.randn(2, 6, 9).double()
-    A = torch.randn(6).double()
-    mask = torch.rand(6, 9) > 0.4
-    mask[2] = False                         # a rollout without such an action
+def loss_of(logp, old, mask, A, average=True):
+    """Eq. (4) of a single kind of action: the loss without a KL, and the share that is clipped."""
+    config = {"eps": 0.2, "average": average, "kl_penalty": 0.0}
+    loss, parts = rl.objective({"word": (logp, mask, None)}, {"word": (old, mask, None)},
+                               {"word": (old, mask, None)}, {"word": A}, config)
+    return loss, parts["clip word"]
+
+
+def naive_gain(logp, old, mask, A, average):
+    """The mean gain of a kind of action, one action at a time; and the share that is clipped."""
     per_row, clipped = [], 0
-    for i in range(6):
+    for i in range(len(A)):
         gains = []
-        for t in range(9):
+        for t in range(mask.shape[1]):
             if mask[i, t]:
                 rho = math.exp(logp[i, t] - old[i, t])
                 bounded = min(max(rho, 0.8), 1.2)
                 clipped += rho != bounded
                 gains.append(min(rho * A[i].item(), bounded * A[i].item()))
-        n = len(gains) if average else mask.sum().item() / 6
+        n = len(gains) if average else mask.sum().item() / len(A)
         per_row.append(sum(gains) / max(n, 1))
-    loss, share = rl.surrogate(logp, old, mask, A, 0.2, average)
-    assert loss.item() == pytest.approx(-sum(per_row) / 6)
-    assert share.item() == pytest.approx(clipped / mask.sum().item())
+    return sum(per_row) / len(A), clipped / mask.sum().item()
+
+
+def some_actions(T):
+    """Log-probabilities (6, T) now, before and at the start, their mask and 6 advantages."""
+    now, old, start = torch.randn(3, 6, T).double()
+    mask = torch.rand(6, T) > 0.4
+    mask[2] = False                         # a rollout without such an action
+    return now, old, start, mask, torch.randn(6).double()
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_objective_equals_a_loop(average):
+    """Eq. (3) and (4), the sum over the kinds that are learned from; the KL over all kinds."""
+    torch.manual_seed(0)
+    kinds = {"stop": some_actions(9), "word": some_actions(5), "speed": some_actions(1)}
+    now, old, start = ({kind: (acts[i], acts[3], None) for kind, acts in kinds.items()}
+                       for i in range(3))
+    advantage = {kind: kinds[kind][4] for kind in ("stop", "word")}
+    config = {"eps": 0.2, "average": average, "kl_penalty": 0.3}
+    loss, parts = rl.objective(now, old, start, advantage, config)
+    want = kl = 0
+    for kind, (logp, before, first, mask, A) in kinds.items():
+        x = [math.exp(first[i, t] - logp[i, t]) for i, t in mask.nonzero().tolist()]
+        kl += sum(y - 1 - math.log(y) for y in x) / len(x)
+        if kind != "speed":
+            gain, clipped = naive_gain(logp, before, mask, A, average)
+            want -= gain
+            assert parts[f"clip {kind}"].item() == pytest.approx(clipped)
+    assert parts["kl"].item() == pytest.approx(kl) and "clip speed" not in parts
+    assert loss.item() == pytest.approx(want + 0.3 * kl)
 
 
 def test_averaging_weighs_a_short_right_chain_more():
     logp = torch.zeros(2, 4, requires_grad=True)
     mask = torch.tensor([[1, 0, 0, 0], [1, 1, 1, 1]]).bool()
     for average, ratio in ((True, 4.0), (False, 1.0)):
-        loss, _ = rl.surrogate(logp, torch.zeros(2, 4), mask, torch.ones(2), 0.2, average)
+        loss, _ = loss_of(logp, torch.zeros(2, 4), mask, torch.ones(2), average)
         g, = torch.autograd.grad(loss, logp)
         assert g[0, 0] / g[1, 0] == ratio
 
@@ -85,39 +119,41 @@ def test_averaging_weighs_a_short_right_chain_more():
 def test_a_clipped_ratio_and_a_zero_advantage_have_no_gradient():
     logp = torch.tensor([[0.5], [-0.5], [0.5], [0.0]], requires_grad=True)
     A = torch.tensor([1.0, -1.0, -1.0, 0.0])        # beyond 1.2 up, below 0.8 down: clipped
-    loss, _ = rl.surrogate(logp, torch.zeros(4, 1), torch.ones(4, 1).bool(), A, 0.2, True)
+    loss, share = loss_of(logp, torch.zeros(4, 1), torch.ones(4, 1).bool(), A)
     loss.backward()
     assert logp.grad[0] == logp.grad[1] == logp.grad[3] == 0 and logp.grad[2] > 0
+    assert share == 3 / 4
 
 
-def test_distance_is_zero_at_the_start_and_close_to_the_true_kl():
+def test_kl_is_zero_at_the_start_and_close_to_the_true_one():
     torch.manual_seed(0)
     x = torch.linspace(-1, 1, 50)
     p, q = x.log_softmax(0), (-x).log_softmax(0)
     a = torch.multinomial(p.exp(), 200000, replacement=True)[None]
     mask = torch.ones_like(a).bool()
-    assert rl.distance({"x": (p[a], mask)}, {"x": (p[a], mask)}) == 0
-    got = rl.distance({"x": (p[a], mask)}, {"x": (q[a], mask)})
+    now, start = {"x": (p[a], mask, None)}, {"x": (q[a], mask, None)}
+    assert rl.kl_to_start(now, now) == 0
     want = (p.exp() * (p - q)).sum()
-    assert abs(got / want - 1) < 0.05
+    assert abs(rl.kl_to_start(now, start) / want - 1) < 0.05
 
 
-def test_distance_of_latents_is_the_kl_of_gaussians():
+def test_kl_of_latents_is_that_of_gaussians():
     mu, mu0, log_sigma = torch.randn(3, 7, 5).double()
     now, start = (torch.distributions.Normal(m, log_sigma.exp()) for m in (mu, mu0))
     want = ((mu - mu0).pow(2) / (2 * (2 * log_sigma).exp())).mean()
-    torch.testing.assert_close(rl.distance({"z": (None, None, now)}, {"z": (None, None, start)}),
-                               want)
+    got = rl.kl_to_start({"z": (None, None, now)}, {"z": (None, None, start)})
+    torch.testing.assert_close(got, want, **EXACT)
 
 
-def test_beta_pulls_the_policy_back():
+def test_the_kl_penalty_pulls_the_policy_back():
     """Away from the start and with nothing to win, the penalty alone shrinks the KL."""
     torch.manual_seed(0)
-    method, _ = colar()
-    training = grpo(method, lambda e, words: True, punish=1.0, beta=1.0, learn="token", lr=1e-3)
+    method = restless()
+    training = grpo(method, lambda e, words: True, length_penalty=1.0, kl_penalty=1.0,
+                    learn="token", lr=1e-3)
     for p in method.latent_head.parameters():
         p.data += 0.05 * torch.randn_like(p)
-    seen = [float(step(training, batch_of(4))["kl"]) for _ in range(15)]
+    seen = [float(training.update([batch_of(4)])["kl"]) for _ in range(15)]
     assert seen[-1] < 0.5 * seen[0]
 
 
@@ -127,12 +163,12 @@ def test_beta_pulls_the_policy_back():
 def test_log_probs_of_colar_equal_a_loop(c, thoughtless):
     """Every action scored one at a time, from a sequence built by hand, without cache or batch.
     Also where some rollouts, or all of them, have no thought."""
-    method, _ = colar(c_train="2,3,5")
+    method = restless(c_train="2,3,5")
     batch = batch_of(1 if thoughtless == "all" else 4)
     if thoughtless:
         stop_some_at_once(method, batch, c, thoughtless == "all")
     torch.manual_seed(1)
-    rollout = method.rollout(batch, 3, c=c)
+    rollout = method.rollout(batch, 3, SAMPLED, c=c)
     acts, E = rollout.acts, method.model.embed.weight
     counts = {s.n_think for s in rollout.solved}
     assert counts == {0} if thoughtless == "all" else len(counts) > 1
@@ -143,7 +179,7 @@ def test_log_probs_of_colar_equal_a_loop(c, thoughtless):
         speed, n = int(acts["c"][r]), int(acts["n_think"][r])
         z = acts["z"][r, :n]
         answer = [t for t in acts["answer"][r].tolist() if t]
-        x = torch.cat([E[torch.tensor(question + [SPEED + speed, THINK])], z * method.std,
+        x = torch.cat([E[torch.tensor(question + [speed_token(speed), THINK])], z * method.std,
                        E[torch.tensor([END] + answer)]])
         h = method.model(x[None])[0]
         logp = method.model.head(h).log_softmax(-1)
@@ -156,7 +192,7 @@ def test_log_probs_of_colar_equal_a_loop(c, thoughtless):
             on[-1] = stop[-1]
         want = {"latent": normal.log_prob(z).mean(-1), "stop": on,
                 "token": torch.stack([logp[at + n + 1 + i, t] for i, t in enumerate(answer)])}
-        speeds = logp[at - 2, SPEED + torch.tensor([2, 3, 5])].log_softmax(-1)
+        speeds = logp[at - 2, speed_token(torch.tensor([2, 3, 5]))].log_softmax(-1)
         want["speed"] = speeds[[2, 3, 5].index(speed)][None][:int(c == "auto")]
         assert want.keys() == scored.keys()
         for kind, (lp, mask, *_) in scored.items():
@@ -164,9 +200,9 @@ def test_log_probs_of_colar_equal_a_loop(c, thoughtless):
 
 
 def test_log_probs_of_cot_equal_a_loop():
-    _, method = colar()
+    method = restless("cot")
     torch.manual_seed(1)
-    rollout = method.rollout(batch_of(4), 3)
+    rollout = method.rollout(batch_of(4), 3, SAMPLED)
     scored = method.log_probs(rollout)
     lengths = set()
     for r in range(12):
@@ -180,48 +216,48 @@ def test_log_probs_of_cot_equal_a_loop():
         lengths.add(cut)
         real = torch.tensor(written) != PAD
         for kind, mine in (("thought", slice(0, cut + 1)), ("token", slice(cut + 1, None))):
-            lp, mask = scored[kind]
+            lp, mask, _ = scored[kind]
             want = each[mine][real[mine]]
             torch.testing.assert_close(lp[r][mask[r]], want, **EXACT)
     assert len(lengths) > 1
 
 
-@pytest.mark.parametrize("name", [n for n, m in runs.METHODS.items() if hasattr(m, "rollout")])
+@pytest.mark.parametrize("name", [n for n, m in runs.METHODS.items() if m.ACTIONS])
 def test_every_method_can_be_reinforced(name):
     """A new entry of METHODS that can be rolled out is scored for all it wrote, and updated."""
     _, task, method = small(name, "arithmetic")
     method.args.max_think, method.args.max_answer = 20, 30      # so that rewards differ
     torch.manual_seed(0)
     batch = collate([task.sample("train", i) for i in range(4)], method.vocab)
-    rollout = method.rollout(batch, 3)
+    rollout = method.rollout(batch, 3, SAMPLED)
     scored = method.log_probs(rollout)
     assert scored.keys() == method.ACTIONS.keys()
     for logp, mask, *_ in scored.values():
         assert logp.shape == mask.shape and logp[mask].isfinite().all()
     words = sum(len(s.answer) for s in rollout.solved)
     assert scored["token"][1].sum() >= words            # and an <eos> where there is one
-    training = grpo(method, lambda e, words: len(words) % 2, punish=0.5)
+    training = grpo(method, lambda e, words: len(words) % 2, length_penalty=0.5)
     before = [p.clone() for p in method.parameters()]
-    assert "kl" in training.update(iter([batch] * 2), torch.device("cpu"), torch.float32)
+    assert "kl" in training.update([batch])
     assert any(not torch.equal(a, b) for a, b in zip(before, method.parameters()))
 
 
-@pytest.mark.parametrize("kind", [0, 1])
-def test_every_rollout_answers_its_own_question(kind):
-    """Without noise the G rollouts of a question are one and the same; with it all differ."""
-    method = colar()[kind]
-    one, many = (method.rollout(batch_of(4), n, temperature=0.0) for n in (1, 3))
-    for name, t in one.acts.items():
-        torch.testing.assert_close(many.acts[name], t.repeat_interleave(3, 0), **EXACT)
+@pytest.mark.parametrize("name, chain", [("colar", "z"), ("cot", "written")])
+def test_every_rollout_answers_its_own_question(name, chain):
+    """Without noise the G rollouts of a question are one and the same; with it they differ."""
+    method = restless(name)
+    one, many = (method.rollout(batch_of(4), n) for n in (1, 3))
+    for act, t in one.acts.items():
+        torch.testing.assert_close(many.acts[act], t.repeat_interleave(3, 0), **EXACT)
     torch.manual_seed(0)
-    chains = method.rollout(batch_of(4), 3).acts["z" if kind == 0 else "written"]
-    assert len({tuple(row.flatten().tolist()) for row in chains}) == 12
+    chains = method.rollout(batch_of(4), 3, SAMPLED).acts[chain]
+    assert all(len(three.unique(dim=0)) > 1 for three in chains.split(3))
 
 
 def test_no_gradient_into_the_sampled_latents():
     """The gradient of log N(z; mu, sigma) by mu is that of a constant z: (z - mu) / sigma^2 / C."""
-    method, _ = colar()
-    rollout = method.rollout(batch_of(2), 2, c=3)
+    method = restless()
+    rollout = method.rollout(batch_of(2), 2, SAMPLED, c=3)
     assert not any(t.requires_grad for t in rollout.acts.values())
     head, seen = method.latent_head.forward, {}
 
@@ -240,75 +276,99 @@ def test_no_gradient_into_the_sampled_latents():
 
 # ---- the update ----------------------------------------------------------------------------------
 
-CONFIG = {"samples": 8, "batch": 4, "minibatch": 1000, "beta": 0.0, "eps": 0.2, "average": True,
-          "punish": 0.0, "c": "2", "learn": "", "lr": 3e-3, "weight_decay": 0.0,
-          "optimizer": "adamw", "steps": 1000, "warmup": 1, "decay": 0.1, "clip": 1.0}
+CONFIG = {"samples": 8, "minibatch": 1000, "kl_penalty": 0.0, "eps": 0.2, "average": True,
+          "length_penalty": 0.0, "learn": "", "lr": 3e-3, "weight_decay": 0.0,
+          "optimizer": "adamw", "steps": 1000, "warmup": 1, "decay": 0.1, "grad_clip": 1.0}
 
 
-def grpo(method, check, **changes):
-    task = SimpleNamespace(check=check)
-    return rl.GRPO(method, task, {**CONFIG, **changes}, torch.float32)
+def grpo(method, check=lambda example, words: words == ["right"], **changes):
+    """GRPO with check(example, words) as the rule for what is right."""
+    knobs = {"c": 2} if "c" in method.KNOBS else {}
+    config = {**CONFIG, "knobs": knobs, **changes}
+    return rl.GRPO(method, SimpleNamespace(check=check), config, torch.device("cpu"),
+                   torch.float32)
 
 
-def step(training, batch):
-    return training.update(iter([batch]), torch.device("cpu"), torch.float32)
+def reward(method, wins):
+    """Makes the answers of a method's rollouts ["right"] where wins(rollout) says so, (R,)."""
+    rollout = method.rollout
+
+    def told(*args, **knobs):
+        found = rollout(*args, **knobs)
+        for solved, won in zip(found.solved, wins(found).tolist(), strict=True):
+            solved.answer = ["right"] if won else ["wrong"]
+        return found
+    method.rollout = told
 
 
-@pytest.mark.parametrize("kind", [0, 1])
-def test_reward_rises_on_a_bandit(kind):
+def every_other(rollout):
+    return torch.arange(len(rollout.solved)) % 2
+
+
+def updated(training, batch, monkeypatch):
+    """The rollouts that an update learns from, and their advantages {kind of action: (R,)}."""
+    seen = []
+    monkeypatch.setattr(training, "policy_update", lambda minibatches: seen.extend(minibatches)
+                        or {})
+    training.update([batch])
+    (rollout, advantage), = seen
+    return rollout, advantage
+
+
+@pytest.mark.parametrize("name", ["colar", "cot"])
+def test_reward_rises_on_a_bandit(name):
     """Any question; right is an answer that begins with one of the rarer words, of which less than
     half of the answers do at first. Sampled reward goes up."""
-    method = colar()[kind]
+    method = restless(name)
     method.args.max_think = 10
     torch.manual_seed(0)
-    training = grpo(method, lambda e, words: words[:1] and words[0] in rare, minibatch=16, lr=1e-2)
-    said = method.rollout(batch_of(4), 64, **training.settings[0]).solved
+    training = grpo(method, lambda e, words: bool(words) and words[0] in rare, minibatch=16,
+                    lr=1e-2)
+    said = method.rollout(batch_of(4), 64, SAMPLED, **training.knobs).solved
     said, rare, share = Counter(s.answer[0] for s in said if s.answer), set(VOCAB.words), 0
     for word, n in said.most_common():      # the commonest are wrong
         if share < 0.55:
             rare.remove(word)
             share += n / said.total()
-    rewards = [float(step(training, batch_of(4))["reward"]) for _ in range(30)]
+    rewards = [float(training.update([batch_of(4)])["reward"]) for _ in range(30)]
     assert rewards[0] < 0.6 and sum(rewards[-5:]) / 5 > 0.85, rewards
 
 
-def test_latents_alone_can_raise_the_reward(monkeypatch):
+def test_latents_alone_can_raise_the_reward():
     """Right is a chain whose first latent has a first number that only a fifth of the chains
     exceed in the beginning: "latent" alone can learn it."""
-    method, _ = colar()
+    method = restless()
     method.args.max_think = 10
     torch.manual_seed(0)
-    large = method.rollout(batch_of(4), 64, c=2).acts["z"][:, 0, 0].quantile(0.8)
-    training = grpo(method, None, samples=16, learn="latent")
-    monkeypatch.setattr(training, "reward", lambda batch, rollout:
-                        (rollout.acts["z"][:, 0, 0] > large).float().view(-1, 16))
-    seen = [step(training, batch_of(4)) for _ in range(30)]
+    z = method.rollout(batch_of(4), 64, SAMPLED, c=2).acts["z"]
+    large = z[:, 0, 0].quantile(0.8)
+    reward(method, lambda rollout: rollout.acts["z"][:, 0, 0] > large)
+    training = grpo(method, samples=16, learn="latent")
+    seen = [training.update([batch_of(4)]) for _ in range(30)]
     rewards = [float(s["reward"]) for s in seen]
     assert rewards[0] < 0.4 and sum(rewards[-5:]) / 5 > 0.7, rewards
     assert max(s.get("kl", 0) for s in seen) > 0
 
 
 def test_the_first_ratio_is_exactly_1(monkeypatch):
-    seen = []
+    seen, objective = [], rl.objective
 
-    def record(logp, old, mask, *rest):
-        seen.append((logp - old).masked_fill(~mask, 0).abs().max().item())
-        return surrogate(logp, old, mask, *rest)
-    surrogate = rl.surrogate
-    monkeypatch.setattr(rl, "surrogate", record)
-    method, _ = colar()
-    kinds = len(method.log_probs(method.rollout(batch_of(1), 1)))
+    def record(now, old, *rest):
+        seen.append([(logp - old[kind][0]).masked_fill(~mask, 0).abs().max().item()
+                     for kind, (logp, mask, _) in now.items()])
+        return objective(now, old, *rest)
+    monkeypatch.setattr(rl, "objective", record)
+    method = restless()
+    reward(method, every_other)
     torch.manual_seed(0)
-    training = grpo(method, None, minibatch=4)
-    monkeypatch.setattr(training, "reward", lambda *_: (torch.arange(64.0) % 2).view(8, 8))
-    step(training, batch_of(8))
-    assert len(seen) >= 2 * kinds and not any(seen[:kinds]) and any(seen[kinds:])
+    grpo(method, minibatch=4).update([batch_of(8)])
+    assert len(seen) >= 2 and not any(seen[0]) and any(map(any, seen[1:]))
 
 
 def test_groups_that_agree_are_counted_and_change_nothing():
-    method, _ = colar()
+    method = restless()
     before = {k: v.clone() for k, v in method.state_dict().items()}
-    out = step(grpo(method, lambda e, words: True), batch_of(4))
+    out = grpo(method, lambda e, words: True).update([batch_of(4)])
     assert out["reward"] == 1 and out["kept"] == 0 and "norm" not in out
     assert same(before, dict(method.state_dict()))
 
@@ -316,48 +376,41 @@ def test_groups_that_agree_are_counted_and_change_nothing():
 def test_length_is_priced_into_what_decides_it_alone(monkeypatch):
     """All are right. Then only length can be learned from: in "stop" at one speed, in "speed"
     over all; the shorter chain has the larger advantage. "latent" and "token" learn nothing."""
-    seen = {}
-    method, _ = colar()
-    training = grpo(method, lambda e, words: True, punish=1.0, c="auto")
-    monkeypatch.setattr(training, "climb", lambda shares, *rest: seen.update(share=shares[0]) or {})
+    method = restless()
+    training = grpo(method, lambda e, words: True, length_penalty=1.0, knobs={"c": "auto"})
     torch.manual_seed(0)
-    step(training, batch_of(8))
-    rollout, A = seen["share"]
+    rollout, A = updated(training, batch_of(8), monkeypatch)
     assert method.ACTIONS == {"speed": OPTION, "latent": RIGHT, "stop": LENGTH, "token": RIGHT}
-    assert not A[:, RIGHT].any()
+    assert A.keys() == method.ACTIONS.keys() and not A["latent"].any() and not A["token"].any()
     n, question = rollout.acts["n_think"], [tuple(q) for q in rollout.acts["question"].tolist()]
     pairs = 0
     for i in range(len(n)):
         for j in range(len(n)):
             if question[i] == question[j] and n[i] < n[j]:
-                assert A[i, OPTION] > A[j, OPTION]
+                assert A["speed"][i] > A["speed"][j]
                 if rollout.option[i] == rollout.option[j]:
-                    assert A[i, LENGTH] > A[j, LENGTH]
+                    assert A["stop"][i] > A["stop"][j]
                     pairs += 1
     assert pairs > 10
 
 
 def test_a_chain_of_no_step_costs_less_than_one(monkeypatch):
     """It counts as half a step: right rollouts of 0, 1, 2 and 4 steps are worth 2, 1, 1/2, 1/4."""
-    method, seen = colar()[0], {}
-    solved = [Solved([], n, "") for n in (4, 0, 2, 1)]
+    method, solved = restless(), [Solved([], n, "") for n in (4, 0, 2, 1)]
     monkeypatch.setattr(method, "rollout", lambda *args, **knobs: Rollout(
         solved, torch.zeros(4), {}, {}))
-    training = grpo(method, lambda e, words: True, punish=1.0, samples=4)
-    monkeypatch.setattr(training, "climb", lambda shares, *rest: seen.update(share=shares[0]) or {})
-    step(training, batch_of(1))
-    rollout, A = seen["share"]
+    training = grpo(method, lambda e, words: True, length_penalty=1.0, samples=4)
+    rollout, A = updated(training, batch_of(1), monkeypatch)
     worth = torch.tensor([{0: 2, 1: 1, 2: 0.5, 4: 0.25}[s.n_think] for s in rollout.solved])
-    torch.testing.assert_close(A[:, LENGTH], (worth - worth.mean()) / worth.std())
+    torch.testing.assert_close(A["stop"], (worth - worth.mean()) / worth.std())
 
 
-def test_an_update_without_any_thought(monkeypatch):
-    """Every rollout stops at once: there is no latent to learn from, but the answer and stopping."""
-    method, batch = colar()[0], batch_of(1)
+def test_an_update_without_any_thought():
+    """All rollouts stop at once: no latent can be learned from, but the answer and stopping can."""
+    method, batch = restless(), batch_of(1)
     stop_some_at_once(method, batch, 2, most=True)
-    training = grpo(method, None, beta=1.0)
-    monkeypatch.setattr(training, "reward", lambda *_: (torch.arange(8.0) % 2)[None])
-    out = step(training, batch)
+    reward(method, every_other)
+    out = grpo(method, kl_penalty=1.0).update([batch])
     assert out["steps"] == 0 and out["kept"] == 1 and out["clip latent"] == 0 and out["norm"] > 0
     assert all(p.isfinite().all() for p in method.parameters())
 
@@ -371,7 +424,7 @@ ARGS = ["--steps", "4", "--batch", "3", "--samples", "4", "--minibatch", "6", "-
 @pytest.fixture(scope="module")
 def sft(tmp_path_factory):
     out = tmp_path_factory.mktemp("sft") / "run"
-    train.main([*NANO, "--method", "colar", "--accum", "2", "--out", str(out)])
+    train.main([*NANO, "--method", "colar", "--grad-accum", "2", "--out", str(out)])
     return out
 
 
@@ -379,11 +432,9 @@ def main(argv):
     runs.command(rl.parse, rl.run, "rl.py", [str(a) for a in argv])
 
 
-@pytest.mark.usefixtures("one_setting")
 @pytest.mark.parametrize("which", ["", "cot"])
 def test_stopped_and_resumed_equals_uninterrupted(sft, which, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(rl.GRPO, "reward", lambda self, batch, rollout: torch.tensor(
-        [float(s.n_think % 2) for s in rollout.solved]).view(-1, 4))
+    monkeypatch.setattr(Arithmetic, "check", lambda self, example, words: len(words) % 2)
     main([sft / which, *ARGS, "--out", tmp_path / "whole"])
     update = rl.GRPO.update
 
@@ -405,21 +456,33 @@ def test_stopped_and_resumed_equals_uninterrupted(sft, which, tmp_path, monkeypa
 
 
 def test_stages_build_on_each_other_and_are_told_apart(sft, tmp_path):
-    main([sft, *ARGS, "--c", "auto", "--punish", "1", "--no-average", "--out", tmp_path / "a"])
-    main([tmp_path / "a", *ARGS, "--c", "3", "--learn", "latent", "--out", tmp_path / "b"])
-    names = [r["name"] for r in tables.pool([tmp_path / "b/results.json"])]
-    how = "--c auto --batch 3 --samples 4 --minibatch 6 --punish 1.0 --no-average --warmup 1"
+    a, b = tmp_path / "a", tmp_path / "b"
+    main([sft, *ARGS, "--c", "auto", "--length-penalty", "1", "--no-average", "--out", a])
+    main([a, *ARGS, "--c", "3", "--learn", "latent", "--out", b])
+    names = [r["name"] for r in tables.pool([b / "results.json"])]
+    size = "--batch 3 --samples 4 --minibatch 6"
+    how = f"--c auto {size} --length-penalty 1.0 --no-average --warmup 1"
     assert names[:2] == [f"colar+rl c=3 {how} on long", f"colar+rl c=3 k=1 {how} on long"]
-    assert names[2] == "colar+rl+rl c=3 --c 3 --batch 3 --samples 4 --minibatch 6 --learn latent " \
-                       "--warmup 1 on long"
-    state = runs.load(tmp_path / "b")["config"]
-    assert state["seed"] == 0 and state["split"] == "long" and state["accum"] == 1
+    assert names[2] == f"colar+rl+rl c=3 --c 3 {size} --learn latent --warmup 1 on long"
+    state = runs.load(b)["config"]
+    assert state["seed"] == 0 and state["split"] == "long" and state["grad_accum"] == 1
+
+
+def test_the_fastest_setting_is_practised_unless_told(sft, tmp_path):
+    """Which no name says; of a plain run there is nothing to say either."""
+    main([sft, *ARGS, "--steps", "1", "--out", tmp_path / "a"])
+    rows = tables.pool([tmp_path / "a" / "results.json"])
+    how = "--batch 3 --samples 4 --minibatch 6 --warmup 1 on long"
+    assert [r["name"] for r in rows] == [
+        "colar c=5 on long", "colar c=5 k=1 --sigma-min 0.1 on long",
+        f"colar+rl c=5 {how}", f"colar+rl c=5 k=1 {how}"]
 
 
 def test_bad_input(sft, tmp_path, capsys):
-    for argv, message in (([sft, "--samples", "1"], "2 or more"), ([sft, "--split", "oood"], "ood"),
+    for argv, message in (([sft, "--samples", "1"], "at least 2"),
+                          ([sft, "--split", "oood"], "nearest: ood"),
                           ([sft, "--lr", "-1"], "above 0"), ([tmp_path], "no ckpt.pt"),
-                          ([sft, "--step", "3"], "nearest: --steps"), ([sft, "--c", "0"], "'0'"),
+                          ([sft, "--step", "3"], "nearest: --steps"), ([sft, "--c", "0"], "--c 0"),
                           ([sft, "--c", "7"], "was trained at 1,2,3,4,5"),
                           ([sft, "--sigma-min", "0"], "above 0"),
                           ([sft, "--learn", "latnt"], "nearest: latent"),
