@@ -54,7 +54,8 @@ KINDS = {
     "method": Flag("colar", ", ".join(METHODS), tuple(METHODS)),
     "task": Flag("arithmetic", ", ".join(TASKS), tuple(TASKS)),
     "backbone": Flag("gpt", ", ".join(BACKBONES), tuple(BACKBONES)),
-    "size": Flag("tiny", ", ".join(SIZES), tuple(SIZES)),
+    "size": Flag("tiny", f"{', '.join(SIZES)}: what the flags without a default are, unless given",
+                 tuple(SIZES)),
 }
 FLAGS = {   # None: --size decides
     "steps": Flag(None, "optimizer steps", kind=int, least=1),
@@ -145,14 +146,17 @@ def knobs_of(*classes):
 
 
 def variant(config):
-    """The flags in which a run differs from the default, as text: its name in a table."""
-    named = flags_of(config)
-    for name in set(FLAGS) - {"conv", "qk_norm", "optimizer", "bucket", "data"}:
-        named.pop(name)     # a size, or what is reported beside the name
-    named["layers"] = Flag(SIZES[config["size"]]["layers"], "")
+    """The flags in which a run differs from the default, as text: its name in a table.
+
+    Sizes other than the number of layers, and what is reported beside the name, are not in it.
+    """
+    named = {"backbone": KINDS["backbone"], **TASKS[config["task"]].FLAGS,
+             **METHODS[config["method"]].FLAGS, **BACKBONES[config["backbone"]].FLAGS,
+             "layers": Flag(SIZES[config["size"]]["layers"], "")}
+    named |= {name: FLAGS[name] for name in ("conv", "qk_norm", "optimizer", "bucket", "data")}
     config = config | {flag: ",".join(Path(path).name for path in files(config, flag))
                        for flag in FILES if flag in config}     # without their folders
-    return " ".join(options({"backbone": KINDS["backbone"], **named}, config))
+    return " ".join(options(named, config))
 
 
 def options(flags, config):

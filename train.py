@@ -328,7 +328,8 @@ def finish(training, task, rows):
         print(f"{out} is finished")
     except BadInput:        # none yet, or damaged
         test, seconds = first_problems(task, "test", config["test_n"]), time.time() - training.began
-        rows = rows + evaluation.sweep(config["method"], method, task, test)
+        tested = evaluation.sweep(config["method"], method, task, test)
+        rows = rows + evaluation.named(tested, config)
         evaluation.write_results(out, rows, config, seconds)
         print(f"\n{table(rows)}\n")
         print(evaluation.show(method, task, test[:3], **method.shown()))

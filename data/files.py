@@ -53,15 +53,18 @@ def writable(path):
     path = Path(path)
     try:
         if path.is_dir():
-            raise BadInput(f"{path}: is a folder, not a file")
-        if not path.absolute().parent.is_dir():
-            raise BadInput(f"{path}: no such folder")
-        part = part_of(path)
-        part.touch()
-        part.unlink()
-        path.exists()       # its name may be too long
+            why = "is a folder, not a file"
+        elif not path.absolute().parent.is_dir():
+            why = "no such folder"
+        else:
+            part = part_of(path)
+            part.touch()
+            part.unlink()
+            path.exists()       # its name may be too long
+            return
     except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: cannot be written ({reason(error)})") from None
+        why = f"cannot be written ({reason(error)})"
+    raise BadInput(f"{path}: {why}")
 
 
 def draw(figure, path):

@@ -84,7 +84,7 @@ def think(method, examples, **knobs):
     """Greedy thoughts about all examples: prompts (N, P), z (N, M, C) and their numbers n (N,)."""
     found = []
     for _, batch in in_batches(method, examples):
-        found.append(method.thoughts_read(method.rollout(batch, 1, temperature=0.0, **knobs)))
+        found.append(method.thoughts_read(method.rollout(batch, 1, **knobs)))
     prompts, z, n = zip(*found)
     P, M = (max(t.shape[1] for t in some) for some in (prompts, z))
     return (torch.cat([F.pad(p, (0, P - p.shape[1])) for p in prompts]),
@@ -125,7 +125,7 @@ def examine(name, method, task, examples, settings):
     rows, method = [], method.eval()
     for knobs in settings:
         own, deep = split_knobs(method, knobs)
-        if deep.get("exit") or deep.get("share") or deep.get("warm"):
+        if deep.get("exit", "none") != "none" or deep.get("share") or deep.get("warm"):
             raise BadInput("controls go with neither --exit, --share nor --warm: thoughts read "
                            "together would see another cache than those thought one by one")
         with method.model.using(**deep):
@@ -268,6 +268,8 @@ def plot(rows):
 
 def measure(name, method, task, examples, settings, args):
     """Rows as eval.py keeps them: every setting under every intervention, and its probe."""
+    if args.k or args.loss:
+        raise BadInput("--k and --loss: of eval.py, not of the controls, which think greedily")
     rows = examine(name, method, task, examples, settings)
     for row in rows[::len(INTERVENTIONS)]:
         knobs = {k: v for k, v in row["knobs"].items() if k != "thoughts"}

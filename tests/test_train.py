@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def colar_run(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("colar"), "--method", "colar")
+    return run(tmp_path_factory.mktemp("colar"), "--method", "colar", "--labels", "one")
 
 
 def test_colar_trains_both_stages_and_reports(colar_run):
@@ -37,6 +37,8 @@ def test_colar_trains_both_stages_and_reports(colar_run):
     assert [r["knobs"] for r in found["rows"]] == [{}] + [{"c": c} for c in range(1, 6)]
     for r in found["rows"]:
         assert r["n"] == 8 and 0 <= r["low"] <= r["accuracy"] <= r["high"] <= 1
+    updates = [(r["updates"], r["variant"]) for r in found["rows"]]
+    assert updates == [(30, "")] + [(10, "--labels one")] * 5    # each of its own stage
     assert found["config"]["init"] is None and (colar_run / "cot/results.json").exists()
     *_, trained, validated = log(colar_run)
     assert trained["step"] == 10 and {"ce", "latent", "norm"} <= set(trained)
@@ -485,7 +487,7 @@ def test_eval_command(colar_run, tmp_path, capsys):
                                         ("run", "colar", {"c": 4}, 6)]
     assert records[1]["config"]["command"].startswith("python eval.py") and records[1]["git"]
     assert [r["name"] for r in tables.pool([tmp_path / "rows.json"])] == [
-        "cot", "colar c=2", "colar c=4"]
+        "cot", "colar c=2 --labels one", "colar c=4 --labels one"]
     assert (tmp_path / "p.png").exists() and "thoughts" in capsys.readouterr().out
     for argv, n in (([], 5), (["--n", "3"], 3)):
         evaluation.main([str(colar_run), "--c", "3", "--data", str(tmp_path / "d.json"), *argv])
