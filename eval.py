@@ -36,10 +36,11 @@ import runs
 from data.cli import BadInput, Flag, Parser, choice, merge, one_line
 from data.common import FileTask, collate, mixed, read_problems, first_problems
 from data.files import draw, writable, write
+from data.machine import pick_device
 from data.rows import plot, table
 from method import can
 from model import Sampler
-from runs import BACKBONES, METHODS, knobs_of, load, load_run, pick_device, variant
+from runs import BACKBONES, METHODS, knobs_of, load, load_run, variant
 
 BATCH = 100     # problems solved at once
 

@@ -34,11 +34,13 @@ import eval as evaluation
 import model
 import recurrent
 import runs
+from data import machine
 from data.cli import BadInput
 from data.common import FileTask, batches, first_problems
 from data.files import Log, draw
+from data.machine import any_process, barrier, print0
 from data.rows import plot, read_results, summary_line, table
-from runs import METHODS, Stopped, any_process, barrier, print0
+from runs import METHODS, Stopped
 
 VALIDATIONS = 5     # times in a run that validation problems are solved, if it divides the steps
 SAVE_SECONDS = 60   # between checkpoints
@@ -65,7 +67,7 @@ class Training:
         self.method, self.config, self.device, self.dtype = method, config, device, dtype
         self.step, self.began = 0, time.time()
         self.settings = method.settings()       # of `solve`, for the validations
-        self.rank, self.world = (0, 1) if method.ALONE else (runs.RANK, runs.WORLD)
+        self.rank, self.world = (0, 1) if method.ALONE else (machine.RANK, machine.WORLD)
         self.params = [p for p in method.parameters() if p.requires_grad]
         self.optimizers = optimizers(method, config)
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
@@ -183,8 +185,8 @@ def train(training, task, out, splits=("train", "val")):
     val = first_problems(task, splits[1], config["val_n"])
     bar = tqdm(total=total, initial=start, desc=f"train {config['method']}", unit="step",
                mininterval=1 if sys.stderr.isatty() else 10, dynamic_ncols=True,
-               disable=not runs.MAIN)
-    log = Log(out / "log.jsonl" if runs.MAIN else None, start)
+               disable=not machine.MAIN)
+    log = Log(out / "log.jsonl" if machine.MAIN else None, start)
     with contextlib.closing(data), Interrupt() as interrupt, bar, log, \
             compiled(method.model, config["compile"]):
         while training.step < total and not any_process(interrupt.asked, training.device):
@@ -200,14 +202,14 @@ def train(training, task, out, splits=("train", "val")):
                 bar.set_postfix(row, refresh=False)
                 log.write(step=step, **row)
             validate = step % max(1, total // VALIDATIONS) == 0
-            if validate and runs.MAIN:
+            if validate and machine.MAIN:
                 rows = [evaluation.evaluate(method, task, val, **k) for k in training.settings]
                 log.write(step=step, val=rows)
                 bar.write(f"  step {step}: {summary_line(rows)}")
-            if runs.MAIN and (validate or time.time() - saved > SAVE_SECONDS):
+            if machine.MAIN and (validate or time.time() - saved > SAVE_SECONDS):
                 runs.save(out, training.state())    # after the rows: what is logged later is cut
                 saved = time.time()
-        if runs.MAIN:
+        if machine.MAIN:
             runs.save(out, training.state())
     if training.step < total:
         raise Stopped
@@ -252,7 +254,7 @@ def diverged(error, out):
     """The BadInput that says that training came to nothing, and what is left of it."""
     kept = f"{out}/ckpt.pt is the last good one. " if (out / "ckpt.pt").exists() else ""
     line = f"{error}; {kept}A new run with a lower --lr may help"
-    if not runs.MAIN:       # it may be the only one to know
+    if not machine.MAIN:       # it may be the only one to know
         print(line, file=sys.stderr)
     return BadInput(line)
 
@@ -261,16 +263,16 @@ def diverged(error, out):
 
 def run(config, resume):
     """Trains a run, before it the stage that it starts from, and tests both. Returns their rows."""
-    runs.join(config)
+    machine.join(config)
     with runs.folder(Path(config["out"])):
         state = runs.reopen(config, resume)
-        device, dtype = runs.setup(config, state)
+        device, dtype = machine.setup(config, state)
         config |= runs.limits(runs.make_task(config))
         torch.manual_seed(config["seed"])
         task, method = runs.build(config)
         parent = load_parent(config, config["init"], device) if config["init"] else None
         barrier()
-        if runs.MAIN:
+        if machine.MAIN:
             runs.keep_config(config)    # now that nothing can be wrong with the input any more
         rows = []
         if METHODS[config["method"]].PARENT and not parent:
@@ -292,7 +294,7 @@ def run(config, resume):
             print0(task.summary)
         if training.step < config["steps"]:
             train(training, task, Path(config["out"]))
-        return finish(training, task, rows) if runs.MAIN else []
+        return finish(training, task, rows) if machine.MAIN else []
 
 
 def first_stage(config):

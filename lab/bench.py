@@ -49,6 +49,7 @@ from baselines import ICoT, NoCoT
 from data.cli import Flag, Parser, choice, one_line
 from data.common import END, EOS, PAD, THINK, Vocab, batches, collate
 from data.files import writable, write
+from data.machine import pick_device
 from method import OPEN, column, pack
 from model import last
 
@@ -171,7 +172,7 @@ class Problems:
     """What all rows share: task, device, and the same problems."""
 
     def __init__(self, args):
-        self.args, self.device = args, torch.device(runs.pick_device(args.device))
+        self.args, self.device = args, torch.device(pick_device(args.device))
         self.dtype = getattr(torch, args.dtype)
         config = self.config("cot", "gpt", {})
         self.task = runs.make_task(config)

@@ -15,6 +15,7 @@ import torch
 import eval as evaluation
 import runs
 import train
+from data import machine
 from data.arithmetic import Arithmetic
 from data.cli import BadInput
 from data.common import Vocab, collate
@@ -328,17 +329,17 @@ def test_runs_of_one_last_name_stay_apart(colar_run, tmp_path, monkeypatch):
 
 
 def test_dtype_is_chosen_by_what_the_machine_can(monkeypatch):
-    assert runs.pick_dtype("cpu", 64)[0] == "float32"
+    assert machine.pick_dtype("cpu", 64)[0] == "float32"
     for speedup, dtype in ((2.0, "bfloat16"), (1.1, "float32")):
-        monkeypatch.setattr(runs, "bf16_speedup", lambda: speedup)
-        assert runs.pick_dtype("cpu", 512)[0] == dtype
+        monkeypatch.setattr(machine, "bf16_speedup", lambda: speedup)
+        assert machine.pick_dtype("cpu", 512)[0] == dtype
     for native, dtype in ((True, "bfloat16"), (False, "float16")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: native)
-        assert runs.pick_dtype("cuda", 64)[0] == dtype
-    monkeypatch.setattr(runs, "pick_device", lambda name: "mps")
+        assert machine.pick_dtype("cuda", 64)[0] == dtype
+    monkeypatch.setattr(machine, "pick_device", lambda name: "mps")
     for dtype, fine in (("auto", True), ("float32", True), ("bfloat16", False), ("float16", False)):
         with contextlib.nullcontext() if fine else pytest.raises(BadInput, match="only float32"):
-            runs.setup({"threads": 1, "device": "auto", "dtype": dtype, "width": 64})
+            machine.setup({"threads": 1, "device": "auto", "dtype": dtype, "width": 64})
 
 
 @pytest.mark.parametrize("bad", ["model.norm.weight", "model.blocks.0.mlp.up.weight"])
