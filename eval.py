@@ -36,10 +36,11 @@ import runs
 from data.cli import BadInput, Flag, Parser, choice, one_line
 from data.common import FileTask, collate, mixed, read_problems, first_problems
 from data.files import draw, writable, write
+from data.machine import pick_device
 from data.rows import plot, table
 from method import can
 from model import Sampler
-from runs import BACKBONES, METHODS, knobs_of, load, load_run, pick_device, variant
+from runs import BACKBONES, METHODS, knobs_of, load, load_run, variant
 
 BATCH = 100     # problems solved at once
 
@@ -177,12 +178,15 @@ def show(method, task, examples, **knobs):
 
 # ---- results files and the command line ----------------------------------------------------------
 
+def named(rows, config):
+    """Rows of a run with what tells them from other runs' in a table."""
+    return [{"updates": config["steps"], "variant": variant(config), **row} for row in rows]
+
+
 def record(rows, config, seconds):
-    """Rows with what names them in a table, and all that is needed to repeat them; config.json of
-    the run has its tokenizer."""
-    named = {"updates": config["steps"], "variant": variant(config)}
+    """Rows with all that is needed to repeat them; config.json of the run has its tokenizer."""
     config = {name: value for name, value in config.items() if name != "pieces"}
-    return {"rows": [named | row for row in rows], "config": config, "seed": config["seed"],
+    return {"rows": rows, "config": config, "seed": config["seed"],
             "minutes": round(seconds / 60, 2), "git": git_hash(), "torch": torch.__version__}
 
 
@@ -328,8 +332,8 @@ def measured(run, name, args, given, measure):
     if args.show:
         print(show(method, task, examples[:args.show], **tried[-1]))
     kind = config.get("stage", config["method"])
-    return record([{**row, "method": kind, "run": name} for row in rows], config,
-                  time.time() - began)
+    rows = named([{**row, "method": kind, "run": name} for row in rows], config)
+    return record(rows, config, time.time() - began)
 
 
 def main(argv=None, prog="eval.py", description=__doc__, measure=measure, figure=plot):

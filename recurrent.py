@@ -99,7 +99,8 @@ class RecurrentGPT(GPT):
                        ("concat", "add", "none")),
     }
     KNOBS = {
-        "r": Flag(0, "iterations of a recurrent backbone, as 1,4,16; 0: rbar", most=10**4),
+        "r": Flag(None, "iterations of a recurrent backbone, as 1,4,16; unless given, rbar",
+                  kind=int, least=1, most=10**4),
         "exit": Flag("none", "when it stops early", ("none", *EXITS)),
         "threshold": Flag(0.0, "of the exit; 0: the one of its kind"),
         "share": Flag(0, "slots of its cache that iterations share; 0: one each"),
@@ -281,7 +282,9 @@ class RecurrentGPT(GPT):
         if self.draft and (self.exit != "none" or self.share or self.warm):
             raise BadInput("--draft goes with neither --exit, --share nor --warm: tokens checked "
                            "together would see another cache than tokens written one by one")
-        if self.draft and not sample.temperature and samples == 1:
+        if self.draft and sample.temperature:
+            raise BadInput("--draft: for greedy tokens; sampled ones would not be the same")
+        if self.draft and samples == 1:
             return speculate(self, x, lengths, cache, stop, max_new)
         return generate(self, x, lengths, cache, stop, max_new, sample, samples)
 

@@ -53,6 +53,7 @@ import torch
 import eval as evaluation
 import runs
 import train
+from data import machine
 from data.cli import BadInput, Flag, Parser, choice
 from data.common import first_problems
 from data.files import draw, read_log
@@ -244,11 +245,11 @@ def parse(argv):
 def run(config, resume):
     """Trains the run folder config["init"] further and tests it before and after: their rows."""
     out = Path(config["out"])
-    if runs.WORLD > 1:
+    if machine.WORLD > 1:
         raise BadInput("it runs in one process, without torchrun")
     with runs.folder(out):
         state = runs.reopen(config, resume)
-        device, dtype = runs.setup(config, state)
+        device, dtype = machine.setup(config, state)
         task, method, parent = runs.load_run(config["init"], device, sigma_min=config["sigma_min"])
         if parent["step"] < parent["config"]["steps"]:
             raise BadInput(f"{config['init']}: not finished; continue it with --resume first")

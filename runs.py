@@ -1,4 +1,4 @@
-"""What a run is: its method, task and backbone, its flags, its device, its folder on disk.
+"""What a run is: its method, task and backbone, its flags, its folder on disk.
 
 A run folder holds config.json, log.jsonl, ckpt.pt, results.json and curves.png, each of which
 appears whole or not at all. `parse` turns a command line into a config, a flat dict with every
@@ -11,13 +11,10 @@ import json
 import os
 import shlex
 import sys
-import time
-from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-import torch.distributed as dist
 
 import baselines
 import colar
@@ -29,6 +26,7 @@ from data.cli import BadInput, Flag, Parser, merge, one_line
 from data.common import FileTask, Vocab, digest
 from data.files import NotWritten, locked, read_json, reason, write
 from data.gsm8k import GSM8K
+from data.machine import MAIN, print0
 from data.maze import Maze
 from data.permutation import Permutation
 from data.prontoqa import ProntoQA
@@ -55,7 +53,8 @@ KINDS = {
     "method": Flag("colar", ", ".join(METHODS), METHODS),
     "task": Flag("arithmetic", ", ".join(TASKS), TASKS),
     "backbone": Flag("gpt", ", ".join(BACKBONES), BACKBONES),
-    "size": Flag("tiny", ", ".join(SIZES), SIZES),
+    "size": Flag("tiny", f"{', '.join(SIZES)}: what the flags without a default are, unless given",
+                 SIZES),
 }
 FLAGS = {   # None: --size decides
     "steps": Flag(None, "optimizer steps", kind=int, least=1),
@@ -97,9 +96,6 @@ FILES = ("data", "extra")   # flags that name files
 STAGES_SHARE = ("task", "backbone", "layers", "width", "heads", "conv", "qk_norm")
 MAY_CHANGE = ("out", "init", "command", "device", "threads", "workers", "max_think", "max_answer",
               "pieces")     # when a run is resumed
-RANK, WORLD = (int(os.environ.get(name, n)) for name, n in (("RANK", 0), ("WORLD_SIZE", 1)))
-MAIN = RANK == 0    # of the processes that torchrun started, the one that writes
-WIDE = 256          # width from which bfloat16 can pay on a CPU: see lab/bench.py --dtype --width
 
 
 # ---- command line --------------------------------------------------------------------------------
@@ -154,14 +150,17 @@ def knobs_of(script, own):
 
 
 def variant(config):
-    """The flags in which a run differs from the default, as text: its name in a table."""
-    named = flags_of(config)
-    for name in set(FLAGS) - {"conv", "qk_norm", "optimizer", "bucket", "data"}:
-        named.pop(name)     # a size, or what is reported beside the name
-    named["layers"] = Flag(SIZES[config["size"]]["layers"], "")
+    """The flags in which a run differs from the default, as text: its name in a table.
+
+    Sizes other than the number of layers, and what is reported beside the name, are not in it.
+    """
+    named = {"backbone": KINDS["backbone"], **TASKS[config["task"]].FLAGS,
+             **METHODS[config["method"]].FLAGS, **BACKBONES[config["backbone"]].FLAGS,
+             "layers": Flag(SIZES[config["size"]]["layers"], "")}
+    named |= {name: FLAGS[name] for name in ("conv", "qk_norm", "optimizer", "bucket", "data")}
     config = config | {flag: ",".join(Path(path).name for path in files(config, flag))
                        for flag in FILES if flag in config}     # without their folders
-    return " ".join(options({"backbone": KINDS["backbone"], **named}, config))
+    return " ".join(options(named, config))
 
 
 def options(flags, config):
@@ -207,91 +206,7 @@ def digests(config):
     return {name: ",".join(values) for name, values in found.items()}
 
 
-# ---- several processes ---------------------------------------------------------------------------
-
-def join(config):
-    """Meets the other processes that torchrun has started, if there are any."""
-    if config["grad_accum"] % WORLD:
-        raise BadInput(f"--grad-accum {config['grad_accum']}: {WORLD} processes share the "
-                       f"batches of a step; make it a multiple of {WORLD}, with a smaller --batch")
-    if WORLD > 1 and not dist.is_initialized():
-        device, here = pick_device(config["device"]), int(os.environ["LOCAL_WORLD_SIZE"])
-        if here > {"cuda": torch.cuda.device_count(), "mps": 1, "cpu": here}[device]:
-            raise BadInput(f"{here} processes: each needs a device of its own; or --device cpu")
-        if device == "cuda":
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(hours=3))
-
-
-def barrier():
-    """Waits until all processes are here."""
-    if WORLD > 1:
-        dist.barrier()
-
-
-def any_process(flag, device):
-    """Is it so in any process? They have to stop together."""
-    if WORLD == 1:
-        return flag
-    flag = torch.tensor(float(flag), device=device)
-    dist.all_reduce(flag, dist.ReduceOp.MAX)
-    return bool(flag)
-
-
-def print0(text):
-    if MAIN:
-        print(text, flush=True)
-
-
-# ---- device, model, checkpoints ------------------------------------------------------------------
-
-def setup(config, state=None):
-    """Device and dtype for this machine, or the dtype of `state`; prints them with the reason."""
-    if config["threads"]:
-        torch.set_num_threads(config["threads"])
-    device, dtype, why = pick_device(config["device"]), config["dtype"], "as asked"
-    if state:
-        dtype, why = state["dtype"], "as before"
-    elif dtype == "auto":
-        dtype, why = pick_dtype(device, config["width"])
-    if device == "mps" and dtype != "float32":      # half precision may see what comes next
-        raise BadInput(f"--dtype {dtype}: on mps only float32 is right")
-    several = f", {WORLD} processes" if WORLD > 1 else ""
-    print0(f"device {device}, {dtype} ({why}), {torch.get_num_threads()} threads{several}")
-    return torch.device(device), getattr(torch, dtype)
-
-
-def pick_device(name):
-    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(),
-            "cpu": True}
-    if name == "auto":
-        return next(device for device, there in here.items() if there)
-    if not here[name]:
-        raise BadInput(f"--device {name}: not available here")
-    return name
-
-
-def pick_dtype(device, width):
-    if device == "cuda":
-        if torch.cuda.is_bf16_supported(including_emulation=False):
-            return "bfloat16", "this GPU has it"
-        return "float16", "an older GPU: with a gradient scaler"
-    if device == "cpu" and width >= WIDE and bf16_speedup() > 1.5:
-        return "bfloat16", "this CPU has it, and the model is wide enough to gain"
-    return "float32", "narrow model" if width < WIDE else "no fast bfloat16 here"
-
-
-def bf16_speedup(n=512):
-    """How much faster a matrix product is in bfloat16, measured: some CPUs only emulate it."""
-    def fastest(dtype):
-        a, times = torch.randn(n, n).to(dtype), []
-        for _ in range(5):
-            start = time.perf_counter()
-            a @ a
-            times.append(time.perf_counter() - start)
-        return min(times)
-    return fastest(torch.float32) / fastest(torch.bfloat16)
-
+# ---- task and method -----------------------------------------------------------------------------
 
 def make_task(config):
     """The task of a config. Its files are read when their problems are first asked for."""

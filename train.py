@@ -34,11 +34,13 @@ import eval as evaluation
 import model
 import recurrent
 import runs
+from data import machine
 from data.cli import BadInput
 from data.common import FileTask, batches, first_problems
 from data.files import Log, draw
+from data.machine import any_process, print0
 from data.rows import plot, read_results, summary_line, table
-from runs import METHODS, Stopped, any_process, print0
+from runs import METHODS, Stopped
 
 VALIDATIONS = 5     # times in a run that validation problems are solved, if it divides the steps
 SAVE_SECONDS = 60   # between checkpoints
@@ -65,7 +67,7 @@ class Training:
         self.method, self.config, self.device, self.dtype = method, config, device, dtype
         self.step, self.began = 0, time.time()
         self.settings = method.settings()       # of `solve`, for the validations
-        self.rank, self.world = (0, 1) if method.ALONE else (runs.RANK, runs.WORLD)
+        self.rank, self.world = (0, 1) if method.ALONE else (machine.RANK, machine.WORLD)
         self.params = [p for p in method.parameters() if p.requires_grad]
         self.optimizers = optimizers(method, config)
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
@@ -200,8 +202,8 @@ def train(training, task, out, splits=("train", "val")):
     val = first_problems(task, splits[1], config["val_n"])
     bar = tqdm(total=total, initial=start, desc=f"train {config['method']}", unit="step",
                mininterval=1 if sys.stderr.isatty() else 10, dynamic_ncols=True,
-               disable=not runs.MAIN)
-    log = Log(out / "log.jsonl" if runs.MAIN else None, start)
+               disable=not machine.MAIN)
+    log = Log(out / "log.jsonl" if machine.MAIN else None, start)
     with contextlib.closing(data), contextlib.closing(log), Interrupt() as interrupt, bar, \
             compiled(method.model, config["compile"]):
         while training.step < total and not any_process(interrupt.asked, training.device):
@@ -217,14 +219,14 @@ def train(training, task, out, splits=("train", "val")):
                 bar.set_postfix(row, refresh=False)
                 log.write(step=step, **row)
             validate = step % max(1, total // VALIDATIONS) == 0
-            if validate and runs.MAIN:
+            if validate and machine.MAIN:
                 rows = [evaluation.evaluate(method, task, val, **k) for k in training.settings]
                 log.write(step=step, val=rows)
                 bar.write(f"  step {step}: {summary_line(rows)}")
-            if runs.MAIN and (validate or time.time() - saved > SAVE_SECONDS):
+            if machine.MAIN and (validate or time.time() - saved > SAVE_SECONDS):
                 runs.save(out, training.state())    # after the rows: what is logged later is cut
                 saved = time.time()
-        if runs.MAIN:
+        if machine.MAIN:
             runs.save(out, training.state())
     if training.step < total:
         raise Stopped
@@ -269,7 +271,7 @@ def diverged(error, out):
     """The BadInput that says that training came to nothing, and what is left of it."""
     kept = f"{out}/ckpt.pt is the last good one. " if (out / "ckpt.pt").exists() else ""
     line = f"{error}; {kept}A new run with a lower --lr may help"
-    if not runs.MAIN:       # it may be the only one to know
+    if not machine.MAIN:       # it may be the only one to know
         print(line, file=sys.stderr)
     return BadInput(line)
 
@@ -281,24 +283,24 @@ def run(config, resume):
     rows = []
     with contextlib.ExitStack() as held:
         for training, task in train_stages(config, resume, held):
-            rows = finish(training, task, rows) if runs.MAIN else []
+            rows = finish(training, task, rows) if machine.MAIN else []
     return rows
 
 
 def train_stages(config, resume, held):
     """[(Training, task)] of a run and, before it, of the stage that it starts from, both trained.
     `held`, an ExitStack, keeps their folders to this process."""
-    runs.join(config)
+    machine.join(config)
     held.enter_context(runs.folder(Path(config["out"])))
     state = runs.reopen(config, resume)
-    device, dtype = runs.setup(config, state)
+    device, dtype = machine.setup(config, state)
     config |= runs.limits(runs.make_task(config))
     torch.manual_seed(config["seed"])
     task, method = runs.build(config)
     parent, before = None, []
     if config["init"]:
         parent = load_parent(config, device)
-    if runs.MAIN:
+    if machine.MAIN:
         runs.keep_config(config)    # now that nothing can be wrong with the input any more
     if METHODS[config["method"]].PARENT and not parent:
         before = train_stages(first_stage(config), resume, held)
@@ -353,7 +355,8 @@ def finish(training, task, rows):
         print(f"{out} is finished")
     except BadInput:        # none yet, or damaged
         test, seconds = first_problems(task, "test", config["test_n"]), time.time() - training.began
-        rows = rows + evaluation.sweep(config["method"], method, task, test)
+        tested = evaluation.sweep(config["method"], method, task, test)
+        rows = rows + evaluation.named(tested, config)
         evaluation.write_results(out, rows, config, seconds)
         print(f"\n{table(rows)}\n")
         print(evaluation.show(method, task, test[:3], **method.shown()))

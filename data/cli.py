@@ -128,8 +128,8 @@ class Parser(argparse.ArgumentParser):
         self.flags |= flags
         for name, flag in flags.items():
             option = "--" + name.replace("_", "-")
-            default = "by --size" if flag.default is None else flag.default
-            text = {"help": f"{flag.help} [{default}]".replace("%", "%%")}
+            default = "" if many or flag.default in (None, "") else f" [{flag.default}]"
+            text = {"help": f"{flag.help}{default}".replace("%", "%%")}
             if many and flag.type() is bool:
                 text |= {"default": [], "action": "store_const", "const": [True]}
             elif many:
@@ -149,7 +149,7 @@ class Parser(argparse.ArgumentParser):
             for name, flag in self.flags.items():
                 given = values[name] if isinstance(values[name], list) else [values[name]]
                 for value in given:
-                    if value is not None:       # None: --size decides
+                    if value is not None:       # None: something else decides
                         flag.check(name, value)
         except BadInput as error:
             self.error(str(error))

@@ -1,6 +1,6 @@
 """Measures speed on this machine, beside a loop written the obvious way.
 
-    python -m lab.bench                                     # size tiny: 3 minutes on 2 CPU cores
+    python -m lab.bench                                 # size tiny: 3 minutes on 2 CPU cores
     python -m lab.bench --size small --methods cot,colar --backbones gpt --json out.json
     python -m lab.bench --profile cot                       # where the time of a training step goes
 
@@ -29,14 +29,13 @@ Curricula (icot, coconut, pause) are measured at their end. Recurrent backbones 
 iterations, of which --k-grad have a gradient. All rows are timed in turn, several times, and the
 fastest counts: noise only ever adds, and no row has a better hour of the machine than another.
 """
-import argparse
 import contextlib
 import json
 import math
 import time
 from functools import partial
 from itertools import islice
-from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 import torch.nn as nn
@@ -46,15 +45,19 @@ from tqdm import tqdm
 
 import runs
 import train
-from baselines import OPEN, ICoT, NoCoT, column
-from data.cli import BadInput, choice
-from data.common import END, EOS, PAD, THINK, Vocab, batches, collate, pack
+from baselines import ICoT, NoCoT
+from data.cli import Flag, Parser, choice, one_line
+from data.common import END, EOS, PAD, THINK, Vocab, batches, collate
+from data.files import writable, write
+from data.machine import pick_device
+from method import OPEN, column, pack
 from model import last
 
 ROUNDS = 3          # through all rows; each call counts when it was fastest
 MANY, FEW = 64, 4   # problems solved in one batch, and one by one
 POSITIONS = 1024    # of the reference, more than any problem takes
 LEFT = 0.001        # share of the training that is yet to come: every curriculum is at its end
+KNOBS = {"colar": {"c": 2}, "assorted": {"latents": 0}}     # at which they solve
 COLUMNS = {         # {figure: (heading, width, format)}
     "method": ("method", -10, ""), "backbone": ("backbone", -9, ""),
     "problems_per_s": ("problems/s", 11, ".0f"), "tokens_per_s": ("tokens/s", 10, ".0f"),
@@ -139,10 +142,10 @@ def kept(loss):
 
 def memory(row, batch, device):
     """Megabytes of one update: see MB above."""
-    state = [t for opt in row.opts for s in opt.state.values() for t in s.values()]
+    state = [t for opt in row.optimizers for s in opt.state.values() for t in s.values()]
     own = storages([*row.net.parameters(), *row.net.buffers(), *state])
     if device.type == "cuda":
-        for opt in row.opts:
+        for opt in row.optimizers:
             opt.zero_grad()     # what is left of the last update is freed in this one
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()      # by other rows, too
@@ -169,14 +172,14 @@ class Problems:
     """What all rows share: task, device, and the same problems."""
 
     def __init__(self, args):
-        self.args, self.device = args, torch.device(runs.pick_device(args.device))
+        self.args, self.device = args, torch.device(pick_device(args.device))
         self.dtype = getattr(torch, args.dtype)
         config = self.config("cot", "gpt", {})
         self.task = runs.make_task(config)
         self.limits, self.vocab = runs.limits(self.task), Vocab(self.task.words)
         examples = [self.task.sample("train", i) for i in range(256)]
         self.chain = mean([sum(map(len, e.steps)) for e in examples])   # words of a mean chain
-        self.draw(config["batch"], config["sort"], -(-args.steps // ROUNDS))
+        self.draw(config["batch"], config["bucket"], math.ceil(args.steps / ROUNDS))
 
     def draw(self, size, pool, n):
         """n batches that stand for a sorted pool, evenly spaced by length; n as they come; the time
@@ -213,23 +216,22 @@ class Ours:
             parent = runs.build({**config, "method": self.net.PARENT})[1].to(device)
             parent.loss(problems.sorted[0].to(device))      # a codebook starts from data
             self.net.start_from(parent)
-        self.run = train.Training(self.net, config, problems.dtype)
+        self.run = train.Training(self.net, config, device, problems.dtype)
         self.run.step = int((1 - LEFT) * config["steps"])
-        self.opts = self.run.opts
+        self.optimizers, self.knobs = self.run.optimizers, KNOBS.get(method, {})
         self.full_length()
 
     def full_length(self):
-        """Makes it solve at the setting in the middle of its SWEEP, for as long as a chain of mean
-        length takes: the logits of </think> and <eos> are 0, and some other word always has more.
-        """
-        net, self.knobs = self.net, self.net.SWEEP[len(self.net.SWEEP) // 3]
+        """Makes it solve for as long as a chain of mean length takes: the logits of </think> and
+        <eos> are 0, and some other word always has more."""
+        net = self.net
         none = isinstance(net, (NoCoT, ICoT))       # the curriculum is over: no chain either
         net.args.max_think = 0 if none else math.ceil(self.problems.chain / self.knobs.get("c", 1))
         with torch.no_grad():
             net.model.head.weight[[END, EOS]] = 0   # the steps that are timed hardly change it
 
     def update(self, batch):
-        self.run.update(iter([batch]), self.problems.device, self.problems.dtype)
+        self.run.update([batch])
 
     def loss(self, batch):
         with self.problems.cast():
@@ -253,13 +255,13 @@ class Reference:
         torch.manual_seed(0)
         config = problems.config("cot", "gpt", {})
         self.net = Plain(len(problems.vocab), config).to(problems.device)
-        self.opts = [torch.optim.AdamW(self.net.parameters(), config["lr"])]
+        self.optimizers = [torch.optim.AdamW(self.net.parameters(), config["lr"])]
 
     def update(self, batch):
-        self.opts[0].zero_grad()
+        self.optimizers[0].zero_grad()
         self.loss(batch).backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        self.opts[0].step()
+        self.optimizers[0].step()
 
     def loss(self, batch):
         batch = batch.to(self.problems.device)
@@ -399,7 +401,7 @@ def shares(row):
             spent[name] = spent.get(name, 0) + time.perf_counter() - start
             return out
         return watch
-    row.net.loss = watched("forward", row.net.loss)
+    row.run.loss = watched("forward", row.run.loss)
     row.run.backward = watched("backward", row.run.backward)
     row.run.optimizer_step = watched("optimizer", row.run.optimizer_step)       # with clipping
     start = time.perf_counter()
@@ -453,57 +455,56 @@ def report(out):
     return "\n".join(lines).rstrip()
 
 
+FLAGS = {
+    "size": runs.KINDS["size"],
+    "width": Flag(0, "width of the model; 0: that of --size", most=2**16),
+    "task": runs.KINDS["task"],
+    "methods": Flag(",".join(runs.METHODS), "those to measure"),
+    "backbones": Flag(",".join(runs.BACKBONES), "those to measure"),
+    "device": runs.FLAGS["device"],
+    "dtype": Flag("float32", "of matrix products in training", ("float32", "bfloat16")),
+    "threads": runs.FLAGS["threads"],
+    "steps": Flag(20, "training steps to time per row, up to a multiple of the rounds, "
+                  f"{ROUNDS}", least=1),
+    "compile": Flag(False, "torch.compile, in training only"),
+    "profile": Flag("", "no table: the parts of this method's training step, and its most "
+                    "expensive operators"),
+    "json": Flag("", "write the figures to this file"),
+}
+
+
 def arguments(argv):
-    parser = runs.Parser(prog="bench.py", description=__doc__, allow_abbrev=False,
-                          formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", default="tiny", help=f"{', '.join(runs.SIZES)} [tiny]")
-    parser.add_argument("--width", type=int, default=0, help="width of the model [by --size]")
-    parser.add_argument("--task", default="arithmetic", help=f"{', '.join(runs.TASKS)} "
-                        "[arithmetic]")
-    parser.add_argument("--methods", default=",".join(runs.METHODS), help="[all]")
-    parser.add_argument("--backbones", default=",".join(runs.BACKBONES), help="[all]")
-    parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"))
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = all cores [0]")
-    parser.add_argument("--steps", type=int, default=20, help="training steps to time per row, up "
-                        f"to a multiple of the rounds, {ROUNDS} [20]")
-    parser.add_argument("--compile", action="store_true", help="torch.compile, in training only")
-    parser.add_argument("--profile", metavar="METHOD", help="no table: the parts of this method's "
-                        "training step, and its most expensive operators")
-    parser.add_argument("--json", default="", help="write the figures to this file")
-    args = parser.parse_args(argv)
-    try:
-        for name, least in (("steps", 1), ("threads", 0)):
-            if getattr(args, name) < least:
-                raise BadInput(f"--{name} {getattr(args, name)}: must be at least {least}")
-        if not Path(args.json).absolute().parent.is_dir():      # before the work, not after it
-            raise BadInput(f"--json {args.json}: no such folder")
-        args.methods = [choice(m, list(runs.METHODS), "method") for m in args.methods.split(",")]
-        args.backbones = [choice(b, list(runs.BACKBONES), "backbone")
-                          for b in args.backbones.split(",")]
-        if args.profile:
-            choice(args.profile, runs.METHODS, "method")
-        if args.threads:
-            torch.set_num_threads(args.threads)
-        return args, Problems(args)
-    except BadInput as error:
-        parser.error(str(error))
+    """argv -> (arguments, Problems)."""
+    parser = Parser("lab.bench", __doc__)
+    parser.add_flags(FLAGS)
+    args = SimpleNamespace(**parser.parse(argv))
+    if args.json:
+        writable(args.json)
+    args.methods, args.backbones = args.methods.split(","), args.backbones.split(",")
+    for method in [*args.methods, *filter(None, [args.profile])]:
+        choice(method, runs.METHODS, "method")
+    for backbone in args.backbones:
+        choice(backbone, runs.BACKBONES, "backbone")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    return args, Problems(args)
 
 
 def main(argv=None):
-    args, problems = arguments(argv)
-    out = {"machine": {"device": str(problems.device), "dtype": args.dtype, "size": args.size,
-                       "task": args.task, "threads": torch.get_num_threads()}}
-    if args.profile:
-        out["profile"] = {f"{args.profile} {b}": profile(problems, args.profile, b)
-                          for b in args.backbones}
-    else:
-        out["rows"], best = table(problems, args.methods, args.backbones)
-        out["machine"]["peak_gflops"] = round(best / 1e9, 1)
-        out["depth"] = depth(problems)
-    print(report(out))
-    if args.json:
-        Path(args.json).write_text(json.dumps(out, indent=1), encoding="utf-8")
+    with one_line("lab.bench"):
+        args, problems = arguments(argv)
+        out = {"machine": {"device": str(problems.device), "dtype": args.dtype, "size": args.size,
+                           "task": args.task, "threads": torch.get_num_threads()}}
+        if args.profile:
+            out["profile"] = {f"{args.profile} {b}": profile(problems, args.profile, b)
+                              for b in args.backbones}
+        else:
+            out["rows"], best = table(problems, args.methods, args.backbones)
+            out["machine"]["peak_gflops"] = round(best / 1e9, 1)
+            out["depth"] = depth(problems)
+        print(report(out))
+        if args.json:
+            write(args.json, json.dumps(out, indent=1))
 
 
 if __name__ == "__main__":

@@ -268,6 +268,8 @@ def plot(rows):
 
 def measure(name, method, task, examples, settings, args):
     """Rows as eval.py keeps them: every setting under every intervention, and its probe."""
+    if args.k or args.loss:
+        raise BadInput("--k and --loss: of eval.py, not of the controls, which think greedily")
     rows = examine(name, method, task, examples, settings)
     for row in rows[::len(INTERVENTIONS)]:
         knobs = {k: v for k, v in row["knobs"].items() if k != "thoughts"}

@@ -24,6 +24,7 @@ import eval as evaluation
 import runs
 from data.cli import BadInput, Flag, Parser, one_line
 from data.files import draw, writable, write
+from data.machine import pick_device
 from recurrent import EXITS, latent_change
 
 PATHS = 24      # problems whose path is drawn
@@ -78,7 +79,7 @@ def principal(states):
 
 def measure(run, name, args):
     """All figures of one run, called `name`, as a dict for JSON."""
-    task, method, state = runs.load_run(run, runs.pick_device(args.device))
+    task, method, state = runs.load_run(run, pick_device(args.device))
     if "r" not in method.model.KNOBS:
         raise BadInput(f"{run}: its backbone does not iterate")
     examples = evaluation.problems(task, args)

@@ -6,29 +6,34 @@ eval.py and rl.py take). What is done is skipped, what was stopped is resumed, s
 stopped and started again at any time; of one that fails, what depends on it is left out.
 
     python -m lab.reproduce --list              # what there is to do, and about how long it takes
-    python -m lab.reproduce                         # all of it, two at a time
-    python -m lab.reproduce codes replace           # these folders of results/, and what they need
+    python -m lab.reproduce                     # all of it, two at a time
+    python -m lab.reproduce codes replace       # these folders of results/, and what they need
     python -m lab.tables again/codes/*.json     # compare with results/README.md
-    python -m lab.claims again                      # and with results/CLAIMS.md
+    python -m lab.claims again                  # and with results/CLAIMS.md
 
 Runs go to runs/, as their commands say, results to --out. Seeds are those of the commands; last
-digits depend on the machine and its number of threads.
+digits depend on the machine and its number of threads. Flags and scripts that had another name when
+a command was recorded are called by today's.
 """
-import argparse
+import itertools
 import json
+import os
 import shlex
-import shutil
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.cli import BadInput, Parser, choice
+from data.cli import BadInput, Flag, Parser, choice, one_line
+from data.files import write
 from runs import parse
 
-ROOT = Path(__file__).parent
-OLD = ("rl-first",)     # not by default: made before rl.py had --beta
+ROOT = Path(__file__).parents[1]
+OLD = ("rl-first",)     # not by default: made before rl.py had --kl-penalty
+RENAMED = {"--accum": "--grad-accum", "--sort": "--bucket", "--clip": "--grad-clip",
+           "--punish": "--length-penalty", "--beta": "--kl-penalty", "--drop": "--word-dropout"}
+SCRIPTS = {"--controls": "lab.controls", "--decode": "lab.latents"}   # once flags of eval.py
 
 
 @dataclass
@@ -46,30 +51,41 @@ class Job:
         return all((out / name).exists() for name in self.results)
 
     def command(self, out):
-        argv = [sys.executable, str(ROOT / self.argv[0]), *self.argv[1:]]
+        first, *rest = self.argv
+        argv = [sys.executable, first if first == "-m" else str(ROOT / first), *rest]
         if not self.run:        # an evaluation: one file
             return [*argv, "--json", str(out / self.results[0])]
         return argv + ["--resume"] * Path(self.run, "config.json").exists()
 
 
+def todays(command):
+    """A recorded command line as (script, flags): ["-m", "lab.controls"], ["runs/a", "--n", "4"].
+
+    Where an evaluation was written is left out.
+    """
+    argv = [RENAMED.get(word, word) for word in shlex.split(command)[1:]]
+    script = [argv.pop(0)] if argv[0] != "-m" else [argv.pop(0), argv.pop(0)]
+    for flag, module in SCRIPTS.items():
+        if script == ["eval.py"] and flag in argv:
+            argv.remove(flag)
+            script = ["-m", module]
+    if script not in (["train.py"], ["rl.py"]) and "--json" in argv:
+        at = argv.index("--json")
+        argv = argv[:at] + argv[at + 2:]
+    return script, argv
+
+
 def job(command, minutes=0.0):
     """The Job of a recorded command line."""
-    argv = shlex.split(command)[1:]
+    script, argv = todays(command)
     option = {a: b for a, b in zip(argv, argv[1:]) if a.startswith("--")}
-    runs = []
-    for word in argv[1:]:
-        if word.startswith("-"):
-            break
-        runs.append(word)
-    if argv[0] == "eval.py":
-        if "--json" in argv:
-            at = argv.index("--json")
-            argv = argv[:at] + argv[at + 2:]
-        return Job(argv, needs=runs, minutes=minutes)
-    if argv[0] == "rl.py":
-        return Job(argv, option.get("--out", f"{runs[0]}-rl"), runs, minutes=minutes)
-    needs = [option["--init"]] if "--init" in option else []
-    return Job(argv, parse(argv[1:])["out"], needs, minutes=minutes)
+    runs = list(itertools.takewhile(lambda word: not word.startswith("-"), argv))
+    if script == ["train.py"]:
+        needs = [option["--init"]] if "--init" in option else []
+        return Job([*script, *argv], parse(argv)["out"], needs, minutes=minutes)
+    if script == ["rl.py"]:
+        return Job([*script, *argv], option.get("--out", f"{runs[0]}-rl"), runs, minutes=minutes)
+    return Job([*script, *argv], needs=runs, minutes=minutes)
 
 
 def plan(folders):
@@ -162,45 +178,45 @@ def start(one, out):
     log = out / "logs" / (shlex.join(one.argv).replace("/", "_").replace(" ", "_")[:200] + ".txt")
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "wb") as file:
-        return subprocess.Popen(one.command(out), stdout=file, stderr=file)
+        return subprocess.Popen(one.command(out), stdout=file, stderr=file,
+                                env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def collect(one, out):
     """Copies the results of a run to where they belong."""
     for name in one.results if one.run else ():
-        shutil.copy(Path(one.run, "results.json"), out / name)
+        write(out / name, Path(one.run, "results.json").read_bytes())
+
+
+FLAGS = {
+    "out": Flag("again", "where results go"),
+    "jobs": Flag(2, "commands at a time", least=1),
+}
 
 
 def main(argv=None):
-    parser = Parser(prog="reproduce.py", description=__doc__, allow_abbrev=False,
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser("lab.reproduce", __doc__)
     parser.add_argument("folders", nargs="*", metavar="FOLDER", help="of results/ [all]")
-    parser.add_argument("--out", type=Path, default=Path("again"), help="where results go [again]")
-    parser.add_argument("--jobs", type=int, default=2, help="commands at a time [2]")
     parser.add_argument("--list", action="store_true", help="only say what there is to do")
-    args = parser.parse_args(argv)
-    try:
-        if args.jobs < 1:
-            raise BadInput("--jobs must be at least 1")
-        jobs = plan(args.folders)
-    except BadInput as error:
-        print(f"reproduce.py: {error}", file=sys.stderr)
-        sys.exit(2)
-    left = [one for one in jobs if not one.done(args.out)]
-    if args.list:
-        print("\n".join(f"{one.minutes:6.1f}  python {shlex.join(one.argv)}" for one in left))
-    print(f"{len(left)} of {len(jobs)} commands to run, at least "
-          f"{sum(one.minutes for one in left) / args.jobs:.0f} minutes", flush=True)
-    if args.list:
-        return
-    try:
-        failed = work(jobs, args.out, args.jobs)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from there")
-        sys.exit(130)
+    parser.add_flags(FLAGS)
+    with one_line("lab.reproduce"):
+        args = parser.parse(argv)
+        out, at_once, jobs = Path(args["out"]), args["jobs"], plan(args["folders"])
+        left = [one for one in jobs if not one.done(out)]
+        if args["list"]:
+            print("\n".join(f"{one.minutes:6.1f}  python {shlex.join(one.argv)}" for one in left))
+        print(f"{len(left)} of {len(jobs)} commands to run, at least "
+              f"{sum(one.minutes for one in left) / at_once:.0f} minutes", flush=True)
+        if args["list"]:
+            return
+        try:
+            failed = work(jobs, out, at_once)
+        except KeyboardInterrupt:
+            print("\nstopped; the same command goes on from there")
+            sys.exit(130)
     if failed:
         sys.exit(f"{len(failed)} of {len(left)} commands failed or could not start; logs are in "
-                 f"{args.out / 'logs'}")
+                 f"{out / 'logs'}")
 
 
 if __name__ == "__main__":

@@ -10,62 +10,87 @@ import torch
 
 import runs
 import train
-from tests.test_train import NANO, fails
+from data import machine
+from data.common import batches
+from tests.helpers import NANO, fails, log
 
 ROOT = Path(__file__).parent.parent
-STOPPED = """
-import os, signal, sys
-import runs, train
-train.VALIDATIONS, update = 1, train.Training.update
+RUNS = {        # folder: flags. Both stages of CoLaR draw c and noise; iterations without a gradient
+    "colar": ["--method", "colar", "--c-train", "1,4", "--first-steps", "5"],
+    "deep": ["--method", "cot", "--backbone", "recurrent", "--mean-r", "4", "--k-grad", "2"],
+    "coconut": ["--method", "coconut", "--latents", "2"]}      # of more and more thoughts
+SEVERAL = """
+import contextlib, json, os, signal, sys
+import train
+from data import machine
+update = train.Training.update
 
-def ctrl_c(self, *args):
-    if self.step == 3 and self.config["method"] == "colar" and runs.RANK == 1:
+def ctrl_c(self, batches):
+    if self.step == 3 and self.config["method"] == "colar" and machine.RANK == 1:
         os.kill(os.getpid(), signal.SIGINT)     # only here, but both must stop
-    return update(self, *args)
+    return update(self, batches)
 train.Training.update = ctrl_c
-train.main(sys.argv[1:])
+for argv in json.loads(sys.argv[1]):
+    with contextlib.suppress(SystemExit):
+        train.main(argv)
 """
 
 
-@pytest.mark.usefixtures("one_setting")
-def test_two_processes_do_what_one_does_and_one_goes_on(tmp_path, capfd):
-    """Both stages of CoLaR, which draws c and noise, in two processes; one of them is stopped after
-    four steps of the second stage, and one process does the rest: all as if there was only one."""
-    argv = [*NANO, "--method", "colar", "--c-train", "1,4", "--accum", "2", "--first-steps", "5",
-            "--steps", "7"]
-    train.main([*argv, "--out", str(tmp_path / "one")])
-    script = tmp_path / "stopped.py"
-    script.write_text(STOPPED, encoding="utf-8")
-    several = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
-               str(script), *argv, "--out", str(tmp_path / "two")]
-    capfd.readouterr()
-    subprocess.run(several, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
-    assert capfd.readouterr().out.count("colar on arithmetic") == 1     # one of them talks
-    assert runs.load(tmp_path / "two")["step"] == 4
-    train.main([*argv, "--out", str(tmp_path / "two"), "--resume"])
-    for stage in (".", "cot"):
-        one, two = runs.load(tmp_path / "one" / stage), runs.load(tmp_path / "two" / stage)
-        assert one["step"] == two["step"]
-        for name, p in one["method"].items():
-            torch.testing.assert_close(p, two["method"][name], atol=1e-5, rtol=1e-4)
-        one, two = [(tmp_path / name / stage / "log.jsonl").read_text(encoding="utf-8").splitlines()
-                    for name in ("one", "two")]
-        assert len(one) == len(two) and json.loads(one[0])["step"] == json.loads(two[0])["step"]
+def commands(folder):
+    """The flags of all RUNS, in folders of their own."""
+    few = [*NANO, "--val-n", "2", "--test-n", "2", "--grad-accum", "2", "--steps", "7"]
+    return [[*few, *argv, "--out", str(folder / name)] for name, argv in RUNS.items()]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The same runs by one process and by two: folders "one" and "two", and what the two print.
+
+    Two are stopped after four steps of CoLaR's second stage, and one process does the rest.
+    """
+    folder = tmp_path_factory.mktemp("processes")
+    for argv in commands(folder / "one"):
+        train.main(argv)
+    script = folder / "several.py"
+    script.write_text(SEVERAL, encoding="utf-8")
+    printed = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
+         str(script), json.dumps(commands(folder / "two"))], stdout=subprocess.PIPE,
+        encoding="utf-8", env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
+    assert runs.load(folder / "two/colar")["step"] == 4
+    train.main([*commands(folder / "two")[0], "--resume"])
+    return folder, printed.stdout
+
+
+@pytest.mark.parametrize("run", ["colar/cot", "colar", "deep", "coconut"])
+def test_two_processes_do_what_one_does_and_one_goes_on(trained, run):
+    folder, _ = trained
+    one, two = (runs.load(folder / name / run) for name in ("one", "two"))
+    assert one["step"] == two["step"]
+    for name, p in one["method"].items():
+        torch.testing.assert_close(p, two["method"][name], atol=1e-5, rtol=1e-4)
+    steps = [[row["step"] for row in log(folder / name / run)] for name in ("one", "two")]
+    assert steps[0] == steps[1]
+
+
+def test_one_of_them_talks(trained):
+    assert trained[1].count("colar on arithmetic") == 1
 
 
 def test_batches_are_dealt_out_and_the_codebook_sees_all(monkeypatch):
-    monkeypatch.setattr(runs, "WORLD", 2)
-    monkeypatch.setattr(runs, "RANK", 1)
+    monkeypatch.setattr(machine, "WORLD", 2)
+    monkeypatch.setattr(machine, "RANK", 1)
+    monkeypatch.setattr(train, "DistributedDataParallel", lambda loss, **_: loss)
     seen = {}
     for name in ("cot", "vqvae"):
-        config = runs.parse([*NANO, "--method", name, "--accum", "4"])
+        config = runs.parse([*NANO, "--method", name, "--grad-accum", "4"])
         config |= runs.limits(runs.make_task(config), 9)
         task, method = runs.build(config)
-        training = train.Training(method, config, torch.float32)
+        training = train.Training(method, config, torch.device("cpu"), torch.float32)
         seen[name] = training.rank, training.world
     assert seen == {"cot": (1, 2), "vqvae": (0, 1)}
-    whole = train.batches(task, method.vocab, 4)
-    mine = train.batches(task, method.vocab, 4, start=2, rank=1, world=2)
+    whole = batches(task, method.vocab, 4)
+    mine = batches(task, method.vocab, 4, start=2, rank=1, world=2)
     numbered = [next(whole) for _ in range(70)]
     for number in (3, 5, 7, 9, *range(11, 69, 2)):      # across the end of a pool
         assert torch.equal(next(mine).question, numbered[number].question)
@@ -77,16 +102,17 @@ def test_noise_depends_on_seed_step_and_batch(monkeypatch):
     monkeypatch.setattr(runs.METHODS["cot"], "loss", lambda self, batch: (
         seen.append(torch.rand(1).item()) or self.model.norm.weight.sum(), {}))
     for seed in (0, 1, 0):
-        config = runs.parse([*NANO, "--method", "cot", "--accum", "2", "--seed", str(seed)])
+        config = runs.parse([*NANO, "--method", "cot", "--grad-accum", "2", "--seed", str(seed)])
         config |= runs.limits(runs.make_task(config), 9)
-        training = train.Training(runs.build(config)[1], config, torch.float32)
-        data = train.batches(runs.make_task(config), training.method.vocab, 2)
+        method = runs.build(config)[1]
+        training = train.Training(method, config, torch.device("cpu"), torch.float32)
+        data = batches(runs.make_task(config), method.vocab, 2)
         for _ in range(2):
-            training.update(data, torch.device("cpu"), torch.float32)
+            training.update([next(data), next(data)])
     assert len(set(seen)) == 8 and seen[:4] == seen[8:]
 
 
 def test_batches_that_cannot_be_shared_are_refused(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(runs, "WORLD", 2)
-    line = fails([*NANO, "--accum", "3", "--out", str(tmp_path / "run")], capsys)
+    monkeypatch.setattr(machine, "WORLD", 2)
+    line = fails([*NANO, "--grad-accum", "3", "--out", str(tmp_path / "run")], capsys)
     assert "make it a multiple of 2" in line and not (tmp_path / "run").exists()

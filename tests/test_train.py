@@ -15,6 +15,7 @@ import torch
 import eval as evaluation
 import runs
 import train
+from data import machine
 from data.arithmetic import Arithmetic
 from data.cli import BadInput
 from data.common import Vocab, collate
@@ -29,7 +30,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def colar_run(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("colar"), "--method", "colar")
+    return run(tmp_path_factory.mktemp("colar"), "--method", "colar", "--labels", "one")
 
 
 def test_colar_trains_both_stages_and_reports(colar_run):
@@ -37,6 +38,8 @@ def test_colar_trains_both_stages_and_reports(colar_run):
     assert [r["knobs"] for r in found["rows"]] == [{}] + [{"c": c} for c in range(1, 6)]
     for r in found["rows"]:
         assert r["n"] == 8 and 0 <= r["low"] <= r["accuracy"] <= r["high"] <= 1
+    updates = [(r["updates"], r["variant"]) for r in found["rows"]]
+    assert updates == [(30, "")] + [(10, "--labels one")] * 5    # each of its own stage
     assert found["config"]["init"] is None and (colar_run / "cot/results.json").exists()
     *_, trained, validated = log(colar_run)
     assert trained["step"] == 10 and {"ce", "latent", "norm"} <= set(trained)
@@ -326,17 +329,17 @@ def test_runs_of_one_last_name_stay_apart(colar_run, tmp_path, monkeypatch):
 
 
 def test_dtype_is_chosen_by_what_the_machine_can(monkeypatch):
-    assert runs.pick_dtype("cpu", 64)[0] == "float32"
+    assert machine.pick_dtype("cpu", 64)[0] == "float32"
     for speedup, dtype in ((2.0, "bfloat16"), (1.1, "float32")):
-        monkeypatch.setattr(runs, "bf16_speedup", lambda: speedup)
-        assert runs.pick_dtype("cpu", 512)[0] == dtype
+        monkeypatch.setattr(machine, "bf16_speedup", lambda: speedup)
+        assert machine.pick_dtype("cpu", 512)[0] == dtype
     for native, dtype in ((True, "bfloat16"), (False, "float16")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: native)
-        assert runs.pick_dtype("cuda", 64)[0] == dtype
-    monkeypatch.setattr(runs, "pick_device", lambda name: "mps")
+        assert machine.pick_dtype("cuda", 64)[0] == dtype
+    monkeypatch.setattr(machine, "pick_device", lambda name: "mps")
     for dtype, fine in (("auto", True), ("float32", True), ("bfloat16", False), ("float16", False)):
         with contextlib.nullcontext() if fine else pytest.raises(BadInput, match="only float32"):
-            runs.setup({"threads": 1, "device": "auto", "dtype": dtype, "width": 64})
+            machine.setup({"threads": 1, "device": "auto", "dtype": dtype, "width": 64})
 
 
 @pytest.mark.parametrize("bad", ["model.norm.weight", "model.blocks.0.mlp.up.weight"])
@@ -485,7 +488,7 @@ def test_eval_command(colar_run, tmp_path, capsys):
                                         ("run", "colar", {"c": 4}, 6)]
     assert records[1]["config"]["command"].startswith("python eval.py") and records[1]["git"]
     assert [r["name"] for r in tables.pool([tmp_path / "rows.json"])] == [
-        "cot", "colar c=2", "colar c=4"]
+        "cot", "colar c=2 --labels one", "colar c=4 --labels one"]
     assert (tmp_path / "p.png").exists() and "thoughts" in capsys.readouterr().out
     for argv, n in (([], 5), (["--n", "3"], 3)):
         evaluation.main([str(colar_run), "--c", "3", "--data", str(tmp_path / "d.json"), *argv])

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-import bench
 from data.common import PAD, collate
+from lab import bench
 
 NANO = ["--size", "nano", "--width", "64", "--steps", "2"]
 
@@ -179,13 +179,13 @@ def test_profile_adds_up(capsys):
     (["--methods", "cot,colr"], "unknown method 'colr' (nearest: colar)"),
     (["--backbones", "gtp"], "unknown backbone 'gtp' (nearest: gpt)"),
     (["--profile", "cott"], "unknown method 'cott' (nearest: cot)"),
-    (["--task", "maz"], "unknown task 'maz' (nearest: maze)"),
+    (["--task", "maz"], "unknown --task 'maz' (nearest: maze)"),
     (["--steps", "0"], "--steps 0: must be at least 1"),
-    (["--width", "-4"], "--width -4: must be above 0"),
-    (["--json", "no/such/file"], "--json no/such/file: no such folder"),
+    (["--width", "-4"], "--width -4: must be at least 0"),
+    (["--json", "no/such/file"], "no/such/file: no such folder"),
     (["--methd", "cot"], "unknown flag --methd (nearest: --methods)")])
 def test_bad_input_is_one_line(argv, message, capsys):
     with pytest.raises(SystemExit) as stop:
         bench.main(["--size", "nano", *argv])
     assert stop.value.code == 2
-    assert capsys.readouterr().err == f"bench.py: {message}\n"
+    assert capsys.readouterr().err == f"lab.bench: {message}\n"

@@ -7,11 +7,10 @@ import shutil
 
 import pytest
 
-import claims
-import reproduce
-from claims import Claim, Part
 from data.cli import BadInput
-from tables import STUDENT
+from lab import claims, reproduce
+from lab.claims import Claim, Part
+from lab.tables import STUDENT
 
 
 @pytest.fixture
@@ -19,7 +18,7 @@ def results(tmp_path, monkeypatch):
     """Two seeds of a method and of its control, the control at two numbers of updates."""
     def write(name, seed, accuracy, steps, updates):
         rows = [{"method": name, "knobs": {}, "accuracy": accuracy, "steps": steps, "ms": 1,
-                 "n": 50 + seed, "low": 0, "high": 1}]
+                 "n": 50 + seed, "low": 0, "high": 1, "variant": "", "updates": updates}]
         path = tmp_path / "results/x" / f"{name}-{seed}-{updates}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         config = {"method": name, "task": "arithmetic", "seed": seed, "steps": updates}
@@ -152,7 +151,10 @@ def test_what_was_made_anew_has_a_table_of_its_own(tmp_path, monkeypatch, capsys
     assert "(not run) over CoT" in lines["ProsQA: +18.7 points; ProntoQA: +1.2, not learned here"]
     with pytest.raises(SystemExit) as stop:
         claims.main([str(tmp_path / "nowhere")])
-    assert stop.value.code == 2 and "is no folder" in capsys.readouterr().err
+    assert stop.value.code == 2 and "no such folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        claims.main([""])
+    assert stop.value.code == 2 and "'': no such folder" in capsys.readouterr().err
 
 
 def test_all_claims_have_three_seeds_a_control_and_folders():

@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-import controls
 import eval as evaluation
 import runs
 import train
-from baselines import Rollout
 from data.common import END, EOS, PAD, PAUSE, THINK
-from tests.test_methods import small
+from lab import controls
+from method import Method, Rollout
+from tests.helpers import fails, small
 
 
 def thoughts(n=(2, 0, 3, 2), M=4, C=5):
@@ -58,7 +58,7 @@ def rollout_of(written, prompt, **acts):
 
 def test_thoughts_of_words_end_at_think_or_eos():
     _, _, method = small("cot", "arithmetic")
-    prompt, z, n = method.thought(rollout_of(
+    prompt, z, n = method.thoughts_read(rollout_of(
         [[20, 21, END, 22, EOS], [20, EOS, 0, 0, 0], [20, 21, 22, 23, 24], [END, 20, EOS, 0, 0]],
         [[30, 31, THINK], [30, THINK, PAD], [30, 31, THINK], [30, 31, THINK]]))
     assert n.tolist() == [2, 1, 5, 0] and prompt[1].tolist() == [30, THINK, PAD]
@@ -69,26 +69,27 @@ def test_thoughts_of_words_end_at_think_or_eos():
 def test_pauses_and_continuous_thoughts_come_before_words():
     _, _, method = small("pause", "arithmetic", "--pauses", "2")
     two = [THINK, PAUSE, PAUSE]
-    prompt, z, n = method.thought(rollout_of([[20, END, 21], [END, 21, EOS]],
+    prompt, z, n = method.thoughts_read(rollout_of([[20, END, 21], [END, 21, EOS]],
                                              [[30, *two], [31, *two]]))
     assert prompt.tolist() == [[30, THINK], [31, THINK]] and n.tolist() == [3, 2]
     assert torch.equal(z[0], method.model.embed(torch.tensor([PAUSE, PAUSE, 20])))
     _, _, method = small("coconut", "arithmetic", "--latents", "2")
     latent = torch.randn(2, 2, 32)
-    prompt, z, n = method.thought(rollout_of([[20, END, 21], [END, 21, EOS]],
+    prompt, z, n = method.thoughts_read(rollout_of([[20, END, 21], [END, 21, EOS]],
                                              [[30, 32, THINK], [31, THINK, PAD]], z=latent))
     assert n.tolist() == [3, 2] and torch.equal(z[:, :2], latent)
     assert torch.equal(z[0, 2], method.model.embed.weight[20])
 
 
-@pytest.mark.parametrize("name", [n for n, m in runs.METHODS.items() if getattr(m, "thought", 0)])
+@pytest.mark.parametrize("name", [
+    name for name, cls in runs.METHODS.items() if cls.thoughts_read is not Method.thoughts_read])
 def test_answers_to_unchanged_thoughts_equal_a_loop_without_cache(name):
     """For every method that has thoughts: prompt, thoughts and </think> read anew, word by word."""
     _, task, method = small(name, "arithmetic")
     method.eval().double()
     method.args.max_think, method.args.max_answer = 6, 3
     examples = [task.sample("train", i) for i in range(5)]
-    prompt, z, n = controls.think(method, examples, **method.SWEEP[-1])
+    prompt, z, n = controls.think(method, examples, **method.settings()[-1])
     found, embed = controls.answers(method, prompt, z, n), method.model.embed.weight
     assert n.any()
     for row in range(5):
@@ -162,17 +163,15 @@ def test_command(tmp_path, capsys, monkeypatch):
         flags = ["--size", "nano", "--steps", "3", "--test-n", "4", "--task", "prosqa"]
         train.main(["--method", name, *flags, "--out", runs[-1]])
     out, figure = tmp_path / "rows.json", tmp_path / "controls.png"
-    evaluation.main([runs[0], "--n", "8", "--controls", "--json", str(out), "--plot", str(figure)])
+    controls.main([runs[0], "--n", "8", "--json", str(out), "--plot", str(figure)])
     rows = json.loads(out.read_text(encoding="utf-8"))[0]["rows"]
     assert [r["knobs"]["thoughts"] for r in rows] == list(controls.INTERVENTIONS)
     assert rows[0]["same"] == 1 and "donor" in rows[1] and len(rows[0]["probe"][0]) > 6
     assert rows[-1]["steps"] == 0 and figure.stat().st_size > 10000
     assert "thoughts=swap" in capsys.readouterr().out
     monkeypatch.undo()
-    evaluation.main([runs[0], "--n", "8", "--controls"])
+    controls.main([runs[0], "--n", "8"])
     assert "too few for the probe" in capsys.readouterr().out
     for argv, message in (([runs[1]], "has no thoughts to change"),
-                          ([runs[0], "--k", "2"], "goes with neither --decode")):
-        with pytest.raises(SystemExit, match="2"):
-            evaluation.main([*argv, "--n", "8", "--controls"])
-        assert message in capsys.readouterr().err
+                          ([runs[0], "--k", "2"], "--k and --loss: of eval.py")):
+        assert message in fails([*argv, "--n", "8"], capsys, controls.main)

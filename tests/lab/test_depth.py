@@ -4,19 +4,18 @@ import json
 import pytest
 import torch
 
-import depth
 import eval as evaluation
 import rl
-import tables
 import runs
+from lab import depth, tables
 from recurrent import RecurrentGPT
-from tests.test_train import NANO, fails, run
+from tests.helpers import NANO, fails, results, run
 
 
 @pytest.fixture(autouse=True, scope="module")
 def few_iterations():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RecurrentGPT, "SWEEP", [{"r": 1}, {"r": 3}])
+        patch.setattr(RecurrentGPT, "settings", lambda self: [{"r": 1}, {"r": 3}])
         yield
 
 
@@ -27,7 +26,7 @@ def deep_run(tmp_path_factory):
 
 
 def test_training_tests_several_numbers_of_iterations(deep_run):
-    rows = json.loads((deep_run / "results.json").read_text(encoding="utf-8"))["rows"]
+    rows = results(deep_run)["rows"]
     assert [r["knobs"]["r"] for r in rows] == [1, 3]
     assert all(r["iterations"] == r["knobs"]["r"] for r in rows)
 
@@ -35,7 +34,7 @@ def test_training_tests_several_numbers_of_iterations(deep_run):
 @pytest.mark.parametrize("argv", [
     ["--norm", "pre", "--inject", "add"], ["--inject", "none", "--sampler", "fixed"],
     ["--r-per", "sequence", "--k-grad", "2", "--dtype", "bfloat16"],
-    ["--no-prefixes", "--group", "s5", "--moves", "4", "--sort", "1"],
+    ["--no-prefixes", "--group", "s5", "--moves", "4", "--bucket", "1"],
 ], ids=" ".join)
 def test_every_switch_trains_and_is_named(argv, tmp_path):
     """The run is told from others in tables, by all flags that make it different."""
@@ -51,11 +50,11 @@ def test_methods_with_stages_run_on_it(tmp_path):
     """CoLaR from its CoT stage, then GRPO: nothing in them knows the backbone."""
     out = run(tmp_path, "--backbone", "recurrent", "--c-train", "1,2", "--mean-r", "2",
               "--task", "permutation", "--moves", "4")
-    rows = json.loads((out / "results.json").read_text(encoding="utf-8"))["rows"]
+    rows = results(out)["rows"]
     assert {r["method"] for r in rows} == {"cot", "colar"} and len(rows) == 3 * 2
     runs.command(rl.parse, rl.run, "rl.py",
-                  [str(out), "--steps", "1", "--batch", "2", "--samples", "2", "--test-n", "4",
-                   "--c", "2", "--threads", "1"])
+                 [str(out), "--steps", "1", "--batch", "2", "--samples", "2", "--test-n", "4",
+                  "--c", "2", "--threads", "1"])
     assert (tmp_path / "run-rl" / "results.json").exists()
 
 
@@ -63,11 +62,11 @@ def test_eval_takes_the_product_of_depth_settings(deep_run, tmp_path):
     path = tmp_path / "rows.json"
     evaluation.main([str(deep_run), "--n", "8", "--r", "2,9", "--exit", "none,latent",
                      "--threshold", "0.9", "--share", "1", "--draft", "0", "--warm",
-                     "--json", str(path), "--plot", str(tmp_path / "r.png"), "--over", "r"])
+                     "--json", str(path), "--plot", str(tmp_path / "r.png")])
     [record] = json.loads(path.read_text(encoding="utf-8"))
     assert [r["knobs"] for r in record["rows"]] == [
-        {"r": r, "exit": e, "threshold": 0.9, "share": 1, "draft": 0, "warm": True}
-        for r in (2, 9) for e in ("", "latent")]
+        {"r": r, **stop, "threshold": 0.9, "share": 1, "warm": True, "draft": 0}
+        for r in (2, 9) for stop in ({}, {"exit": "latent"})]
     two, early, nine, stopped = (r["iterations"] for r in record["rows"])
     assert (two, nine) == (2, 9) and early <= 2 and 1 <= stopped < 9
     table = tables.summary([path])
@@ -121,9 +120,9 @@ def test_bad_input(deep_run, tmp_path, capsys):
     gpt = run(tmp_path, "--method", "nocot")
     assert "does not iterate" in fails([str(gpt)], capsys, depth.main)
     for argv, message in ((["--exit", "kll"], "nearest: kl"), (["--r", "0"], "at least 1"),
-                          (["--share", "-1"], "at least 0"), (["--draft", "2", "--k", "1"], "nor"),
+                          (["--share", "-1"], "at least 0"), (["--draft", "2", "--k", "1"], "--draft: for greedy tokens"),
                           (["--draft", "0,2", "--exit", "kl"], "goes with neither")):
         assert message in fails([str(deep_run), *argv], capsys, evaluation.main)
     assert "three equal parts" in fails([*NANO, "--backbone", "recurrent", "--layers", "4",
                                          "--out", str(tmp_path / "o")], capsys)
-    assert "unknown backbone" in fails([*NANO, "--backbone", "recurent"], capsys)
+    assert "unknown --backbone" in fails([*NANO, "--backbone", "recurent"], capsys)

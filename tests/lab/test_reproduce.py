@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-import reproduce
+from lab import reproduce
 
 FAKE = """import json, pathlib, sys
 argv = sys.argv[1:]
@@ -99,6 +99,27 @@ def test_bad_records(project, name, command, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command, argv", [
+    ("python train.py --method cot --sort 1 --accum 2 --clip 0.5 --drop 0.1",
+     "train.py --method cot --bucket 1 --grad-accum 2 --grad-clip 0.5 --word-dropout 0.1"),
+    ("python rl.py runs/a --punish 2 --beta 0", "rl.py runs/a --length-penalty 2 --kl-penalty 0"),
+    ("python eval.py runs/a --n 4 --controls --json old.json", "-m lab.controls runs/a --n 4"),
+    ("python eval.py runs/a --decode", "-m lab.latents runs/a"),
+    ("python -m lab.controls runs/a --json old.json", "-m lab.controls runs/a")])
+def test_old_names_are_translated(command, argv):
+    script, flags = reproduce.todays(command)
+    assert " ".join(script + flags) == argv
+
+
+def test_a_script_of_the_laboratory_is_run_from_anywhere(project):
+    """Its folder is found, wherever the command is given."""
+    project("deep/e.json", "python eval.py runs/c --controls")
+    (reproduce.ROOT / "lab").mkdir()
+    (reproduce.ROOT / "lab/controls.py").write_text(FAKE, encoding="utf-8")
+    assert reproduce.work(reproduce.plan(["deep", "wide"]), Path("again"), 1) == []
+    assert json.loads(Path("again/deep/e.json").read_text(encoding="utf-8"))[0] == "runs/c"
+
+
 def test_unknown_folder(project, capsys):
     with pytest.raises(SystemExit, match="2"):
         reproduce.main(["deap"])
@@ -108,6 +129,6 @@ def test_unknown_folder(project, capsys):
 def test_every_recorded_command_of_this_project_can_be_planned():
     jobs = reproduce.plan([])
     files = {name for one in jobs for name in one.results}
-    root = Path(reproduce.__file__).parent / "results"
+    root = reproduce.ROOT / "results"
     assert files == {str(p.relative_to(root)) for p in root.glob("*/*.json")
                      if p.parent.name not in reproduce.OLD}

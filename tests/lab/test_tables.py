@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import runs
 from data.cli import BadInput
 from lab import bench, claims
 from lab.tables import STUDENT, over_seeds, pool, summary
@@ -12,6 +13,8 @@ from lab.tables import STUDENT, over_seeds, pool, summary
 ROOT = Path(__file__).parents[2]
 README = "".join((ROOT / name).read_text(encoding="utf-8") for name in claims.READMES)
 SHOWN = re.findall(r"<!-- lab.tables (\S+) -->", README)
+ROW = {"method": "colar", "variant": "", "updates": 1, "knobs": {}, "n": 10, "accuracy": 0.5,
+       "low": 0, "high": 1, "steps": 5, "ms": 1}
 
 
 def test_every_results_file_is_in_a_table_and_names_its_command():
@@ -29,8 +32,8 @@ def test_gain_is_paired_by_seed(tmp_path):
     """Rises of 10 and 20 points from very different starts: 15 +- t * 5, whatever the starts."""
     paths = []
     for seed, (before, after) in enumerate([(0.2, 0.3), (0.7, 0.9)]):
-        rows = [{"method": m, "knobs": {"c": 5}, "accuracy": a, "steps": 5, "ms": 1, "n": 10,
-                 "updates": 1} for m, a in (("colar", before), ("colar+rl", after))]
+        rows = [ROW | {"method": m, "knobs": {"c": 5}, "accuracy": a}
+                for m, a in (("colar", before), ("colar+rl", after))]
         config = {"method": "colar", "task": "arithmetic", "seed": seed, "stage": "colar+rl"}
         paths.append(tmp_path / str(seed))
         paths[-1].write_text(json.dumps({"rows": rows, "config": config}), encoding="utf-8")
@@ -38,8 +41,7 @@ def test_gain_is_paired_by_seed(tmp_path):
     assert "gain" not in first and abs(second["gain"] - 0.15) < 1e-9
     assert abs(second["gain_half"] - STUDENT[0] * 0.05) < 1e-9      # sd 0.05 sqrt 2, over sqrt 2
     assert summary(paths).splitlines()[-1].endswith(f"| 15.0 ± {STUDENT[0] * 5:.1f} |")
-    rows = [{"method": "colar", "knobs": {"k": k}, "accuracy": a, "steps": 5, "ms": 1, "n": 10,
-             "updates": 1} for k, a in ((1, 0.5), (4, 0.8))]
+    rows = [ROW | {"knobs": {"k": k}, "accuracy": a} for k, a in ((1, 0.5), (4, 0.8))]
     paths[0].write_text(json.dumps([{"rows": rows, "config": config}]), encoding="utf-8")
     one, four = pool(paths[:1])
     assert "gain" not in one and abs(four["gain"] - 0.3) < 1e-9     # of four samples over one
@@ -54,25 +56,35 @@ def test_speed_is_what_bench_wrote(path):
     assert bench.report(json.loads(path.read_text(encoding="utf-8"))) in README
 
 
+@pytest.mark.parametrize("argv, name", [
+    ([], ""), (["--lr", "1", "--seed", "3", "--steps", "9"], ""),
+    (["--shuffle", "--labels", "one", "--no-align", "--conv", "0"],
+     "--shuffle --labels one --no-align --conv 0"),
+    (["--backbone", "recurrent", "--mean-r", "3", "--layers", "6"],
+     "--backbone recurrent --mean-r 3 --layers 6")])
+def test_a_variant_is_what_differs_from_the_default(argv, name):
+    """But for what is reported beside the name, and for sizes."""
+    assert runs.variant(runs.parse(argv)) == name
+
+
 def test_interval_over_seeds():
     mean, half = over_seeds([97.0, 98.0, 99.0])     # sd 1, so 4.303 / sqrt 3
     assert mean == 98 and abs(half - STUDENT[1] / 3 ** 0.5) < 1e-9
 
 
 def test_pool_takes_means_over_seeds_and_keeps_variants_apart(tmp_path):
-    def results(name, seed, accuracy, **config):
-        rows = [{"method": "colar", "knobs": {"c": 2}, "accuracy": accuracy, "steps": 5, "ms": 1,
-                 "n": 10, "low": 0, "high": 1}]
-        config = {"method": "colar", "task": "arithmetic", "seed": seed, "steps": 9, **config}
+    def results(name, seed, accuracy, variant="", **config):
+        rows = [ROW | {"knobs": {"c": 2}, "accuracy": accuracy, "variant": variant}]
+        config = {"method": "colar", "task": "arithmetic", "seed": seed, **config}
         (tmp_path / name).write_text(json.dumps({"rows": rows, "config": config}), encoding="utf-8")
         return tmp_path / name
     paths = [results("a", 0, 0.9), results("b", 1, 0.7),
-             results("c", 0, 0.5, align=False, conv=0, shuffle=True, labels="one")]
+             results("c", 0, 0.5, "--conv 0 --no-align")]
     first, second = pool(paths)
     assert abs(first["accuracy"] - 0.8) < 1e-9 and first["seeds"] == 2
     assert abs(first["high"] - 0.8 - STUDENT[0] * 0.1) < 1e-6     # sd sqrt 0.02, over sqrt 2
     assert first["name"] == "colar c=2"
-    assert second["name"] == "colar c=2 --shuffle --labels one --no-align --conv 0"
+    assert second["name"] == "colar c=2 --conv 0 --no-align"
     assert (second["low"], second["high"]) == (0, 1)                # of one seed: over its problems
     assert "| 50.0 (0.0 to 100.0) |" in summary(paths)
     assert pool([*paths, paths[1]])[0] == first                     # the same measurement again
