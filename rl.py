@@ -18,7 +18,8 @@ The mean over T actions in (4) is the paper's length pressure: a latent of a sho
 weighs more than one of a long right chain (--no-average: every action of the batch weighs the
 same). --length-penalty p adds a price: what decides the length (a speed, to stop; the words of an
 explicit chain) gets the advantage of r_i / n_i^p, n_i the thinking steps, half a step if there is
-none. The paper's code has p = 1 as an option. (2) is GRPO (2402.03300), the clip PPO's (1707.06347).
+none. The paper's code has p = 1 as an option. (2) is GRPO (2402.03300), the clip PPO's
+(1707.06347).
 
 Differs from the paper:
  1. Not to stop is an action too, and both are a kind of their own; there, only stopping has a

@@ -38,7 +38,7 @@ from data import machine
 from data.cli import BadInput
 from data.common import FileTask, batches, first_problems
 from data.files import Log, draw
-from data.machine import any_process, print0
+from data.machine import any_process, barrier, print0
 from data.rows import plot, read_results, summary_line, table
 from runs import METHODS, Stopped
 
@@ -300,6 +300,7 @@ def train_stages(config, resume, held):
     parent, before = None, []
     if config["init"]:
         parent = load_parent(config, device)
+    barrier()       # none has looked at the folder too late
     if machine.MAIN:
         runs.keep_config(config)    # now that nothing can be wrong with the input any more
     if METHODS[config["method"]].PARENT and not parent:

@@ -62,7 +62,9 @@ def child(tree, words, folder):
 def limit_memory():
     import resource         # not on Windows
     pages = Path("/proc/self/statm")
-    used = int(pages.read_text(encoding="utf-8").split()[0]) * resource.getpagesize() if pages.exists() else 0
+    used = 0
+    if pages.exists():
+        used = int(pages.read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
 
 

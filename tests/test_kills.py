@@ -26,7 +26,8 @@ if not hasattr(os, "fork"):
     pytest.skip("processes are not forked here", allow_module_level=True)
 FORK = multiprocessing.get_context("fork")
 NANO = "--size nano --steps 4 --first-steps 4 --batch 4 --val-n 3 --test-n 4 --threads 1".split()
-RL = "--steps 4 --batch 3 --samples 2 --val-n 3 --test-n 4 --lr 0.003 --warmup 1 --threads 1".split()
+RL = ("--steps 4 --batch 3 --samples 2 --val-n 3 --test-n 4 --lr 0.003 --warmup 1 "
+      "--threads 1").split()
 RUNS = {        # what is killed: (the command, which of its folders it is killed in)
     "cot": (["--method", "cot", *NANO], ""),
     "first stage of colar": (["--method", "colar", *NANO], "cot"),
@@ -169,7 +170,8 @@ def contents(out):
             state = runs.load(path.parent)
             found[name] = {key: state[key] for key in state if key not in ("seconds", "config")}
         elif path.name == "log.jsonl":      # every line, in order
-            found[name] = [untimed(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+            lines = path.read_text(encoding="utf-8").splitlines()
+            found[name] = [untimed(json.loads(line)) for line in lines]
         elif path.name == "results.json":
             found[name] = untimed(json.loads(path.read_text(encoding="utf-8"))["rows"])
         elif path.is_file():
@@ -208,7 +210,8 @@ def alive(pid):
 
 def killed_beside_its_workers(out, pids):
     def update(self, batches):
-        pids.write_text(" ".join(str(p.pid) for p in multiprocessing.active_children()), encoding="utf-8")
+        workers = [str(process.pid) for process in multiprocessing.active_children()]
+        pids.write_text(" ".join(workers), encoding="utf-8")
         kill()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train.Training, "update", update)

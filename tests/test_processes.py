@@ -15,7 +15,7 @@ from data.common import batches
 from tests.helpers import NANO, fails, log
 
 ROOT = Path(__file__).parent.parent
-RUNS = {        # folder: flags. Both stages of CoLaR draw c and noise; iterations without a gradient
+RUNS = {    # folder: flags. Both stages of CoLaR draw c and noise; iterations without a gradient
     "colar": ["--method", "colar", "--c-train", "1,4", "--first-steps", "5"],
     "deep": ["--method", "cot", "--backbone", "recurrent", "--mean-r", "4", "--k-grad", "2"],
     "coconut": ["--method", "coconut", "--latents", "2"]}      # of more and more thoughts
