@@ -3,6 +3,7 @@ import itertools
 
 import pytest
 
+from data.cli import BadInput
 from data.permutation import GROUPS, Permutation, moves_of
 from tests.helpers import fails
 
