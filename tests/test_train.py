@@ -493,7 +493,8 @@ def test_eval_command(colar_run, tmp_path, capsys):
     for argv, n in (([], 5), (["--n", "3"], 3)):
         evaluation.main([str(colar_run), "--c", "3", "--data", str(tmp_path / "d.json"), *argv])
         assert f"{n} problems" in capsys.readouterr().out
-    for argv, message in ((["--c", "10"], "--c 10: must be at most 9"), (["--split", "tests"], "nearest: test"),
+    for argv, message in ((["--c", "10"], "--c 10: must be at most 9"),
+                          (["--split", "tests"], "nearest: test"),
                           (["--data", "none.json"], "No such file"),
                           (["--nn", "3"], "nearest: --n"),
                           (["--n", "-1"], "--n -1: must be at least 0"),

@@ -120,7 +120,8 @@ def test_bad_input(deep_run, tmp_path, capsys):
     gpt = run(tmp_path, "--method", "nocot")
     assert "does not iterate" in fails([str(gpt)], capsys, depth.main)
     for argv, message in ((["--exit", "kll"], "nearest: kl"), (["--r", "0"], "at least 1"),
-                          (["--share", "-1"], "at least 0"), (["--draft", "2", "--k", "1"], "--draft: for greedy decoding"),
+                          (["--share", "-1"], "at least 0"),
+                          (["--draft", "2", "--k", "1"], "--draft: for greedy decoding"),
                           (["--draft", "0,2", "--exit", "kl"], "goes with neither")):
         assert message in fails([str(deep_run), *argv], capsys, evaluation.main)
     assert "three equal parts" in fails([*NANO, "--backbone", "recurrent", "--layers", "4",
