@@ -310,6 +310,8 @@ def measure(name, method, task, examples, settings, args):
     if args.k:
         if not can(method, "rollout"):
             raise BadInput(f"--k: {name} has nothing to sample")
+        if any(knobs.get("draft") for knobs in settings):
+            raise BadInput("--draft: for greedy decoding, not for the samples of --k")
         rows = explore(name, method, task, examples, settings, args.k, args.top_k)
     else:
         solve_all(method, examples[:2], **settings[0])      # a GPU's first call is slow: not timed

@@ -282,9 +282,7 @@ class RecurrentGPT(GPT):
         if self.draft and (self.exit != "none" or self.share or self.warm):
             raise BadInput("--draft goes with neither --exit, --share nor --warm: tokens checked "
                            "together would see another cache than tokens written one by one")
-        if self.draft and sample.temperature:
-            raise BadInput("--draft: for greedy tokens; sampled ones would not be the same")
-        if self.draft and samples == 1:
+        if self.draft and not sample.temperature and samples == 1:
             return speculate(self, x, lengths, cache, stop, max_new)
         return generate(self, x, lengths, cache, stop, max_new, sample, samples)
 

@@ -11,9 +11,9 @@ it gives one, else our choice.
 
 The bounds were written down before the table was made, but after most of the results were known.
 
-    python -m lab.claims            # writes results/CLAIMS.md, and the numbers of both README.md
+    python -m lab.claims                # results/CLAIMS.md, and the numbers of both README.md
     python -m lab.reproduce default     # what the column "again" says makes a claim's numbers anew
-    python -m lab.claims again          # writes again/CLAIMS.md, of what was made anew
+    python -m lab.claims again          # again/CLAIMS.md, of what was made anew
 """
 import math
 import re

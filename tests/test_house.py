@@ -1,13 +1,19 @@
-"""One way down: a file imports only what stands before it in ORDER, and never inside a function."""
+"""One way down: a file imports only what stands before it in ORDER, and never inside a function.
+And no more at the top than can be read in an afternoon."""
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
+import tests
+
 ROOT = Path(__file__).parents[1]
 ORDER = ("data", "model", "recurrent", "method", "baselines", "colar", "vqvae", "runs", "eval",
          "train", "rl", "lab")
-FILES = [*ROOT.glob("*.py"), *ROOT.glob("data/*.py"), *ROOT.glob("lab/*.py")]
+TOP = sorted(ROOT.glob("*.py"))
+FILES = [*TOP, *sorted(ROOT.glob("data/*.py")), *sorted(ROOT.glob("lab/*.py"))]
+LONGEST, TOGETHER, WIDEST = 450, 3300, 100      # lines of a file and of all of TOP, signs of a line
 
 
 def floor(module):
@@ -67,6 +73,24 @@ def test_a_file_imports_only_what_stands_before_it(path):
     assert not faults(module_of(path), path.read_text(encoding="utf-8"))
 
 
+def lines(path):
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("path", TOP, ids=module_of)
+def test_a_file_of_the_top_level_is_short(path):
+    assert len(lines(path)) <= LONGEST
+
+
+def test_the_top_level_is_short():
+    assert sum(len(lines(path)) for path in TOP) <= TOGETHER
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_lines_are_no_longer_than_they_may_be(path):
+    assert max(map(len, lines(path)), default=0) <= WIDEST
+
+
 def test_no_circle():
     """Also none inside data/ and lab/, whose files share a floor."""
     graph = {module_of(p): set(imports(p.read_text(encoding="utf-8"))) for p in FILES}
@@ -90,3 +114,9 @@ def test_what_is_wrong_is_found(module, source):
 def test_a_circle_is_found():
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == {"a", "b", "c"}
     assert not circle({"a": {"b"}, "b": {"c"}, "c": set()})
+
+
+def test_the_table_of_tests_names_what_there_is():
+    known = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/test_*.py"))
+    for name in re.findall(r"\b(test_\w+)(?!\.py|\w)", tests.__doc__):
+        assert f"def {name}(" in known, name

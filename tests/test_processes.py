@@ -15,10 +15,10 @@ from data.common import batches
 from tests.helpers import NANO, fails, log
 
 ROOT = Path(__file__).parent.parent
-RUNS = {    # folder: flags. Both stages of CoLaR draw c and noise; iterations without a gradient
+RUNS = {        # folder: flags. c and noise are drawn; iterations without a gradient; a curriculum
     "colar": ["--method", "colar", "--c-train", "1,4", "--first-steps", "5"],
     "deep": ["--method", "cot", "--backbone", "recurrent", "--mean-r", "4", "--k-grad", "2"],
-    "coconut": ["--method", "coconut", "--latents", "2"]}      # of more and more thoughts
+    "coconut": ["--method", "coconut", "--latents", "2"]}
 SEVERAL = """
 import contextlib, json, os, signal, sys
 import train

@@ -121,7 +121,7 @@ def test_bad_input(deep_run, tmp_path, capsys):
     assert "does not iterate" in fails([str(gpt)], capsys, depth.main)
     for argv, message in ((["--exit", "kll"], "nearest: kl"), (["--r", "0"], "at least 1"),
                           (["--share", "-1"], "at least 0"),
-                          (["--draft", "2", "--k", "1"], "--draft: for greedy tokens"),
+                          (["--draft", "2", "--k", "1"], "--draft: for greedy decoding"),
                           (["--draft", "0,2", "--exit", "kl"], "goes with neither")):
         assert message in fails([str(deep_run), *argv], capsys, evaluation.main)
     assert "three equal parts" in fails([*NANO, "--backbone", "recurrent", "--layers", "4",

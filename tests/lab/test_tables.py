@@ -24,7 +24,8 @@ def test_every_results_file_is_in_a_table_and_names_its_command():
     for path in shown:
         found = json.loads(path.read_text(encoding="utf-8"))
         for record in found if isinstance(found, list) else [found]:
-            assert re.match(r"python (train|rl|eval)\.py ", record["config"]["command"])
+            command = record["config"]["command"]
+            assert re.match(r"python ((train|rl|eval)\.py|-m lab\.\w+) ", command)
             assert record["git"]
 
 
