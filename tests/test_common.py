@@ -159,12 +159,12 @@ def test_every_task_refuses_what_is_no_problem(task, tmp_path):
             for value in (None, "", " \t", 3, True, {}, [3], [""], [[]], [" "], "\ud800",
                           float("nan"))]
     bad += [good | {"answer": text} for text in ("x", "[]", "\ud800")]
-    for record in bad:
+    for damaged in bad:
         path = tmp_path / "bad.json"
-        path.write_text(json.dumps([good, record]), encoding="utf-8")
+        path.write_text(json.dumps([good, damaged]), encoding="utf-8")
         with pytest.raises(BadInput, match="record 1: ") as error:
             read_problems(task, path)
-        assert str(error.value).isprintable() and "Error(" not in str(error.value), record
+        assert str(error.value).isprintable() and "Error(" not in str(error.value), damaged
     for depth in (500, 900, 1100, 10**4):
         path.write_text(json.dumps([good]).replace(json.dumps(good["answer"]),
                                                    "[" * depth + "]" * depth), encoding="utf-8")
