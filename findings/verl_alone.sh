@@ -11,7 +11,7 @@ export TMPDIR="$folder"
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q torch==2.13.0 numpy==2.4.6 ray==2.49.0 omegaconf==2.3.1 \
-    codetiming==1.4.0 tensordict==0.10.0 hydra-core==1.3.8 transformers==5.24.0
+    codetiming==1.4.0 tensordict==0.10.0 hydra-core==1.3.8 transformers==5.10.4
 "$folder/venv/bin/pip" install -q --no-deps verl==0.9.1
 cd "$folder"
 "$folder/venv/bin/python" - <<'END'
@@ -28,6 +28,6 @@ advantages = compute_grpo_outcome_advantage(rewards, mask, group)[0][:, 0].tolis
 scores = [compute_score(f"so it is\n#### {answer}", "18")
           for answer in ("18", "1,8", "18.", "18.00")]
 print("advantages", advantages, "rewards of 18, 1,8, 18., 18.00:", scores)
-changed = advantages != [0, 0, 1] or scores != [1, 1, 0, 0]
+changed = [round(a, 4) for a in advantages] != [0, 0, 1] or scores != [1, 1, 0, 0]
 sys.exit("what is seen has changed" if changed else 0)
 END
