@@ -1,6 +1,6 @@
 """What all tasks share: the example, the vocabulary, the split rule and ragged batches.
 
-A task is a class with (see data/arithmetic.py for the shortest one)
+A task is a class with (see data/permutation.py for the shortest one)
     FLAGS                   {name: Flag}: what its constructor takes
     words                   list of every word its examples may contain
     splits                  names `sample` knows: "train", "val", "test", and its own beyond these
