@@ -386,9 +386,10 @@ def line_row(rng, work):
     flag = rng.choice([a.option_strings[-1] for a in actions(script, words[1:])
                        if a.option_strings and a.nargs is None] or ["--x"])
     readers = "eval", "eval cot", "eval --summary", "rl", "depth", "vqvae", "data/gsm8k --from"
-    wrong = ("data/prosqa --n 0", "rl assorted", "depth cot", "depth recurrent cot", "vqvae cot", "eval",
-             "train --method cot --init maze", "train --method colar --init maze", "eval --summary",
-             "train --out cot", "rl rl --out cot", "claims nowhere", "reproduce --list nowhere")
+    wrong = ("rl assorted", "depth cot", "depth recurrent cot", "vqvae cot", "eval",
+             "data/prosqa --n 0", "train --method cot --init maze", "eval --summary",
+             "train --method colar --init maze", "train --out cot", "rl rl --out cot",
+             "claims nowhere", "reproduce --list nowhere")
     return Case(rng.choice((
         [*words, flag], [*words, flag + "x"], [*words, "word"], ["claims", ""],
         rng.choice(wrong).split(), rng.choice(wrong).split(),
