@@ -349,11 +349,11 @@ def main(argv=None, prog="eval.py", description=__doc__, measure=measure, figure
         found = [measured(run, name, args, given, measure)
                  for run, name in zip(args.runs, names_of(args.runs))]
         rows = [row for one in found for row in one["rows"]]
-        print(table(rows))
         if args.json:
             write(args.json, json.dumps(found, indent=1))
         if args.plot:
             draw(figure(rows), args.plot)
+        print(table(rows))
 
 
 if __name__ == "__main__":

@@ -236,6 +236,8 @@ class Sampler:
             least = logits.topk(min(self.top_k, logits.shape[-1])).values[:, -1:]
             logits = logits.masked_fill(logits < least, -torch.inf)
         p = (at_least_float32(logits) / self.temperature).softmax(-1)
+        if logits.device.type == "cpu" and not p.isfinite().all():      # a GPU would have to wait
+            raise FloatingPointError("nothing can be sampled: the model's probabilities are nan")
         return torch.multinomial(p, 1, generator=self.generator)[:, 0]
 
     def noise(self, like):

@@ -11,6 +11,7 @@ import json
 import os
 import shlex
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -276,7 +277,8 @@ def load(run):
             raise BadInput(f"{run}: no ckpt.pt there, not a run folder")
     except OSError as error:        # a name of more than 255 bytes
         raise BadInput(f"{str(run)[:60]}...: {reason(error)}") from None
-    with reading(path):
+    with reading(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")     # of torch, about files that are not ours
         state = torch.load(path, map_location="cpu", weights_only=True)
         if state["format"] != FORMAT or state["dtype"] not in FLAGS["dtype"].choices[1:]:
             raise ValueError("another format")

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import difflib
 import math
+import os
 import sys
 from dataclasses import dataclass
 
@@ -24,8 +25,11 @@ def one_line(script, quiet=False):
     system refuses, or too little memory for what was asked."""
     try:
         yield
-    except BadInput as error:
+    except (BadInput, FloatingPointError) as error:
         message = str(error)
+    except BrokenPipeError:     # nobody reads on, as in `| head`: no traceback at the end, either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         message = f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
     except (MemoryError, RuntimeError) as error:
@@ -118,7 +122,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, prog, description):
         super().__init__(prog=prog, description=description, allow_abbrev=False, add_help=False,
                          formatter_class=argparse.RawDescriptionHelpFormatter)
-        self.flags = {}
+        self.flags, self.lists = {}, set()
         if hasattr(sys.stdout, "reconfigure"):      # not in a notebook
             sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -126,6 +130,7 @@ class Parser(argparse.ArgumentParser):
         """Adds {name: Flag}. many: each takes a list, as in --c 1,2,4, and is [] unless given; a
         bool takes none, and is [True] if given."""
         self.flags |= flags
+        self.lists |= set(flags) if many else set()
         for name, flag in flags.items():
             option = "--" + name.replace("_", "-")
             default = "" if many or flag.default in (None, "") else f" [{flag.default}]"
@@ -147,8 +152,10 @@ class Parser(argparse.ArgumentParser):
         values = vars(self.parse_args(argv))
         try:
             for name, flag in self.flags.items():
-                given = values[name] if isinstance(values[name], list) else [values[name]]
-                for value in given:
+                given = values[name]
+                if given == [] and name not in self.lists:
+                    raise BadInput(f"--{name.replace('_', '-')}: a value is needed")
+                for value in given if isinstance(given, list) else [given]:
                     if value is not None:       # None: something else decides
                         flag.check(name, value)
         except BadInput as error:
@@ -162,4 +169,4 @@ class Parser(argparse.ArgumentParser):
             message = f"unknown flag {bad} ({f'nearest: {close[0]}' if close else 'see --help'})"
         if message.startswith("argument "):     # "argument --n: 'x' is no" -> "--n 'x' is no"
             message = message.removeprefix("argument ").replace(": ", " ", 1)
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(2, f"{self.prog}: {message}".replace("\n", " ") + "\n")

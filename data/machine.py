@@ -8,7 +8,10 @@ import torch.distributed as dist
 
 from data.cli import BadInput
 
-RANK, WORLD = (int(os.environ.get(name, n)) for name, n in (("RANK", 0), ("WORLD_SIZE", 1)))
+TORCHRUN = all(name in os.environ for name in (     # clusters set some of these without it
+    "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR"))
+RANK = int(os.environ["RANK"]) if TORCHRUN else 0
+WORLD = int(os.environ["WORLD_SIZE"]) if TORCHRUN else 1
 MAIN = RANK == 0    # of the processes that torchrun started, the one that writes
 WIDE = 256          # width from which bfloat16 can pay on a CPU: see lab/bench.py --dtype --width
 
