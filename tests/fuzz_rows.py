@@ -21,6 +21,7 @@ from unittest import mock
 
 import torch
 
+MODULES = {}        # {script: its module, the first words of its command line}: see `enter`
 REFUSED, FINE, EITHER = "refused", "fine", "either"     # what is expected of a case
 
 SHORT = " --batch 4 --val-n 4 --test-n 4 --threads 1"
@@ -28,7 +29,7 @@ NANO = " --size nano --steps 4 --first-steps 4" + SHORT
 SCRIPTS = {         # {script, at the top or in lab/: a short command line that is fine}
     "train": "--method nocot --out new" + NANO,
     "rl": "colar --steps 1 --samples 2 --out new" + SHORT,
-    "eval": "cot --n 4", "depth": "recurrent --n 4 --r 1,2", "vqvae": "assorted --n 4",
+    "eval": "cot --n 4", "depth": "recurrent --n 4 --r 1,2", "codes": "assorted --n 4",
     "bench": "--size nano --steps 3 --methods cot --backbones gpt --threads 1",
     "claims": "results", "reproduce": "default --list", "data/arithmetic": "", "data/maze": "",
     "data/prosqa": "--n 20", "data/prontoqa": "", "data/permutation": "",
@@ -58,12 +59,12 @@ FILES = {           # {row: [(files of which one is damaged, a command that read
     "ckpt.pt": [*((f"{run}/ckpt.pt", RESUME[run]) for run in RESUME),
                 *((f"{run}/ckpt.pt", f"{script} {SCRIPTS[script]}") for script, run in (
                     ("eval", "cot"), ("rl", "colar"), ("depth", "recurrent"),
-                    ("vqvae", "assorted"))), ("colar/ckpt.pt", "eval colar --n 4 --k 2"),
+                    ("codes", "assorted"))), ("colar/ckpt.pt", "eval colar --n 4 --k 2"),
                 ("cot/ckpt.pt", f"train --method colar --init cot --out new{NANO}")],
     **{name: [(f"{run}/{name}", RESUME[run]) for run in RESUME]
        for name in ("config.json", "log.jsonl")},
     "results.json": [pair for run in RESUME for pair in (
-        (f"{run}/results.json", f"eval --summary {run}/results.json"),
+        (f"{run}/results.json", f"tables {run}/results.json"),
         (f"{run}/results.json", RESUME[run]))],
     "claims": [("results/*/*.json", "claims results")],
     "gsm8k, --extra": [("problems/gsm8k*", f"train --method cot --task gsm8k --extra {{}} --out new"
@@ -76,13 +77,13 @@ FILES = {           # {row: [(files of which one is damaged, a command that read
 MENDED = "claims", "--resume"   # where a damaged file may also be made anew, or not be needed
 WRITE = {           # {command line: flags after it that name what is written}
     "train" + NANO: ["--out"], "rl colar" + SHORT: ["--out"], "depth recurrent --n 4": ["--out"],
-    "eval cot --n 4": ["--json", "--plot"], "eval --summary cot/results.json": ["--json", "--plot"],
-    "eval cot --n 4 --controls": ["--plot"], f"bench {SCRIPTS['bench']}": ["--json"]}
+    "eval cot --n 4": ["--json", "--plot"], "tables cot/results.json": ["--plot"],
+    "controls cot --n 4": ["--plot"], f"bench {SCRIPTS['bench']}": ["--json"]}
 PATHS = WRITE | {   # and what is read; "": the next word
     f"train --out new{NANO}": ["--data", "--init"], "eval cot": ["--data"],
     f"train --task gsm8k --out new{NANO}": ["--extra"], "data/gsm8k": ["--from"],
     "reproduce default --list": ["--out"],
-    **dict.fromkeys(("eval", "rl", "depth", "vqvae", "eval --summary", "claims"), [""])}
+    **dict.fromkeys(("eval", "rl", "depth", "codes", "tables", "claims"), [""])}
 
 
 # ---- what is odd ---------------------------------------------------------------------------------
@@ -248,10 +249,15 @@ def problem_files(n=60):
 
 # ---- scripts -------------------------------------------------------------------------------------
 
-def modules(script):
-    """What the module of a script may be called."""
-    name = script.replace("/", ".")
-    return name, f"lab.{name}"
+OLDER = {"codes": "vqvae", "tables": "eval --summary", "controls": "eval --controls"}
+
+
+def at_home(script):
+    """The module of a script, and the words that its command line begins with: in the tree at hand,
+    which may be one from before there was lab/."""
+    module, *words = script.split() if Path("lab").is_dir() else OLDER.get(script, script).split()
+    module = module.replace("/", ".")
+    return (f"lab.{module}" if Path(f"lab/{module}.py").exists() else module), words
 
 
 def enter(tree):
@@ -260,24 +266,23 @@ def enter(tree):
     os.chdir(tree)
     sys.path.insert(0, str(tree))
     importlib.import_module("matplotlib.backends.backend_agg")      # here: once, not in every case
-    for name in [name for script in SCRIPTS for name in modules(script)]:
-        if Path(*name.split(".")).with_suffix(".py").exists():
-            importlib.import_module(name)
-    gsm8k = sys.modules["data.gsm8k"]
-    gsm8k.FOLDER = Path("gsm8k-files")
-    gsm8k.SHA256 = {name: hashlib.sha256(text.encode()).hexdigest()
-                    for name, text in gsm8k_files().items()}
+    for script in (*SCRIPTS, *OLDER):
+        MODULES[script] = at_home(script)
+        importlib.import_module(MODULES[script][0])
+    sys.modules["data.gsm8k"].SHA256 = {name: hashlib.sha256(text.encode()).hexdigest()
+                                        for name, text in gsm8k_files().items()}
 
 
 def launch(script, argv):
     """What `python SCRIPT ARGV` does, in this process; there is no network."""
+    name, words = MODULES[script]
+    module, argv = sys.modules[name], [*words, *argv]
     sys.argv = [f"{script}.py", *argv]
-    module = next(sys.modules[name] for name in modules(script) if name in sys.modules)
-    if script == "data/gsm8k":
-        module.FOLDER = Path("download")
-    with mock.patch("urllib.request.urlopen", side_effect=OSError("no network")):
+    files = Path("download" if script == "data/gsm8k" else "gsm8k-files")   # there is none to get
+    with mock.patch.object(sys.modules["data.gsm8k"], "FOLDER", files), \
+            mock.patch("urllib.request.urlopen", side_effect=OSError("no network")):
         if hasattr(module, "main"):
-            module.main(list(argv))
+            module.main(argv)
         else:
             runpy.run_path(module.__file__, run_name="__main__")
 
@@ -342,7 +347,7 @@ def numeric(action):
     """Does an argument refuse what is no number?"""
     try:
         (action.type or str)("x")
-    except ValueError:
+    except (ValueError, argparse.ArgumentTypeError):
         return True
     return False
 
@@ -385,9 +390,9 @@ def line_row(rng, work):
     (work / "empty").mkdir()
     flag = rng.choice([a.option_strings[-1] for a in actions(script, words[1:])
                        if a.option_strings and a.nargs is None] or ["--x"])
-    readers = "eval", "eval cot", "eval --summary", "rl", "depth", "vqvae", "data/gsm8k --from"
-    wrong = ("rl assorted", "depth cot", "depth recurrent cot", "vqvae cot", "eval",
-             "data/prosqa --n 0", "train --method cot --init maze", "eval --summary",
+    readers = "eval", "eval cot", "tables", "rl", "depth", "codes", "data/gsm8k --from"
+    wrong = ("rl assorted", "depth cot", "depth recurrent cot", "codes cot", "eval",
+             "data/prosqa --n 0", "train --method cot --init maze", "tables",
              "train --method colar --init maze", "train --out cot", "rl rl --out cot",
              "claims nowhere", "reproduce --list nowhere")
     return Case(rng.choice((
@@ -422,7 +427,7 @@ ROWS = {
     "undamaged": undamaged_row,
     **{f"flags of {name}": partial(flag_row, name, NUMBERS, TEXTS) for name in SCRIPTS},
     **{f"numbers of {name}": partial(flag_row, name, NOT_FINITE + HUGE, ())
-       for name in ("train", "rl", "eval", "depth", "bench", "vqvae")},
+       for name in ("train", "rl", "eval", "depth", "bench", "codes")},
     "command lines": line_row, "names": partial(path_row, PATHS, NAMES),
     "targets": partial(path_row, WRITE, TARGETS),
     **{name: partial(file_row, files, [*BYTES, *["contents"] * 6, *KINDS_OF.get(name, ())])
