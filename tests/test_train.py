@@ -136,7 +136,7 @@ def test_a_nan_gradient_never_reaches_a_checkpoint(tmp_path, monkeypatch, capsys
     (["--size", "medium"], "unknown --size 'medium'"),
     (["--backbone", "gtp"], "unknown --backbone 'gtp' .nearest: gpt"),
     (["--level", "tinny"], "unknown --level 'tinny' .nearest: tiny"),
-    (["--steps", "many"], "--steps: 'many' is no whole number"),
+    (["--steps", "many"], "--steps 'many' is no whole number"),
     (["--steps", "0"], "--steps 0: must be at least 1"),
     (["--lr", "nan"], "--lr nan: must be above 0"),
     (["--conv", "-1"], "--conv -1: must be at least 0"),
