@@ -346,7 +346,8 @@ FLOATS = (runs.FLAGS | rl.FLAGS | runs.METHODS["colar"].FLAGS | runs.METHODS["co
 @pytest.mark.parametrize("flag", [name for name, flag in FLOATS.items() if flag.type() is float])
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 def test_no_float_is_nan(flag, value):
-    with pytest.raises(BadInput, match=f"{flag.replace('_', '-')} {value}: must be a(t| num)"):
+    line = f"{flag.replace('_', '-')} {value}: must be (at|above 0)"
+    with pytest.raises(BadInput, match=line):
         FLOATS[flag].check(flag, float(value))
 
 
