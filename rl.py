@@ -55,10 +55,10 @@ import eval as evaluation
 import runs
 import train
 from data import machine
-from data.cli import BadInput, Flag, Parser, choice
+from data.cli import BadInput, Flag, Parser, choice, named
 from data.common import first_problems
 from data.files import draw, read_log
-from data.rows import plot, read_results, table
+from data.rows import plot, table, tested_rows
 from method import LENGTH, OPTION, RIGHT
 from model import Sampler
 from train import Training
@@ -218,7 +218,7 @@ def parse(argv):
     """argv -> the config of the run that we start from, with ours over it."""
     parser, knobs = Parser("rl.py", __doc__), runs.knobs_of("rl.py", FLAGS)
     parser.add_argument("init", metavar="RUN", help="run folder of a trained cot or colar")
-    parser.add_argument("--out", metavar="DIR", help="run folder [RUN-rl]")
+    parser.add_argument("--out", type=named, metavar="DIR", help="run folder [RUN-rl]")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_flags(FLAGS)
     parser.add_flags({name: replace(flag, default=None, kind=flag.type())
@@ -256,11 +256,11 @@ def run(config, resume):
             raise BadInput(f"{config['init']}: not finished; continue it with --resume first")
         learn, val, test = splits(config["split"], task)
         training = GRPO(method, task, config, device, dtype)
-        runs.keep_config(config)
         torch.manual_seed(config["seed"])
         if state:
             with runs.reading(out / "ckpt.pt"):
                 training.restore(state)
+        runs.keep_config(config)
         if training.step < config["steps"]:
             train.train(training, task, out, (learn, val))
         return finish(training, first_problems(task, test, config["test_n"]))
@@ -269,10 +269,8 @@ def run(config, resume):
 def finish(training, examples):
     """Tests the run before and after, and draws its rewards. What is there is not made again."""
     config, out = training.config, Path(training.config["out"])
-    try:
-        rows = read_results(out / "results.json")[0]["rows"]
-        print(f"{out} is finished")
-    except BadInput:        # none yet, or damaged
+    rows = tested_rows(out)
+    if not rows:
         seconds, name = time.time() - training.began, config["stage"]
         rows = measure(name.removesuffix("+rl"), training, training.start, examples,
                        config["parent"])
@@ -320,12 +318,12 @@ def figure(log, window=20):
     Batches hold problems of about equal length, hence the jumps from one to the next.
     """
     from matplotlib.figure import Figure    # slow to import; no pyplot, so no screen is needed
-    val = {row["step"]: row["val"][0] for row in log if "val" in row}
-    rows = [row for row in log if "reward" in row]
+    val = {row["step"]: row["val"][0] for row in log if row.get("val")}
+    rows = [row for row in log if "reward" in row and "steps" in row]
     x, drawing = [row["step"] for row in rows], Figure(figsize=(8, 3), layout="constrained")
     for axes, key, right, label in zip(drawing.subplots(1, 2), ("reward", "steps"),
                                        ("accuracy", "steps"), ("reward", "thinking steps")):
-        y = torch.tensor([row[key] for row in rows])
+        y = torch.tensor([row[key] for row in rows], dtype=torch.float)
         w = min(window, len(y))
         axes.plot(x, y, alpha=0.3, label="rollouts")
         if w:

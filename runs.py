@@ -23,7 +23,7 @@ import model
 import recurrent
 import vqvae
 from data.arithmetic import Arithmetic
-from data.cli import BadInput, Flag, Parser, merge, one_line
+from data.cli import BadInput, Flag, Parser, merge, named, one_line
 from data.common import FileTask, Vocab, digest
 from data.files import NotWritten, locked, read_json, reason, write
 from data.gsm8k import GSM8K
@@ -108,8 +108,10 @@ def parse(argv, description=None):
     kinds = vars(parser.parse_known_args(argv)[0])
     for name, flag in KINDS.items():
         flag.check(name, kinds[name])
-    parser.add_argument("--out", metavar="DIR", help="run folder [runs/METHOD-TASK-SIZE-sSEED]")
-    parser.add_argument("--init", metavar="RUN", help="run folder of a trained first stage")
+    parser.add_argument("--out", type=named, metavar="DIR",
+                        help="run folder [runs/METHOD-TASK-SIZE-sSEED]")
+    parser.add_argument("--init", type=named, metavar="RUN",
+                        help="run folder of a trained first stage")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_flags(flags_of(kinds))
     config = parser.parse(argv)
@@ -118,10 +120,14 @@ def parse(argv, description=None):
     config["out"] = config["out"] or "runs/{method}-{task}-{size}-s{seed}".format(**config)
     if config["data"] and config.get("extra"):
         raise BadInput("--extra: adds to the problems of a task, which --data replaces")
-    config = with_paths(config) | digests(config)
+    check_width(config)
+    return with_paths(config) | digests(config)
+
+
+def check_width(config):
+    """BadInput unless every head gets an even share of the width."""
     if config["width"] % (2 * config["heads"]):
         raise BadInput(f"--width {config['width']} is no multiple of 2 x --heads {config['heads']}")
-    return config
 
 
 def flags_of(config, others={}):
@@ -300,8 +306,12 @@ def check(config):
             raise ValueError(f"--{name} {value}")
         if "stage" not in config:       # rl.py has bounds of its own
             flag.check(name, value)
+    check_width(config)
     for name in ("seed", "max_think", "max_answer"):
         if not isinstance(config[name], int):
+            raise ValueError(f"{name} {config[name]}")
+    for name in ("init", "stage"):      # not of every run
+        if not isinstance(config.get(name) or "", str):
             raise ValueError(f"{name} {config[name]}")
 
 

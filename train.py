@@ -39,7 +39,7 @@ from data.cli import BadInput
 from data.common import FileTask, batches, first_problems
 from data.files import Log, draw
 from data.machine import any_process, barrier, print0
-from data.rows import plot, read_results, summary_line, table
+from data.rows import plot, summary_line, table, tested_rows
 from runs import METHODS, Stopped
 
 VALIDATIONS = 5     # times in a run that validation problems are solved, if it divides the steps
@@ -301,7 +301,7 @@ def train_stages(config, resume, held):
     if config["init"]:
         parent = load_parent(config, device)
     barrier()       # none has looked at the folder too late
-    if machine.MAIN:
+    if machine.MAIN and not state:
         runs.keep_config(config)    # now that nothing can be wrong with the input any more
     if METHODS[config["method"]].PARENT and not parent:
         before = train_stages(first_stage(config), resume, held)
@@ -314,6 +314,8 @@ def train_stages(config, resume, held):
     if state:
         with runs.reading(Path(config["out"]) / "ckpt.pt"):
             training.restore(state)
+        if machine.MAIN:
+            runs.keep_config(config)
     count = sum(p.numel() for p in method.parameters())
     print0(f"{config['method']} on {config['task']}: {count:,} parameters")
     if isinstance(task, FileTask):
@@ -351,13 +353,13 @@ def finish(training, task, rows):
     """Tests a trained method and draws its curves; prints and keeps its rows after those of its
     first stage. What is there already is not made again."""
     config, method, out = training.config, training.method, Path(training.config["out"])
-    try:
-        rows = read_results(out / "results.json")[0]["rows"]
-        print(f"{out} is finished")
-    except BadInput:        # none yet, or damaged
+    tested = tested_rows(out)
+    if tested:
+        rows = tested
+    else:
         test, seconds = first_problems(task, "test", config["test_n"]), time.time() - training.began
-        tested = evaluation.sweep(config["method"], method, task, test)
-        rows = rows + evaluation.named(tested, config)
+        own = evaluation.sweep(config["method"], method, task, test)
+        rows = rows + evaluation.named(own, config)
         evaluation.write_results(out, rows, config, seconds)
         print(f"\n{table(rows)}\n")
         print(evaluation.show(method, task, test[:3], **method.shown()))

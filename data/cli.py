@@ -9,7 +9,6 @@ and every command line that offers it is made from that declaration (`Parser.add
 import argparse
 import contextlib
 import difflib
-import math
 import os
 import sys
 from dataclasses import dataclass
@@ -22,9 +21,13 @@ class BadInput(ValueError):
 @contextlib.contextmanager
 def one_line(script, quiet=False):
     """Says in one line what stopped a script, and exits with code 2: its input, a file that the
-    system refuses, or too little memory for what was asked."""
+    system refuses, or too little memory for what was asked. After Ctrl-C the code is 130."""
     try:
         yield
+    except KeyboardInterrupt:
+        if not quiet:
+            print(f"{script}: stopped", file=sys.stderr, flush=True)
+        sys.exit(130)
     except (BadInput, FloatingPointError) as error:
         message = str(error)
     except BrokenPipeError:     # nobody reads on, as in `| head`: no traceback at the end, either
@@ -69,7 +72,7 @@ class Flag:
     choices: tuple | dict = ()
     least: float = 0
     most: float = 2**31 - 1
-    above: float = -math.inf
+    above: float = None
     words: tuple = ()
     kind: type = None
 
@@ -84,21 +87,34 @@ class Flag:
             return self.type()(text)
         except ValueError:
             kind = "whole number" if self.type() is int else "number"
-            raise argparse.ArgumentTypeError(f"{text!r} is no {kind}") from None
+            raise argparse.ArgumentTypeError(f"{shortened(repr(text))} is no {kind}") from None
 
     def check(self, name, value):
         """BadInput unless `value` is allowed."""
-        flag = f"--{name.replace('_', '-')} {value}"
+        option = f"--{name.replace('_', '-')}"
         if self.choices:
-            choice(value, self.choices, f"--{name.replace('_', '-')}")
+            choice(value, self.choices, option)
         if type(value) not in (int, float):
             return
-        if not value > self.above:      # not <=: nan is refused, too
-            raise BadInput(f"{flag}: must be above {self.above:g}")
+        flag = f"{option} {shortened(str(value))}"
+        if self.above is not None and not value > self.above:   # not <=: nan is refused, too
+            raise BadInput(f"{flag}: must be above {self.above:.10g}")
         if not value >= self.least:
-            raise BadInput(f"{flag}: must be at least {self.least:g}")
+            raise BadInput(f"{flag}: must be at least {self.least:.10g}")
         if not value <= self.most:
-            raise BadInput(f"{flag}: must be at most {self.most:g}")
+            raise BadInput(f"{flag}: must be at most {self.most:.10g}")
+
+
+def shortened(text):
+    """Returns a text as a line can quote it: without the middle if it is long."""
+    return text if len(text) <= 40 else f"{text[:20]}...{text[-10:]}"
+
+
+def named(text):
+    """Returns a text that names a file or folder, for argparse; an empty one names none."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' names nothing")
+    return text
 
 
 def merge(owners):

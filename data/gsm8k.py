@@ -47,7 +47,7 @@ if __package__ in (None, ""):       # run as a script
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from data.arithmetic import Arithmetic
-from data.cli import BadInput, Flag, Parser, one_line
+from data.cli import BadInput, Flag, Parser, named, one_line
 from data.common import Example, digest, summary
 from data.formats import annotations, load, number, parse, records
 from data.resample import NUMBER, Untraceable, trace
@@ -374,7 +374,8 @@ SHOW = {"show": Flag(0, "problems to print, with 3 variants")}
 
 def main(argv=None):
     parser = Parser("data/gsm8k.py", __doc__)
-    parser.add_argument("--from", dest="source", metavar="DIR", help="a folder with the files")
+    parser.add_argument("--from", type=named, dest="source", metavar="DIR",
+                        help="a folder with the files")
     parser.add_flags(SHOW)
     with one_line("data/gsm8k.py"):
         args = parser.parse(argv)

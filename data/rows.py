@@ -16,25 +16,65 @@ COLUMNS = {     # of tables, where a row has them
 NUMBERS = "n", "accuracy", "low", "high", "steps", "ms", "updates"      # of every row
 
 
+# ---- as a file -----------------------------------------------------------------------------------
+
 def read_results(path):
     """The records of a results.json, or of a file that --json wrote. BadInput if it is neither."""
     records = read_json(path)
     records = records if isinstance(records, list) else [records]
     try:
         for one in records:
-            if type(one["config"]["seed"]) is not int or type(one["config"]["task"]) is not str:
-                raise TypeError("seed or task")
+            check_config(one["config"])
             for row in one["rows"]:
-                if not all(math.isfinite(row[name]) for name in NUMBERS):
-                    raise ValueError("a number")
-                if not all(type(row[name]) is str for name in ("method", "variant")):
-                    raise TypeError("a name")
-                row["knobs"].items()
+                check_row(row)
     except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
         raise BadInput(f"{path}: damaged, or not a results.json") from None
     if not records or not all(one["rows"] for one in records):
         raise BadInput(f"{path}: holds no results")
     return records
+
+
+def check_config(config):
+    """TypeError, or another, unless a config has what tables read of it."""
+    check_types([config["seed"], config.get("steps", 0)], int)
+    check_types([config["task"], config.get("split") or ""], str)
+    check_types([config.get(name, "") for name in ("method", "backbone", "size")], str)
+
+
+def check_row(row):
+    """TypeError, or another, unless a row has what tables and figures read of it."""
+    shares = list(row.get("by_difficulty", {}).values())
+    numbers = [row[name] for name in NUMBERS] + [row[name] for name in COLUMNS if name in row]
+    numbers += [share[name] for share in shares for name in ("n", "accuracy")]
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError("no finite number")
+    if not all(n >= 1 for n in [row["n"], *(share["n"] for share in shares)]):
+        raise ValueError("no problems")
+    check_types([row["method"], row["variant"], row.get("run", "")], str)
+    check_types(row["knobs"].values(), (int, float, str))
+
+
+def check_types(values, kinds):
+    """TypeError unless all values are of these kinds."""
+    if not all(isinstance(value, kinds) for value in values):
+        raise TypeError("another type")
+
+
+def tested_rows(out):
+    """The rows in the results.json of a run folder; None if it has still to be tested.
+
+    Says which of the two it is, if there is such a file.
+    """
+    path = out / "results.json"
+    if not path.exists():
+        return None
+    try:
+        rows = read_results(path)[0]["rows"]
+    except BadInput as error:
+        print(f"{error}; the final test is run again")
+        return None
+    print(f"{out} is finished")
+    return rows
 
 
 # ---- as text -------------------------------------------------------------------------------------

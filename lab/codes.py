@@ -5,9 +5,9 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from data.cli import BadInput, Flag, Parser, choice
+from data.cli import BadInput, Flag, Parser, choice, one_line
 from data.common import first_problems
-from data.files import draw
+from data.files import draw, writable
 from runs import load_run
 from vqvae import VQVAE, survey
 
@@ -47,12 +47,14 @@ def main(argv=None):
     parser = Parser("lab.codes", __doc__)
     parser.add_argument("run", metavar="RUN", help="run folder of vqvae or assorted")
     parser.add_flags(FLAGS)
-    args = SimpleNamespace(**parser.parse(argv))
-    try:
+    with one_line("lab.codes"):
+        args = SimpleNamespace(**parser.parse(argv))
+        picture = Path(args.run) / "codes.png"
         task, method, _ = load_run(args.run)
         vqvae = getattr(method, "vqvae", method).eval()
         if not isinstance(vqvae, VQVAE):
             raise BadInput(f"{args.run}: has no codes; a run of vqvae or assorted is needed")
+        writable(picture)
         examples = first_problems(task, choice(args.split, task.splits, "split"), args.n)
         found, rebuilt, mixed = survey(vqvae, examples)
         if not found:
@@ -60,10 +62,8 @@ def main(argv=None):
         print("\n".join(lines(found)))
         print(f"\n{100 * rebuilt:.1f}% of words rebuilt from the codes, {100 * mixed:.1f}% from "
               f"codes that changed places; {len(found)} of {vqvae.args.codes} codes in use")
-        draw(plot(found, vqvae.args.codes), Path(args.run) / "codes.png")
-        print(f"saved {args.run}/codes.png")
-    except BadInput as error:
-        parser.error(str(error))
+        draw(plot(found, vqvae.args.codes), picture)
+        print(f"saved {picture}")
 
 
 if __name__ == "__main__":

@@ -209,6 +209,7 @@ def main(argv=None):
               f"{sum(one.minutes for one in left) / at_once:.0f} minutes", flush=True)
         if args["list"]:
             return
+        out.mkdir(parents=True, exist_ok=True)
         try:
             failed = work(jobs, out, at_once)
         except KeyboardInterrupt:

@@ -8,9 +8,10 @@ A row is what eval.py measures: {"method", "variant", "updates", "knobs", "n", "
 """
 import math
 
-from data.cli import BadInput, Flag, Parser, one_line
+from data.cli import BadInput, Flag, Parser, choice, one_line
 from data.files import draw, writable
 from data.rows import COLUMNS, cell, curves, percent, plot, read_results, setting
+from runs import KINDS, METHODS
 
 ALIKE = "size", "width", "heads", "batch", "lr", "weight_decay"     # flags in no name; to be pooled
 
@@ -67,6 +68,8 @@ def read_rows(path):
     Some get a "gain" in accuracy: after reinforcement over before it, of k samples over one.
     """
     records = read_results(path)
+    for one in records:
+        check_known(path, one)
     for rows in (one["rows"] for one in records):
         before = {(row["method"] + "+rl", *but_k(row)): row["accuracy"] for row in rows}
         for row in rows:
@@ -75,6 +78,19 @@ def read_rows(path):
             if base in before:
                 row["gain"] = row["accuracy"] - before[base]
     return [(row, one["config"]) for one in records for row in one["rows"]]
+
+
+def check_known(path, record):
+    """BadInput for a method, task, backbone or size that this project does not have."""
+    config = record["config"]
+    try:
+        for name, flag in KINDS.items():
+            if name in config:
+                flag.check(name, config[name])
+        for row in record["rows"]:
+            choice(row["method"].replace("+rl", ""), METHODS, "method")
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from None
 
 
 def but_k(row):
