@@ -62,7 +62,8 @@ def split_knobs(method, knobs):
 
 def usual_settings(method):
     """Every setting of a method at every setting of its backbone."""
-    return [{**own, **deep} for own in method.settings() for deep in method.model.settings()]
+    return [{**own, **backbone} for own in method.settings()
+            for backbone in method.model.settings()]
 
 
 def in_batches(method, examples):
@@ -201,7 +202,8 @@ def git_hash():
         return subprocess.run(["git", *args], capture_output=True, encoding="utf-8",
                               errors="replace", cwd=Path(__file__).parent).stdout.strip()
     try:
-        return git("rev-parse", "HEAD") + "+" * bool(git("status", "--porcelain", "-uno"))
+        changed = git("status", "--porcelain", "-uno")
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
     except OSError:     # no git program
         return ""
 
@@ -256,7 +258,7 @@ def settings(method, given):
             return part.settings()
         return [{name: value for name, value in zip(mine, values) if value != "none"}
                 for values in itertools.product(*mine.values())]
-    return [{**own, **deep} for own in tried(method) for deep in tried(method.model)]
+    return [{**own, **backbone} for own in tried(method) for backbone in tried(method.model)]
 
 
 def problems(task, args):

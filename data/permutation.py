@@ -82,7 +82,8 @@ class Permutation:
         question = ["start", *words]
         prefixes = [""] + [row if split_of(" ".join(question[:i])) == "train" else ""
                            for i, (_, row) in enumerate(steps, 2)]
-        return Example(question, steps, [row], len(words), prefixes=prefixes * self.prefixes)
+        return Example(question, steps, [row], len(words),
+                       prefixes=prefixes if self.prefixes else [])
 
     def parse(self, record):
         """A record of texts. The chain and the answer follow from the question: it may leave them

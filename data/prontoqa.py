@@ -100,7 +100,8 @@ def sentence(style, subject, link, predicate):
     many, noun = style == "plural", predicate in CONCEPTS
     article = "" if many or not noun else "an" if predicate == "impus" else "a"
     head = [subject.capitalize() + "es", "are"] if many else [style, subject, "is"]
-    tail = ["not" * (link == "not"), article, predicate + "es" * (many and noun), "."]
+    predicate += "es" if many and noun else ""
+    tail = ["not" if link == "not" else "", article, predicate, "."]
     return [word for word in head + tail if word]
 
 

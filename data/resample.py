@@ -22,6 +22,7 @@ taken for it, and a class of 30 may become one of 55.
 
     python data/gsm8k.py --show 3       # problems and their variants; how many have any
 """
+import math
 import re
 from dataclasses import dataclass
 
@@ -85,7 +86,7 @@ class Number:
         if not self.free:
             return self.v / 10 ** self.d
         unit = next(u for u in UNITS if self.v % u == 0 and self.v >= 2 * u or u == 1)
-        low, high = -(-self.v // (2 * unit)), min(self.top, 2 * self.v) // unit
+        low, high = math.ceil(self.v / (2 * unit)), min(self.top, 2 * self.v) // unit
         return rng.randint(max(1, low), high) * unit / 10 ** self.d
 
 
@@ -229,7 +230,7 @@ def cut(question, spots, numbers):
     pieces, end, places = [], 0, list(numbers)
     for s in spots:
         if numbers[value(s[0])].free:
-            comma, d = "," * ("," in s[0]), len(s[0].partition(".")[2])
+            comma, d = "," if "," in s[0] else "", len(s[0].partition(".")[2])
             pieces += [question[end:s.start()],
                        (places.index(value(s[0])), f"{{:{comma}.{d}f}}")]
             end = s.end()

@@ -390,7 +390,8 @@ def refresh(text):
 
     def difference(match):
         mean, half = gain(match[2], match[3], "").interval()
-        return f"{mean:{'+' * bool(match[1])}.1f} ± {half:.1f}<!-- {match[2]} | {match[3]} -->"
+        sign = "+" if match[1] else ""
+        return f"{mean:{sign}.1f} ± {half:.1f}<!-- {match[2]} | {match[3]} -->"
     return DIFFERENCE.sub(difference, TABLE.sub(one, text))
 
 

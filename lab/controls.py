@@ -124,11 +124,12 @@ def examine(name, method, task, examples, settings):
         raise BadInput(f"{name}: it has no thoughts to change")
     rows, method = [], method.eval()
     for knobs in settings:
-        own, deep = split_knobs(method, knobs)
-        if deep.get("exit", "none") != "none" or deep.get("share") or deep.get("warm"):
+        own, backbone = split_knobs(method, knobs)
+        if (backbone.get("exit", "none") != "none" or backbone.get("share")
+                or backbone.get("warm")):
             raise BadInput("controls go with neither --exit, --share nor --warm: thoughts read "
                            "together would see another cache than those thought one by one")
-        with method.model.using(**deep):
+        with method.model.using(**backbone):
             rows += intervene(name, method, task, examples, knobs, think(method, examples, **own))
     return rows
 
@@ -201,8 +202,8 @@ def probe(method, task, examples, knobs):
 def states(method, examples, place, known, knobs):
     """States (N, M+1, C) before and after each thought, numbers of thoughts (N,), and the results
     of the steps (N, S) as numbers in `known`, which grows; -1 where there is none."""
-    own, deep = split_knobs(method, knobs)
-    with method.model.using(**deep):
+    own, backbone = split_knobs(method, knobs)
+    with method.model.using(**backbone):
         thoughts = think(method, examples, **own)
         h = [read(method, *rows)[1] for rows in zip(*(t.split(BATCH) for t in thoughts))]
     words = [[step[-1 - place] if len(step) > place else "" for step in e.steps] for e in examples]

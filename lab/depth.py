@@ -158,7 +158,7 @@ def plot_distance(axes, found):
         for key, first, line, label in (("apart", 1, "C0-", "two s_0"),
                                         ("moved", 2, "C1--", "successive iterations")):
             y = run["paths"][key]
-            axes.plot(range(first, first + len(y)), y, line, label=label * (not i))
+            axes.plot(range(first, first + len(y)), y, line, label=label if i == 0 else "")
     axes.set(yscale="log", xlabel="iteration", ylabel="relative distance of states")
     axes.legend()
 
