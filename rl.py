@@ -237,9 +237,8 @@ def parse(argv):
     given["seed"] = parent["seed"] if given["seed"] is None else given["seed"]
     given["out"] = given["out"] or f"{given['init'].rstrip('/')}-rl"
     given["split"] = splits(given["split"], task)[2]
-    own = {name: given.pop(name) for name in ("sigma_min",) if name not in method.FLAGS}
     before = {name: parent[name] for name in ("steps", "seed", "knobs", *NAMED) if name in parent}
-    return {**own, **parent, **given, "grad_accum": 1, "parent": before,
+    return {**parent, **given, "grad_accum": 1, "parent": before,
             "stage": parent.get("stage", parent["method"]) + "+rl"}
 
 
