@@ -391,7 +391,7 @@ def line_row(rng, work):
     flag = rng.choice([a.option_strings[-1] for a in actions(script, words[1:])
                        if a.option_strings and a.nargs is None] or ["--x"])
     readers = "eval", "eval cot", "tables", "rl", "depth", "codes", "data/gsm8k --from"
-    wrong = ("rl assorted", "depth cot", "depth recurrent cot", "codes cot", "eval",
+    wrong = ("rl assorted", "depth cot", "depth recurrent cot --n 4 --r 1,2", "codes cot", "eval",
              "data/prosqa --n 0", "train --method cot --init maze", "tables",
              "train --method colar --init maze", "train --out cot", "rl rl --out cot",
              "claims nowhere", "reproduce --list nowhere")
