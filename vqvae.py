@@ -356,7 +356,7 @@ class Assorted(CoT):
             begin, then = torch.cat([column(codes, self.bo), codes], 1), one * self.eo
         else:
             logits = self.model.head(h)
-            logits[:, [PAD, self.bo]] = -torch.inf      # any word but those
+            logits[:, PAD] = logits[:, self.bo] = -torch.inf    # any word but those
             begin, then = one[:, None][:, :0], sample(logits)
         out = self.model.generate(self.model.embed(then)[:, None], one, cache, EOS, room, sample)
         out = out.masked_fill((then == EOS)[:, None], PAD)      # nothing follows <eos>

@@ -43,7 +43,7 @@ def full(*_):
 
 # ---- writing -------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("name", ["a.pt", "x" * 255, "é" * 127])
+@pytest.mark.parametrize("name", ["a.pt", "x" * 255, os.fsdecode("é".encode() * 127)])
 def test_a_file_is_the_old_one_or_the_new(name, tmp_path, monkeypatch):
     path = tmp_path / name
     files.write(path, "old")
