@@ -5,7 +5,7 @@
     python eval.py RUN --data problems.json --show 3        # a file of {question, steps, answer}
     python eval.py RUN --json out.json --plot out.png
     python eval.py RUN --c 1,2,3,4,5,6,7 --json dial.json   # the dial, past training too
-    python eval.py RUN RUN --k 1,4,16 --sigma-min 0.1           # does noise find right answers?
+    python eval.py RUN RUN --k 1,4,16 --sigma-min 0.1       # does noise find right answers?
     python eval.py RUN --split val --loss                   # how well it fits unseen problems
     python -m lab.controls RUN --plot controls.png          # does it use its thoughts?
     python eval.py RUN --k 1,10 --top-k 10                  # 1-Feasible-10 of Token Assorted

@@ -43,7 +43,7 @@ Differs from the paper and its code:
     python train.py --method colar --backbone recurrent             # thinks in latents, and deeper
     python train.py --method nocot --backbone recurrent --task permutation \
         --sampler fixed --mean-r 1                                  # its twin without recurrence
-    python -m lab.depth RUN                                             # what the iterations do
+    python -m lab.depth RUN                                         # what the iterations do
 """
 import contextlib
 import math

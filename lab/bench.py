@@ -2,7 +2,7 @@
 
     python -m lab.bench                                 # size tiny: 3 minutes on 2 CPU cores
     python -m lab.bench --size small --methods cot,colar --backbones gpt --json out.json
-    python -m lab.bench --profile cot                       # where the time of a training step goes
+    python -m lab.bench --profile cot                   # where the time of a training step goes
 
 One row for each method and backbone, all of them untrained:
 problems/s, tokens/s   in training, drawing the problems included. Tokens are words of question,
