@@ -217,7 +217,7 @@ def splits(name, task):
 def parse(argv):
     """argv -> the config of the run that we start from, with ours over it."""
     parser, knobs = Parser("rl.py", __doc__), runs.knobs_of("rl.py", FLAGS)
-    parser.add_argument("init", metavar="RUN", help="run folder of a trained cot or colar")
+    parser.add_argument("init", metavar="RUN", help="run folder of any trained method but vqvae")
     parser.add_argument("--out", type=named, metavar="DIR", help="run folder [RUN-rl]")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_flags(FLAGS)

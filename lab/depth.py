@@ -182,7 +182,7 @@ FLAGS = {
     "data": Flag("", "a JSON file of problems instead of a split"),
     "exit": Flag("kl", "when it stops early", tuple(EXITS)),
     "threshold": Flag(0.0, "of the exit; 0: the one of its kind"),
-    "out": Flag("", "folder of depth.json and depth.png; '': the first RUN"),
+    "out": Flag("", "an existing folder for depth.json and depth.png; '': the first RUN"),
     "device": runs.FLAGS["device"],
 }
 ITERATIONS = {"r": Flag(1, "iterations, as 1,4,16; unless given, 1 to 64", least=1, most=10**4)}

@@ -130,7 +130,7 @@ def summary(paths):
 
 
 def controls_summary(rows):
-    """Pooled rows of controls.py -> a Markdown table: accuracy under each intervention."""
+    """Pooled rows of lab.controls -> a Markdown table: accuracy under each intervention."""
     lines = {}
     for r in rows:
         name = " ".join(r["name"].replace(f"thoughts={r['knobs']['thoughts']}", "").split())

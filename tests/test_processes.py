@@ -97,7 +97,7 @@ def test_batches_are_dealt_out_and_the_codebook_sees_all(monkeypatch):
 
 
 def test_noise_depends_on_seed_step_and_batch(monkeypatch):
-    """With --accum every batch has random numbers of its own, whichever process takes it."""
+    """With --grad-accum every batch has random numbers of its own, whichever process takes it."""
     seen = []
     monkeypatch.setattr(runs.METHODS["cot"], "loss", lambda self, batch: (
         seen.append(torch.rand(1).item()) or self.model.norm.weight.sum(), {}))

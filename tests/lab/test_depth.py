@@ -1,4 +1,4 @@
-"""The recurrent backbone in the scripts: training, eval.py's knobs, what depth.py measures."""
+"""The recurrent backbone in the scripts: training, eval.py's knobs, what lab.depth measures."""
 import json
 
 import pytest
