@@ -13,6 +13,7 @@ A change of file is a new function in another file than the new function before 
 those with a `def`; comprehensions and lambdas are not. Another version of Python calls the same
 ones, but compare trees on one.
 """
+import argparse
 import importlib
 import os
 import sys
@@ -98,11 +99,16 @@ def walks(tree):
 
 
 def main(argv=None):
-    argv = sys.argv[1:] if argv is None else argv
-    tree = Path(argv[1] if argv[:1] == ["--tree"] else Path(__file__).parents[1]).resolve()
-    for name, walk in walks(tree).items():
+    # argparse, not data.cli: `data` has to be that of the other tree
+    parser = argparse.ArgumentParser("lab.walk", description=__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tree", type=Path, metavar="FOLDER", default=Path(__file__).parents[1],
+                        help="a checkout [this one]")
+    parser.add_argument("--show", action="store_true", help="list the functions, too")
+    args = parser.parse_args(argv)
+    for name, walk in walks(args.tree.resolve()).items():
         print(f"{name:<16} {walk}")
-        if "--show" in argv:
+        if args.show:
             print("\n".join(f"    {file}:{line} {name}"
                             for (file, line), name in walk.found.items()))
 
