@@ -33,7 +33,8 @@ class Walk:
 
     def __call__(self, frame, event, _):
         code = frame.f_code
-        if event == "call" and code.co_filename.startswith(self.tree) and code.co_name[0] != "<":
+        mine = code.co_filename.startswith(self.tree) and code.co_filename != __file__
+        if event == "call" and mine and code.co_name[0] != "<":
             file = code.co_filename.removeprefix(self.tree)
             self.found.setdefault((file, code.co_firstlineno), code.co_name)
 
@@ -106,6 +107,8 @@ def main(argv=None):
                         help="a checkout [this one]")
     parser.add_argument("--show", action="store_true", help="list the functions, too")
     args = parser.parse_args(argv)
+    if not (args.tree / "train.py").exists():
+        parser.error(f"--tree {args.tree}: no train.py there")
     for name, walk in walks(args.tree.resolve()).items():
         print(f"{name:<16} {walk}")
         if args.show:
