@@ -34,7 +34,7 @@ from tqdm import tqdm
 
 import runs
 from data.cli import BadInput, Flag, Parser, choice, one_line
-from data.common import FileTask, collate, mixed, read_problems, first_problems
+from data.common import FileTask, collate, first_problems, mixed, read_problems
 from data.files import draw, writable, write
 from data.machine import pick_device
 from data.rows import plot, table

@@ -130,7 +130,7 @@ def check_width(config):
         raise BadInput(f"--width {config['width']} is no multiple of 2 x --heads {config['heads']}")
 
 
-def flags_of(config, others={}):
+def flags_of(config, others=None):
     """{name: Flag} of everything that a run of this method, task and backbone may be told.
 
     ValueError if two declare the same name, also of `others`: {owner: its flags}.
@@ -138,7 +138,7 @@ def flags_of(config, others={}):
     method, task, backbone = (config[name] for name in ("method", "task", "backbone"))
     flags = merge({"every run": KINDS | FLAGS, f"the task {task}": TASKS[task].FLAGS,
                    f"the backbone {backbone}": BACKBONES[backbone].FLAGS,
-                   f"the method {method}": METHODS[method].FLAGS, **others})
+                   f"the method {method}": METHODS[method].FLAGS, **(others or {})})
     return {name: flag for name, flag in flags.items() if name not in KINDS}
 
 
