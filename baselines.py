@@ -94,7 +94,7 @@ class CoT(Method):
         ids, part, _ = pack(*self.prompt(batch))
         lengths, room = (part >= 0).sum(1), self.args.max_answer
         room += self.args.max_think if self.given == OPEN else 0
-        cache = Cache(len(ids), ids.shape[1] + room, ids.device)
+        cache = Cache()
         out = self.model.generate(self.model.embed(ids), lengths, cache, EOS, room, sample,
                                   samples)
         return Rollout([self.solved(row) for row in out.tolist()], torch.zeros_like(out[:, 0]),
@@ -202,11 +202,11 @@ class Coconut(ICoT):
         """Eq. (2): a state h (B, C) -> the embedding (B, C) that is read next."""
         return h * self.model.embed.weight.detach().std()
 
-    def think(self, ids, room, samples=1):
+    def think(self, ids, samples=1):
         """Reads prompts ids (B, P) and thinks: cache, z (R, n, C), h (R, n, C). The last z is not
-        read yet; the cache has room for it and `room` more. R = B samples."""
+        read yet. R = B samples."""
         n, lengths = self.count(self.args.latents), (ids != PAD).sum(1)
-        cache = Cache(len(ids), ids.shape[1] + n + room, ids.device)
+        cache = Cache()
         h = [last(self.model(self.model.embed(ids), cache, lengths), lengths)]
         h = [cache.repeat(h[0], samples)]
         z = [self.latent(h[0])]
@@ -218,7 +218,7 @@ class Coconut(ICoT):
     def states(self, acts):
         """(R, T, C): the state that predicts each word written after the thoughts."""
         ids = acts["written"]
-        cache, z, _ = self.think(acts["prompt"], ids.shape[1])
+        cache, z, _ = self.think(acts["prompt"])
         return self.go_on(cache, z, ids)
 
     def go_on(self, cache, z, ids, layers=None):
@@ -241,9 +241,8 @@ class Coconut(ICoT):
         if not self.count(self.args.latents):
             return super().rollout(batch, samples, sample)
         ids, room = pack(*self.prompt(batch))[0], self.args.max_think + self.args.max_answer
-        cache, z, h = self.think(ids, room, samples)
-        out = self.model.generate(z[:, -1:], torch.ones_like(cache.lengths), cache, EOS, room,
-                                  sample)
+        cache, z, h = self.think(ids, samples)
+        out = self.model.generate(z[:, -1:], None, cache, EOS, room, sample)
         solved = [self.solved(row) for row in out.tolist()]
         for s, said in zip(solved, self.model.head(h).argmax(-1).tolist()):
             s.n_think += len(said)
@@ -296,7 +295,7 @@ class CODI(Coconut):
     def loss(self, batch):
         teacher, targets = self.teach(batch)
         ids = pack(column(batch.question, END), batch.answer)[0]            # (B, T)
-        cache, z, _ = self.think(pack(*self.prompt(batch))[0], ids.shape[1])
+        cache, z, _ = self.think(pack(*self.prompt(batch))[0])
         layers = []
         h = self.go_on(cache, z, ids, layers)                               # (B, T, C)
         wrote = ids != PAD

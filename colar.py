@@ -120,6 +120,10 @@ class LatentHead(nn.Module):
         u = self.body(h)                                            # (..., hidden)
         return self.mean(u), None if self.log_std is None else self.log_std(u).clamp(*self.bounds)
 
+    def likeliest(self, h):
+        """The mean alone."""
+        return self.mean(self.body(h))
+
 
 def speeds(text):
     """"1,3,5" -> [1, 3, 5]; BadInput unless all of them have a speed token."""
@@ -258,8 +262,7 @@ class CoLaR(Method):
         slowest = int(self.c_train.min()) if c == "auto" else c         # has the longest chain
         longest = self.args.max_think       # twice the longest chain of the training problems
         cap = min(longest, 2 * math.ceil(longest / slowest))            # latents
-        slots = question.shape[1] + 2 + cap + 1 + self.args.max_answer
-        cache = Cache(len(question), slots, question.device)
+        cache = Cache()
         h = last(self.model(self.model.embed(question), cache, lengths), lengths)   # (B, C)
         h = cache.repeat(h, samples)                                                # (R, C)
         auto = torch.full_like(cache.lengths, c == "auto").bool()                   # (R,)
@@ -271,8 +274,7 @@ class CoLaR(Method):
         h = self.model(self.model.embed(start), cache)[:, -1]
         z, n_think, stopped, sigma = self.think(h, cache, cap, sample)
         end = self.model.embed(torch.full_like(c, END))[:, None]                    # (R, 1, C)
-        answer = self.model.generate(end, torch.ones_like(c), cache, EOS, self.args.max_answer,
-                                     sample)
+        answer = self.model.generate(end, None, cache, EOS, self.args.max_answer, sample)
         solved = [Solved(self.vocab.decode(split_at(row, EOS)[0]), n, "")
                   for row, n in zip(answer.tolist(), n_think.tolist())]
         question = question.repeat_interleave(samples, 0)
@@ -289,19 +291,21 @@ class CoLaR(Method):
         says so at once.
 
         Returns z (R, n, C) in units of s, n_think (R,), whether it did say so (R,), and the mean
-        sigma. A row that is done stays in the batch, but its cache no longer grows: its later
-        latents go to the slot after its end, which </think> overwrites.
+        sigma. A row that is done stays in the batch, but its later latents are hidden from it.
         """
         done, latents, sigmas = sample(self.model.head(h)) == END, [], []           # (R,)
         n_think = torch.zeros_like(done, dtype=torch.long)
         while len(latents) < cap and not done.all():
-            z, log_sigma = self.latent_head(h)                                      # (R, C)
-            if sample.temperature and log_sigma is not None:
+            if sample.temperature and self.args.head == "gaussian":
+                z, log_sigma = self.latent_head(h)                                  # (R, C)
                 z = z + sample.temperature * log_sigma.exp() * sample.noise(z)
                 sigmas.append(log_sigma[~done].exp().mean())
+            else:
+                z = self.latent_head.likeliest(h)
             latents.append(z)
             n_think += ~done
-            h = self.model((z * self.std)[:, None], cache, (~done).long())[:, 0]
+            going = (~done).long() if done.any() else None                          # (R,)
+            h = self.model((z * self.std)[:, None], cache, going)[:, 0]
             done = done | (sample(self.model.head(h)) == END)
         z = torch.stack(latents, 1) if latents else h[:, None][:, :0]               # (R, n, C)
         return z, n_think, done, sum(sigmas) / max(1, len(sigmas))

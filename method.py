@@ -209,7 +209,7 @@ def states_before(model, prompt, x, lengths):
     start, row = (t.to(x.device) for t in      # (U, P), (R,); MPS has it from torch 2.10 on
                   prompt.cpu().unique(dim=0, return_inverse=True))
     prompt_lengths = (start != PAD).sum(1)
-    cache = Cache(len(start), start.shape[1] + x.shape[1], x.device)
+    cache = Cache()
     h = last(model(model.embed(start), cache, prompt_lengths), prompt_lengths)      # (U, C)
     h = h[row][:, None]                                                 # (R, 1, C)
     if x.shape[1] == 1:

@@ -1,13 +1,14 @@
-"""The backbone: a small Llama-style decoder with a KV cache. Knows no task and no paper.
+"""The backbone: a small decoder with a KV cache. Knows no task and no paper.
 
     x = embed(ids)                          or any embeddings (B, T, C)
-    x = x + attention(conv(norm(x)))        RMSNorm, RoPE, causal; in every block
-    x = x + mlp(conv(norm(x)))              gated: down(silu(gate) * up)
+    x = x + attention(norm(x))              causal, RoPE; in every block
+    x = x + mlp(norm(x))                    down(gelu(up))
     h = norm(x);  logits = head(h)
 
-With conv = 0 this is Llama (tests/test_model.py writes that out). The short causal convolutions,
-"Canon layers" (Allen-Zhu, Physics of Language Models 4.1), let a token see its neighbours without
-attention, which is meant to help look-ups; results/README.md says what they are worth here.
+This is nanoGPT's block with rotary positions in place of learned ones. Config also builds Llama's
+(RMSNorm, a gated MLP), which the parity tests compare. With conv = k each norm is followed by a
+short causal convolution, a "Canon layer" (Allen-Zhu, Physics of Language Models 4.1): a token sees
+the k - 1 before it without attention, which is what some tasks need to find a look-up.
 
 Sequences are padded on the right, never on the left: a causal model needs no mask for that, and a
 row's positions are the same in training, in prefill and in decoding.
@@ -27,11 +28,13 @@ class Config:
     layers: int = 3
     width: int = 64             # C
     heads: int = 4              # H; the head dimension is D = C / H
-    mlp: int = 0                # hidden size of the MLP; 0 = 8/3 C, up to a multiple of 32
-    conv: int = 4               # width of the causal convolutions; 0 = none, a plain Llama block
-    qk_norm: bool = False       # RMSNorm on queries and keys
+    conv: int = 0               # width of the causal convolutions; 0 = none
+    norm: str = "layer"         # of NORMS
+    mlp: str = "gelu"           # of MLPS
+    hidden: int = 0             # size of the MLP; 0: the usual one
+    qk_norm: bool = False       # norm on queries and keys
     rope_base: float = 10000.0
-    sandwich: bool = False      # RMSNorm also after each residual sum
+    sandwich: bool = False      # norm also after each residual sum
 
 
 def at_least_float32(x):
@@ -40,8 +43,15 @@ def at_least_float32(x):
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+class LayerNorm(nn.LayerNorm):
+    """Without a bias. Autocast runs it in float32."""
+
+    def __init__(self, width):
+        super().__init__(width, bias=False)
+
+
 class RMSNorm(nn.Module):
-    """In float32, also of what autocast has made bfloat16."""
+    """Llama's. In float32, also of what autocast has made bfloat16."""
 
     def __init__(self, width):
         super().__init__()
@@ -51,16 +61,34 @@ class RMSNorm(nn.Module):
         return F.rms_norm(at_least_float32(x), x.shape[-1:], self.weight, 1e-5)
 
 
-def rope_table(positions, dim, base, dtype=torch.float32):
-    """cos and signed sin of rotary position embedding (Su et al. 2021), half-split as in Llama."""
-    half = torch.arange(0, dim, 2, device=positions.device, dtype=dtype)        # (D/2,)
-    angle = positions[..., None].to(dtype) * base ** (-half / dim)              # (..., D/2)
-    cos, sin = angle.cos(), angle.sin()
-    return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)                # (..., D) each
+NORMS = {"layer": LayerNorm, "rms": RMSNorm}
+
+
+class Rope:
+    """Rotary position embedding (Su et al. 2021), half-split as in Llama: two tables, which grow
+    when a sequence is longer than all before it."""
+
+    def __init__(self, dim, base):
+        self.dim, self.base = dim, base         # D
+        self.cos = self.sin = torch.zeros(0, dim)
+
+    def __call__(self, x, positions, end):
+        """cos and signed sin, (T, D) or (B, 1, T, D), in the precision of x and on its device, at
+        `positions`: a slice, or (B, T) if rows differ. All of them are below `end`."""
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        if len(self.cos) < end or (self.cos.dtype, self.cos.device) != (dtype, x.device):
+            place = torch.arange(max(256, 2 * end), device=x.device, dtype=dtype)
+            half = torch.arange(0, self.dim, 2, device=x.device, dtype=dtype)
+            angle = place[:, None] * self.base ** (-half / self.dim)    # (positions, D/2)
+            self.cos = torch.cat([angle.cos(), angle.cos()], -1)
+            self.sin = torch.cat([-angle.sin(), angle.sin()], -1)
+        if isinstance(positions, slice):
+            return self.cos[positions], self.sin[positions]
+        return self.cos[positions][:, None], self.sin[positions][:, None]
 
 
 def rotate(x, cos, sin):
-    """RoPE on (B, T, H, D): (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin); roll swaps halves."""
+    """RoPE on (B, H, T, D): (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin); roll swaps halves."""
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
 
 
@@ -70,37 +98,58 @@ class Attention(nn.Module):
         self.heads = cfg.heads
         self.qkv = nn.Linear(cfg.width, 3 * cfg.width, bias=False)
         self.out = nn.Linear(cfg.width, cfg.width, bias=False)
-        self.q_norm = RMSNorm(cfg.width // cfg.heads) if cfg.qk_norm else nn.Identity()
-        self.k_norm = RMSNorm(cfg.width // cfg.heads) if cfg.qk_norm else nn.Identity()
+        norm = NORMS[cfg.norm] if cfg.qk_norm else None
+        self.q_norm = norm(cfg.width // cfg.heads) if norm else None
+        self.k_norm = norm(cfg.width // cfg.heads) if norm else None
 
-    def forward(self, x, rope, positions, cache):
+    def forward(self, x, rope, cache):
         B, T, C = x.shape
-        q, k, v = self.qkv(x).view(B, T, 3, self.heads, -1).unbind(2)   # (B, T, H, D) each
-        q, k = rotate(self.q_norm(q), *rope), rotate(self.k_norm(k), *rope)
-        q, k = q.to(v.dtype), k.to(v.dtype)     # under autocast they are float32, and v is not
+        H = self.heads
+        qkv = self.qkv(x).view(B, T, 3 * H, C // H).transpose(1, 2)     # (B, 3H, T, D)
+        qk, v = qkv[:, :2 * H], qkv[:, 2 * H:]
+        if self.q_norm:
+            qk = torch.cat([self.q_norm(qk[:, :H]), self.k_norm(qk[:, H:])], 1)
+        qk = rotate(qk, *rope).to(v.dtype)      # under autocast it is float32, and v is not
+        q, k = qk[:, :H], qk[:, H:]                                     # (B, H, T, D)
         mask = None
         if cache is not None:
-            k_all = cache.append((self, "k"), k, positions)             # (B, slots, H, D)
-            v_all = cache.append((self, "v"), v, positions)
-            if cache.longest:                                   # after prefill: see cached slots
-                end = cache.longest + T
-                k, v = k_all[:, :end], v_all[:, :end]                   # (B, end, H, D)
-                mask = cache.once("mask", lambda: visible(positions, end)).to(q.dtype)
-        q, k, v = (m.transpose(1, 2) for m in (q, k, v))                # (B, H, T, D)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+            k = cache.append((self, "k"), k)                            # (B, H, end + T, D)
+            v = cache.append((self, "v"), v)
+            mask = cache.mask
+        causal = mask is None and T > 1         # a single query sees all that is there
+        mask = mask if mask is None else mask.to(q.dtype)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
         return self.out(y.transpose(1, 2).reshape(B, T, C))
 
 
 class MLP(nn.Module):
+    """GPT-2's; hidden size 4 C."""
+
     def __init__(self, cfg):
         super().__init__()
-        hidden = cfg.mlp or 32 * math.ceil(cfg.width * 8 / 3 / 32)
+        hidden = cfg.hidden or 4 * cfg.width
+        self.up = nn.Linear(cfg.width, hidden, bias=False)
+        self.down = nn.Linear(hidden, cfg.width, bias=False)
+
+    def forward(self, x):
+        return self.down(F.gelu(self.up(x)))
+
+
+class GatedMLP(nn.Module):
+    """Llama's (SwiGLU); hidden size 8/3 C, up to a multiple of 32."""
+
+    def __init__(self, cfg):
+        super().__init__()
+        hidden = cfg.hidden or 32 * math.ceil(cfg.width * 8 / 3 / 32)
         self.up = nn.Linear(cfg.width, 2 * hidden, bias=False)
         self.down = nn.Linear(hidden, cfg.width, bias=False)
 
     def forward(self, x):
         gate, value = self.up(x).chunk(2, -1)
         return self.down(F.silu(gate) * value)
+
+
+MLPS = {"gelu": MLP, "swiglu": GatedMLP}
 
 
 class Conv(nn.Module):
@@ -110,38 +159,39 @@ class Conv(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(size, width))    # starts as the identity
 
-    def forward(self, x, positions, cache):
-        B, T, C = x.shape
-        size = len(self.weight)
-        if cache is not None:
-            x_all = cache.append((self, "x"), x, positions)
-        if cache is not None and cache.longest:                 # the inputs lie in the cache
-            past, exists = cache.once(size, lambda: window(positions, size))
-            x_past = x_all[cache.rows()[..., None], past]       # (B, T, size, C)
-            return x + (x_past * (exists * self.weight)).sum(2)
-        padded, y = F.pad(x, (0, 0, size - 1, 0)), x            # (B, size-1+T, C)
+    def forward(self, x, cache):
+        T, past = x.shape[1], len(self.weight) - 1
+        if cache is None:
+            padded = F.pad(x, (0, 0, past, 0))                  # (B, past + T, C)
+        else:
+            seen = cache.append((self, "x"), x[:, None])[:, 0]  # (B, end + T, C)
+            padded = torch.cat([cache.newest(seen, past), x], 1)
+        y = x
         for j, w in enumerate(self.weight):
-            y = torch.addcmul(y, padded[:, size - 1 - j:size - 1 - j + T], w)
+            y = torch.addcmul(y, padded[:, past - j:past - j + T], w)
         return y
 
 
 class Block(nn.Module):
     def __init__(self, cfg):
         super().__init__()
-        self.norm1, self.norm2 = RMSNorm(cfg.width), RMSNorm(cfg.width)
-        self.post1 = RMSNorm(cfg.width) if cfg.sandwich else nn.Identity()
-        self.post2 = RMSNorm(cfg.width) if cfg.sandwich else nn.Identity()
+        norm = NORMS[cfg.norm]
+        self.norm1, self.norm2 = norm(cfg.width), norm(cfg.width)
+        self.post1 = norm(cfg.width) if cfg.sandwich else None
+        self.post2 = norm(cfg.width) if cfg.sandwich else None
         self.conv1 = Conv(cfg.width, cfg.conv) if cfg.conv else None
         self.conv2 = Conv(cfg.width, cfg.conv) if cfg.conv else None
-        self.attn, self.mlp = Attention(cfg), MLP(cfg)
+        self.attn, self.mlp = Attention(cfg), MLPS[cfg.mlp](cfg)
 
-    def forward(self, x, rope, positions, cache):
+    def forward(self, x, rope, cache):
         u = self.norm1(x)
-        u = self.conv1(u, positions, cache) if self.conv1 else u
-        x = self.post1(x + self.attn(u, rope, positions, cache))
+        u = self.conv1(u, cache) if self.conv1 else u
+        x = x + self.attn(u, rope, cache)
+        x = self.post1(x) if self.post1 else x
         u = self.norm2(x)
-        u = self.conv2(u, positions, cache) if self.conv2 else u
-        return self.post2(x + self.mlp(u))
+        u = self.conv2(u, cache) if self.conv2 else u
+        x = x + self.mlp(u)
+        return self.post2(x) if self.post2 else x
 
 
 class GPT(nn.Module):
@@ -153,8 +203,9 @@ class GPT(nn.Module):
         super().__init__()
         self.cfg = cfg
         self.embed = nn.Embedding(cfg.vocab, cfg.width)
+        self.rope = Rope(cfg.width // cfg.heads, cfg.rope_base)
         self.blocks = nn.ModuleList(Block(cfg) for _ in range(cfg.layers))
-        self.norm = RMSNorm(cfg.width)
+        self.norm = NORMS[cfg.norm](cfg.width)
         self.head = nn.Linear(cfg.width, cfg.vocab, bias=False)
         for name, p in self.named_parameters():
             if p.ndim == 2 and "conv" not in name:      # convolutions, norms: the identity at first
@@ -170,27 +221,22 @@ class GPT(nn.Module):
                     that looks for a row's newest position needs it (recurrent.py)
         layers      a list that gets the states (B, T, C) after every layer
         """
-        rope, positions = self.positions(x, cache)
+        rope = self.begin(x, cache)
         for block in self.blocks:
-            x = block(x, rope, positions, cache)
+            x = block(x, rope, cache)
             if layers is not None:
                 layers.append(x)
         if cache is not None:
             cache.advance(x.shape[1], lengths)
         return self.norm(x)
 
-    def positions(self, x, cache):
-        """Returns the RoPE tables of embeddings (B, T, C) that continue a cache, two of (B or 1, T,
-        1, D), and their positions (B, T)."""
-        B, T, C = x.shape
-        positions = torch.arange(T, device=x.device).expand(B, T)
-        if cache is not None:
-            cache.shared.clear()
-            positions = positions + cache.lengths[:, None]
-        rows = positions if cache is not None else positions[:1]    # without a cache all are alike
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        rope = rope_table(rows, C // self.cfg.heads, self.cfg.rope_base, dtype)
-        return [table[:, :, None] for table in rope], positions
+    def begin(self, x, cache):
+        """Readies the cache for embeddings x (B, T, C). Returns their RoPE tables."""
+        T = x.shape[1]
+        if cache is None:
+            return self.rope(x, slice(0, T), T)
+        cache.begin(x)
+        return self.rope(x, cache.positions(T), cache.end + T)
 
     def settings(self):
         """Knobs worth a row each in the table of results."""
@@ -249,7 +295,10 @@ GREEDY = Sampler()
 
 
 def last(h, lengths):
-    """h (B, T, C), lengths (B,) -> (B, C): the state of each row's last real position."""
+    """h (B, T, C), lengths (B,), or None if all of T are real -> (B, C): the state of each row's
+    last real position."""
+    if lengths is None:
+        return h[:, -1]
     return h[torch.arange(len(h), device=h.device), lengths - 1]
 
 
@@ -257,29 +306,33 @@ def last(h, lengths):
 def generate(model, x, lengths, cache, stop, max_new, sample=GREEDY, samples=1):
     """Decodes each row until it writes `stop`, at most max_new tokens.
 
-    x (B, T, C): embeddings that continue `cache`, of which lengths (B,) per row are real. Each is
-    continued `samples` times. Rows that have stopped leave the batch as soon as they are a quarter
+    x (B, T, C): embeddings that continue `cache`, of which lengths (B,) per row are real (None: all
+    of them). Each row is continued `samples` times. Rows that have stopped leave the batch as soon as they are a quarter
     of it. Uses up the cache. Returns ids (B samples, <= max_new), 0 after `stop`.
     """
     h = cache.repeat(last(model(x, cache, lengths), lengths), samples)      # (R, C)
     out = torch.zeros(len(h), max_new, dtype=torch.long, device=x.device)
     rows = torch.arange(len(h), device=x.device)                # the rows still in the batch
     done = torch.zeros(len(h), dtype=torch.bool, device=x.device)
+    written = []            # what they have written since rows left the batch
     for t in range(max_new):
         logits = model.head(h)                                  # (R, V)
         logits[:, 0] = -torch.inf       # 0 is what follows `stop`: it cannot be written
-        token = sample(logits).masked_fill(done, 0)             # (R,)
-        out[rows, t] = token
+        token = sample(logits)                                  # (R,)
+        written.append(token)
         done = done | (token == stop)
         finished = int(done.sum())
-        if finished == len(rows) or t == max_new - 1:
-            break
-        if finished * 4 >= len(rows):
+        over = finished == len(rows) or t == max_new - 1
+        if over or finished * 4 >= len(rows):
+            out[rows, t + 1 - len(written):t + 1] = torch.stack(written, 1)
             keep = (~done).nonzero()[:, 0]
-            rows, token, done = rows[keep], token[keep], done[keep]
+            rows, token, done, written = rows[keep], token[keep], done[keep], []
+            if over:
+                break
             cache.select(keep)
-        h = model(model.embed(token)[:, None], cache, (~done).long())[:, 0]
-    return out[:, :t + 1]
+        h = model(model.embed(token)[:, None], cache)[:, 0]
+    ended = (out == stop).cumsum(1) - (out == stop).long()
+    return out[:, :t + 1].masked_fill(ended[:, :t + 1] > 0, 0)
 
 
 # ---- the cache -----------------------------------------------------------------------------------
@@ -287,47 +340,93 @@ def generate(model, x, lengths, cache, stop, max_new, sample=GREEDY, samples=1):
 class Cache:
     """What decoding remembers: keys and values of every layer, inputs of every convolution.
 
-    Each row has its own length, so prompts of different lengths need no padding before their
-    continuation. A row's next token is written at its own length; what padding left there before
-    is overwritten, and was never seen, because a query at position p attends to slots <= p.
+    A call writes its T positions into the same T columns of all rows, so no row needs a scatter.
+    Rows have lengths of their own: where a column holds no token of a row (the padding of its
+    prompt, or what it was fed after its end) it is hidden from the row's later queries. A row's
+    positions, which RoPE turns by, count its own tokens alone.
     """
+    ROOM = 64       # columns that a buffer grows by, at least
 
-    def __init__(self, rows, slots, device=None):
-        self.lengths = torch.zeros(rows, dtype=torch.long, device=device)   # (B,) tokens per row
-        self.slots = slots      # room of a row
-        self.longest = 0        # at least every length; known without asking a GPU
-        self.store = {}         # (module, name) -> (B, slots, ...)
-        self.shared = {}        # what `once` has made
+    def __init__(self):
+        self.store = {}         # (module, name) -> (B, H, columns, D)
+        self.end = 0            # columns written
+        self.lengths = 0        # (B,): tokens of each row
+        self.hidden = None      # (B, end): -inf where a column is hidden, else 0. None: none is
+        self.mask = None        # what attention adds in this call, (B or 1, 1, T, end + T), or None
+        self.state = None       # (B, 1, C): where a recurrent backbone goes on, if it is `warm`
 
-    def once(self, name, make):
-        """make(), once in a call of the model: what all of its layers need alike."""
-        if name not in self.shared:
-            self.shared[name] = make()
-        return self.shared[name]
+    def begin(self, x):
+        """Makes the mask for new positions x (B, T, C). The first call needs none."""
+        B, T, _ = x.shape
+        if not self.end:
+            self.lengths = torch.zeros(B, dtype=torch.long, device=x.device)
+        self.mask = None
+        if self.end and (T > 1 or self.hidden is not None):
+            past = x.new_zeros(1, self.end) if self.hidden is None else self.hidden
+            future = x.new_full((T, T), -torch.inf).triu(1).expand(len(past), 1, T, T)
+            past = past[:, None, None].expand(-1, -1, T, -1)
+            self.mask = torch.cat([past, future], -1)
 
-    def rows(self):
-        """(B, 1): indices of the rows."""
-        return self.once("rows", lambda: torch.arange(len(self.lengths),
-                                                      device=self.lengths.device)[:, None])
+    def positions(self, T):
+        """Those of T new tokens of every row: a slice, or (B, T) if rows differ."""
+        if self.hidden is None:
+            return slice(self.end, self.end + T)
+        return self.lengths[:, None] + torch.arange(T, device=self.lengths.device)
 
-    def append(self, key, new, positions):
-        """Writes new (B, T, ...) at slots `positions` (B, T) of a buffer; returns the buffer."""
-        if key not in self.store:
-            self.store[key] = new.new_zeros(new.shape[0], self.slots, *new.shape[2:])
-        if torch.is_grad_enabled():     # backward will need the buffer as it was
-            self.store[key] = self.store[key].index_put((self.rows(), positions), new)
-        else:
-            self.store[key][self.rows(), positions] = new
-        return self.store[key]
+    def append(self, key, new):
+        """Writes new (B, H, T, D) behind the columns of a buffer; returns them all, (B, H, end + T,
+        D)."""
+        old, end = self.store.get(key), self.end + new.shape[2]
+        if torch.is_grad_enabled():     # backward will need the old ones as they were
+            new = new if old is None else torch.cat([old[:, :, :self.end], new], 2)
+            self.store[key] = new
+            return new
+        if old is None or old.shape[2] < end:
+            B, H, _, D = new.shape
+            self.store[key] = new.new_empty(B, H, end + max(self.ROOM, end // 2), D)
+            if old is not None:
+                self.store[key][:, :, :self.end] = old[:, :, :self.end]
+        buffer = self.store[key]
+        buffer[:, :, self.end:end] = new
+        return buffer[:, :, :end]
 
-    def advance(self, T, lengths):
+    def newest(self, seen, n):
+        """seen (B, end + T, C) -> (B, n, C): what it has of each row's last n tokens before this
+        call; 0 where a row has fewer."""
+        if self.hidden is None:
+            newest = seen[:, max(0, self.end - n):self.end]
+            return F.pad(newest, (0, 0, n - newest.shape[1], 0))
+        column = torch.arange(self.end, device=seen.device).expand(len(seen), -1)
+        column = column.masked_fill(self.hidden < 0, -1)
+        column = F.pad(column, (n, 0), value=-1).topk(n).values.flip(1)             # (B, n)
+        newest = seen.gather(1, column.clamp(min=0)[..., None].expand(-1, -1, seen.shape[2]))
+        return newest * (column >= 0)[..., None]
+
+    def advance(self, T, lengths=None):
         """T positions were written, of which lengths (B,) per row are real (all, if None)."""
+        if self.hidden is not None or (lengths is not None and bool((lengths < T).any())):
+            new = torch.zeros(len(self.lengths), T, device=self.lengths.device)
+            if lengths is not None:
+                place = torch.arange(T, device=lengths.device)
+                new = new.masked_fill(place >= lengths[:, None], -torch.inf)
+            old = torch.zeros_like(new[:, :1]).expand(-1, self.end)
+            self.hidden = torch.cat([old if self.hidden is None else self.hidden, new], 1)
+        self.end += T
         self.lengths = self.lengths + (T if lengths is None else lengths)
-        self.longest += T
+
+    def here(self):
+        """Where the cache ends, for `back_to`."""
+        return self.end, self.lengths, self.hidden
+
+    def back_to(self, here):
+        """Forgets what was written since `here`."""
+        self.end, self.lengths, self.hidden = here
 
     def select(self, rows):
         """Keeps only the given rows (indices), e.g. those that are not finished."""
         self.lengths = self.lengths[rows]
+        self.hidden = None if self.hidden is None else self.hidden[rows]
+        self.state = None if self.state is None else self.state[rows]
         self.store = {key: buffer[rows] for key, buffer in self.store.items()}
 
     def repeat(self, h, samples):
@@ -337,18 +436,3 @@ class Cache:
         rows = torch.arange(len(h), device=h.device).repeat_interleave(samples)
         self.select(rows)
         return h[rows]
-
-
-def window(positions, size):
-    """Slots (B, T, size) of the last `size` tokens up to those at `positions` (B, T), and
-    (B, T, size, 1): 1 where there is such a token, else 0."""
-    past = positions[..., None] - torch.arange(size, device=positions.device)
-    return past.clamp(min=0), (past >= 0)[..., None].float()
-
-
-def visible(positions, end):
-    """What attention adds for the slots 0 ... end - 1 (B, 1, T, end): 0 up to the position of each
-    query (B, T), -inf beyond it."""
-    beyond = torch.arange(end, device=positions.device) > positions[..., None]
-    return torch.zeros(beyond.shape, device=beyond.device).masked_fill(
-        beyond, -torch.inf)[:, None]

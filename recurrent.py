@@ -52,7 +52,7 @@ import torch
 import torch.nn as nn
 
 from data.cli import BadInput, Flag, choice
-from model import GPT, GREEDY, Block, Cache, RMSNorm, at_least_float32, generate, last
+from model import (GPT, GREEDY, NORMS, Block, Cache, Rope, at_least_float32, generate, last)
 
 SIGMA = 0.5         # of tau in Eq. (5)
 NOISE = 0.4         # variance of s_0
@@ -84,6 +84,19 @@ def noise(*shape, generator=None, device=None):
     return cut_normal(*shape, std=NOISE ** 0.5, generator=generator, device=device)
 
 
+def part_sizes(parts, layers):
+    """--parts and --layers -> the numbers of blocks of prelude, core and coda."""
+    if not parts:
+        if layers % 3 and layers != 1:
+            raise BadInput(f"--layers {layers}: a recurrent backbone has three equal parts, unless "
+                           "--parts says otherwise")
+        return [max(1, layers // 3)] * 3        # size nano has a single layer
+    sizes = [int(n) if n.isdecimal() else -1 for n in parts.split(",")]
+    if len(sizes) != 3 or min(sizes) < 0 or not 1 <= sizes[1] or max(sizes) > 1000:
+        raise BadInput(f"--parts {parts}: not three numbers of blocks, as 1,4,1")
+    return sizes
+
+
 class RecurrentGPT(GPT):
     FLAGS = {
         "mean_r": Flag(8, "rbar of Eq. (5): training iterates rbar + 1 times on average (fixed: "
@@ -97,6 +110,8 @@ class RecurrentGPT(GPT):
                      ("sandwich", "pre")),
         "inject": Flag("concat", "how e enters: A [s; e], s + e (bad run 1), or only as s_0",
                        ("concat", "add", "none")),
+        "parts": Flag("", "blocks of prelude, core and coda, as 1,4,1; '': a third of --layers "
+                      "each"),
     }
     KNOBS = {
         "r": Flag(None, "iterations of a recurrent backbone, as 1,4,16; unless given, rbar",
@@ -111,22 +126,21 @@ class RecurrentGPT(GPT):
     COMPILED = "iteration"  # not forward: its number of iterations changes from call to call
 
     def __init__(self, cfg, mean_r=8, k_grad=4, sampler="lognormal", r_per="batch",
-                 norm="sandwich", inject="concat"):
+                 norm="sandwich", inject="concat", parts=""):
         nn.Module.__init__(self)
         self.cfg, self.mean_r, self.k_grad, self.sampler = cfg, mean_r, k_grad, sampler
         self.r_per, self.inject = r_per, inject
         cfg.sandwich = norm == "sandwich"
-        if cfg.layers % 3 and cfg.layers != 1:
-            raise BadInput(f"--layers {cfg.layers}: a recurrent backbone has three equal parts")
-        each = max(1, cfg.layers // 3)      # blocks in each; size nano has a single layer
+        sizes = part_sizes(parts, cfg.layers)
         self.embed = nn.Embedding(cfg.vocab, cfg.width)
-        self.prelude = nn.ModuleList(Block(cfg) for _ in range(each))
-        self.core = nn.ModuleList(Block(cfg) for _ in range(each))
-        self.coda = nn.ModuleList(Block(cfg) for _ in range(each))
+        self.rope = Rope(cfg.width // cfg.heads, cfg.rope_base)
+        self.prelude, self.core, self.coda = (
+            nn.ModuleList(Block(cfg) for _ in range(n)) for n in sizes)
         self.adapter = nn.Linear(2 * cfg.width, cfg.width, bias=False)      # A of Eq. (3)
-        self.norm = RMSNorm(cfg.width)
+        self.norm = NORMS[cfg.norm](cfg.width)
         self.head = nn.Linear(cfg.width, cfg.vocab, bias=False)
-        self.start_weights(layers=each * (2 + mean_r))
+        prelude, core, coda = sizes
+        self.start_weights(layers=prelude + core * mean_r + coda)
         for name, flag in self.KNOBS.items():
             setattr(self, name, flag.default)
         self.r = mean_r
@@ -150,10 +164,10 @@ class RecurrentGPT(GPT):
     @torch.no_grad()
     def cache_size(self):
         """Numbers that its cache holds per token, if none exits early."""
-        cache = Cache(1, 1, self.embed.weight.device)
+        x, cache = self.embed.weight[:1, None], Cache()                     # (1, 1, C)
         with self.using(exit="none"):
-            self(self.embed(torch.zeros_like(cache.lengths)[:, None]), cache)
-        return sum(buffer.numel() for buffer in cache.store.values())
+            self(x, cache)
+        return sum(buffer[:, :, :1].numel() for buffer in cache.store.values())
 
     def start_weights(self, layers):
         """Variance 2 / 5C everywhere; into the residual, divided by 2 * layers executed."""
@@ -166,16 +180,16 @@ class RecurrentGPT(GPT):
     def forward(self, x, cache=None, lengths=None, layers=None):
         """As GPT.forward. In training and without a cache r is drawn, else it is self.r. `layers`
         gets what prelude, core and coda make."""
-        rope, positions = self.positions(x, cache)
+        rope = self.begin(x, cache)
         e = x * self.cfg.width ** 0.5
         for block in self.prelude:
-            e = block(e, rope, positions, cache)                       # (B, T, C)
-        s = self.first_state(e, positions, cache)
+            e = block(e, rope, cache)                                  # (B, T, C)
+        s = self.first_state(e, cache)
         if self.training and cache is None:
-            s = self.unroll(s, e, rope, positions)
+            s = self.unroll(s, e, rope)
         else:
-            s = self.iterate(s, e, rope, positions, cache, lengths)
-        h = self.read_out(s, rope, positions, cache)
+            s = self.iterate(s, e, rope, cache, lengths)
+        h = self.read_out(s, rope, cache)
         if layers is not None:
             layers += e, s, h
         if cache is not None:
@@ -183,15 +197,18 @@ class RecurrentGPT(GPT):
             cache.advance(x.shape[1], lengths)
         return h
 
-    def first_state(self, e, positions, cache):
+    def first_state(self, e, cache):
         """s_0: fresh noise in training; else that of its position, or the last token's state."""
         if self.inject == "none":
             return e
         if self.training and cache is None:
             return noise(*e.shape, device=e.device)
-        if self.warm and cache is not None and cache.longest:
-            return cache.store[self, "state"].expand_as(e)
-        return self.noise_table(e.device)[positions % POSITIONS]
+        if self.warm and cache is not None and cache.end:
+            return cache.state.expand_as(e)
+        positions = torch.arange(e.shape[1], device=e.device)[None]         # (1 or B, T)
+        if cache is not None:
+            positions = positions + cache.lengths[:, None]
+        return self.noise_at(positions).expand_as(e)
 
     def keep_state(self, s, cache, lengths):
         """Remembers each row's newest state, if wanted; a row without a new token keeps its old
@@ -199,36 +216,37 @@ class RecurrentGPT(GPT):
         if not self.warm:
             return
         now = last_state(s, lengths)[:, None]                       # (B, 1, C)
-        if lengths is not None and cache.longest:
-            now = torch.where((lengths > 0)[:, None, None], now, cache.store[self, "state"])
-        cache.store[self, "state"] = now
+        if lengths is not None and cache.end:
+            now = torch.where((lengths > 0)[:, None, None], now, cache.state)
+        cache.state = now
 
-    def noise_table(self, device):
-        """(POSITIONS, C), made once per seed and device."""
-        if getattr(self, "table_of", None) != (self.state_seed, device):
+    def noise_at(self, positions):
+        """s_0 at positions (...): (..., C), of a table made once per seed and device."""
+        if getattr(self, "table_of", None) != (self.state_seed, positions.device):
             generator = torch.Generator().manual_seed(self.state_seed)
-            self.table = noise(POSITIONS, self.cfg.width, generator=generator).to(device)
-            self.table_of = self.state_seed, device
-        return self.table
+            table = noise(POSITIONS, self.cfg.width, generator=generator)
+            self.table, self.table_of = table.to(positions.device), (
+                self.state_seed, positions.device)
+        return self.table[positions % POSITIONS]
 
-    def iteration(self, s, e, rope, positions, cache=None):
+    def iteration(self, s, e, rope, cache=None):
         """Eq. (3)."""
         if self.inject == "concat":
             s = self.adapter(torch.cat([s, e], -1)).to(e.dtype)     # else autocast's: few bits
         elif self.inject == "add":
             s = s + e
         for block in self.core:
-            s = block(s, rope, positions, cache)
+            s = block(s, rope, cache)
         return s
 
-    def read_out(self, s, rope, positions, cache=None):
+    def read_out(self, s, rope, cache=None):
         """Eq. (4): states (B, T, C) -> hidden states, ready for the head."""
         s = self.norm(s)
         for block in self.coda:
-            s = block(s, rope, positions, cache)
+            s = block(s, rope, cache)
         return self.norm(s)
 
-    def unroll(self, s, e, rope, positions):
+    def unroll(self, s, e, rope):
         """Eq. (5) and (6): training's iterations, the first ones without a gradient."""
         r = draw_r(self.mean_r, self.sampler, len(s) if self.r_per == "sequence" else 1)
         k = r if self.inject == "none" else r.clamp(max=self.k_grad)    # none: s_0 alone has e
@@ -236,20 +254,21 @@ class RecurrentGPT(GPT):
         def repeat(s, counts):
             if len(counts) == 1:
                 for _ in range(int(counts)):
-                    s = self.iteration(s, e, rope, positions)
+                    s = self.iteration(s, e, rope)
                 return s
             rows = counts.to(s.device)[:, None, None]
             for i in range(int(counts.max())):
-                s = torch.where(i < rows, self.iteration(s, e, rope, positions), s)
+                s = torch.where(i < rows, self.iteration(s, e, rope), s)
             return s
         with torch.no_grad():
             s = repeat(s, r - k)
         torch.clear_autocast_cache()    # it may hold low-precision weights made without a graph
         return repeat(s, k)
 
-    def iterate(self, s, e, rope, positions, cache, lengths):
+    def iterate(self, s, e, rope, cache, lengths):
         """With a cache, or in eval mode: r iterations, or per row fewer if `exit` says so."""
-        active, steps = None, torch.full_like(positions[:, 0], self.r)
+        active = None
+        steps = torch.full((len(s),), self.r, device=s.device)
         free = 0 if self.inject == "none" else self.r - self.k_grad     # without gradient: Eq. (6)
         done = Exit(self.exit, self.threshold) if self.exit != "none" else None
         for i in range(self.r):
@@ -257,13 +276,13 @@ class RecurrentGPT(GPT):
                 torch.clear_autocast_cache()                    # as in `unroll`
             with torch.set_grad_enabled(torch.is_grad_enabled() and i >= free):
                 slots = cache and Slots(cache, i, self.share, active)
-                after = self.iteration(s, e, rope, positions, slots)
+                after = self.iteration(s, e, rope, slots)
             s = after if active is None else torch.where(active[..., None], after, s)
             if self.trace is not None:
                 self.trace.append(last_state(s, lengths))
             if done is None:
                 continue
-            look = s if self.exit == "latent" else self.read_out(s, rope, positions, cache)
+            look = s if self.exit == "latent" else self.read_out(s, rope, cache)
             look = last_state(look, lengths)
             stop = done(look if self.exit == "latent" else self.head(look))[:, None]    # (B, 1)
             if active is None:
@@ -273,7 +292,7 @@ class RecurrentGPT(GPT):
             if not active.any():
                 break
         if cache is not None and not self.drafting:
-            Slots.settle(cache, i + 1, positions)
+            Slots.settle(cache, i + 1, s.shape[1])
         if self.taken is not None:
             self.taken.append(steps if lengths is None else steps * (lengths > 0))
         return s
@@ -335,28 +354,27 @@ class Slots:
     """
 
     def __init__(self, cache, i, share, active):
-        self.cache, self.longest, self.active = cache, cache.longest, active
-        self.once, self.rows = cache.once, cache.rows
+        self.cache, self.mask, self.newest, self.active = cache, cache.mask, cache.newest, active
         self.slot, self.again = (i % share, i >= share) if share else (i, False)
 
-    def append(self, key, new, positions):
+    def append(self, key, new):
         """As Cache.append, in this iteration's slot. A row that has stopped repeats what it wrote
         last: in the slot before or, once the slots come round again (`share`), in this one."""
         store, own, before = self.cache.store, (key, self.slot), (key, self.slot - 1)
         if self.slot and own not in store:
             store[own] = store[before].clone()          # no token has been here yet
         if self.active is not None:
-            old = store[own if self.again else before][self.rows(), positions]
-            new = torch.where(self.active.view(-1, *[1] * (new.ndim - 1)), new, old)
-        return self.cache.append(own, new, positions)
+            columns = slice(self.cache.end, self.cache.end + new.shape[2])
+            old = store[own if self.again else before][:, :, columns]
+            new = torch.where(self.active[..., None, None], new, old)
+        return self.cache.append(own, new)
 
     @staticmethod
-    def settle(cache, n, positions):
-        """After n iterations at `positions` (B, T): deeper slots get what the last one has."""
-        rows = cache.rows()
+    def settle(cache, n, T):
+        """After n iterations of T new tokens: deeper slots get what the last one has."""
         slots = [key for key in cache.store if isinstance(key[1], int)]     # of the core
         for key, slot in [key for key in slots if key[1] >= n]:
-            cache.store[key, slot][rows, positions] = cache.store[key, n - 1][rows, positions]
+            cache.append((key, slot), cache.store[key, n - 1][:, :, cache.end:cache.end + T])
 
 
 @torch.no_grad()
@@ -377,22 +395,22 @@ def speculate(model, x, lengths, cache, stop, max_new):
     spot, going = torch.arange(DRAFT, device=x.device), count < max_new
     going &= token != stop
     while going.any():
-        start, end, drafted = cache.lengths, int(cache.lengths.max()), [token]
-        cache.longest = end
+        start, drafted = cache.here(), [token]
         with model.using(r=model.draft, drafting=True):
-            for _ in range(min(DRAFT, cache.slots - end)):
+            for _ in range(DRAFT):
                 h = model(model.embed(drafted[-1])[:, None], cache)
                 drafted.append(likeliest(h[:, 0]))
-        cache.lengths, cache.longest = start, end
-        fed, drafted = torch.stack(drafted[:-1], 1), torch.stack(drafted[1:], 1)    # (B, L)
-        deep, L = likeliest(model(model.embed(fed), cache)), fed.shape[1]
+        cache.back_to(start)
+        fed, drafted = torch.stack(drafted[:-1], 1), torch.stack(drafted[1:], 1)    # (B, DRAFT)
+        deep = likeliest(model(model.embed(fed), cache))
         agreed = (drafted == deep).long().cumprod(1).sum(1)
-        n = torch.minimum(agreed + 1, max_new - count).clamp(max=L) * going     # words kept
-        place = count[:, None] + spot[:L]
-        kept = torch.where(spot[:L] < n[:, None], deep, 0)
-        out.scatter_(1, place, kept)
+        n = torch.minimum(agreed + 1, max_new - count).clamp(max=DRAFT) * going     # words kept
+        cache.back_to(start)
+        cache.advance(int(n.max()), n)
+        kept = torch.where(spot < n[:, None], deep, 0)
+        out.scatter_(1, count[:, None] + spot, kept)
         token = torch.where(going, deep.gather(1, (n - 1).clamp(min=0)[:, None])[:, 0], token)
-        cache.lengths, count = start + n, count + n
+        count = count + n
         going &= (count < max_new) & ~(kept == stop).any(1)
     out = out[:, :max_new]
     ended = (out == stop).long().cumsum(1) - (out == stop).long()

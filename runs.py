@@ -64,7 +64,7 @@ FLAGS = {   # None: --size decides
     "layers": Flag(None, "blocks of the backbone", kind=int, least=1, most=1000),
     "width": Flag(None, "width C of the backbone", kind=int, least=2, most=2**16),
     "heads": Flag(None, "attention heads", kind=int, least=1, most=2**10),
-    "conv": Flag(4, "width of the causal convolutions before attention and MLP; 0 = none",
+    "conv": Flag(0, "width of the causal convolutions before attention and MLP; 0 = none",
                  most=2**10),
     "qk_norm": Flag(False, "RMSNorm on queries and keys"),
     "batch": Flag(None, "problems per batch", kind=int, least=1, most=2**20),

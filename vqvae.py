@@ -347,7 +347,7 @@ class Assorted(CoT):
         ids, part, _ = pack(*self.prompt(batch))
         lengths, room = (part >= 0).sum(1), self.args.max_think + self.args.max_answer
         most = min(latents, self.args.max_think // 2)   # as many as the longest chain has words
-        cache = Cache(len(ids), ids.shape[1] + most + 2 + room, ids.device)
+        cache = Cache()
         h = last(self.model(self.model.embed(ids), cache, lengths), lengths)    # (B, C)
         h = cache.repeat(h, samples)                                            # (R, C)
         one = torch.ones_like(cache.lengths)
@@ -358,7 +358,7 @@ class Assorted(CoT):
             logits = self.model.head(h)
             logits[:, PAD] = logits[:, self.bo] = -torch.inf    # any word but those
             begin, then = one[:, None][:, :0], sample(logits)
-        out = self.model.generate(self.model.embed(then)[:, None], one, cache, EOS, room, sample)
+        out = self.model.generate(self.model.embed(then)[:, None], None, cache, EOS, room, sample)
         out = out.masked_fill((then == EOS)[:, None], PAD)      # nothing follows <eos>
         out = pack(begin, then[:, None], out)[0]                                # (R, T)
         return Rollout([self.solved(row) for row in out.tolist()], torch.zeros_like(one),
@@ -372,7 +372,8 @@ class Assorted(CoT):
         x, out = torch.full_like(cache.lengths, self.bo), []
         done = torch.zeros_like(x).bool()
         while True:
-            h = self.model(self.model.embed(x)[:, None], cache, (~done).long())[:, 0]
+            going = (~done).long() if done.any() else None                          # (R,)
+            h = self.model(self.model.embed(x)[:, None], cache, going)[:, 0]
             logits = at_least_float32(self.model.head(h))
             done = done | (logits.softmax(-1)[:, self.eo] > SURE)
             if len(out) == most or done.all():

@@ -92,11 +92,11 @@ def think(method, examples, **knobs):
 
 
 @torch.no_grad()
-def read(method, prompt, z, n, room=1):
-    """Reads prompts (B, P) and thoughts z (B, M, C), n (B,) of them. The cache, with room for so
-    many tokens more, and the states (B, M+1, C) before the first thought and after each."""
+def read(method, prompt, z, n):
+    """Reads prompts (B, P) and thoughts z (B, M, C), n (B,) of them. Returns the cache, and the
+    states (B, M+1, C) before the first thought and after each."""
     new = (prompt != PAD).sum(1)
-    cache = Cache(len(prompt), prompt.shape[1] + z.shape[1] + room, prompt.device)
+    cache = Cache()
     h = method.model(method.model.embed(prompt), cache, new)
     h = last(h, new)[:, None]
     return cache, torch.cat([h, method.model(z, cache, n)], 1) if z.shape[1] else h
@@ -107,9 +107,9 @@ def answers(method, *thoughts):
     """The words of every answer after reading prompts, z and n as `think` returns them."""
     out = []
     for p, t, k in zip(*(part.split(BATCH) for part in thoughts)):
-        cache, _ = read(method, p, t, k, 1 + method.args.max_answer)
+        cache, _ = read(method, p, t, k)
         end = method.model.embed(torch.full_like(k, END))[:, None]
-        rows = method.model.generate(end, torch.ones_like(k), cache, EOS, method.args.max_answer)
+        rows = method.model.generate(end, None, cache, EOS, method.args.max_answer)
         out += [method.vocab.decode(split_at(row, EOS)[0]) for row in rows.tolist()]
     return out
 

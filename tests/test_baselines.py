@@ -98,7 +98,7 @@ def test_schedule_on_worked_values(curriculum, want):
         assert icot.opening(BATCH).tolist() == [[THINK]] * 3
         assert pause.opening(BATCH).tolist() == [[THINK] + [PAUSE] * n] * 3
         if round(3 * share):
-            z = coconut.think(coconut.opening(BATCH), 0)[1]
+            z = coconut.think(coconut.opening(BATCH))[1]
             assert z.shape == (3, round(3 * share), 16)
 
 
@@ -299,7 +299,7 @@ def test_three_calls_with_a_cache_equal_one_without(backbone):
     x.requires_grad_()
 
     def calls():
-        cache = Cache(3, 8)
+        cache = Cache()
         yield model(x[:, :4], cache)
         old = {key: (buffer, buffer.clone()) for key, buffer in cache.store.items()}
         yield model(x[:, 4:5], cache)

@@ -162,7 +162,7 @@ class Reread(Method):
     @torch.no_grad()
     def rollout(self, batch, samples, sample=GREEDY, times=1):
         prompt, room = self.prompt(batch, times), self.args.max_answer
-        cache = Cache(len(prompt), prompt.shape[1] + room, prompt.device)
+        cache = Cache()
         out = self.model.generate(self.model.embed(prompt), (prompt != PAD).sum(1), cache, EOS,
                                   room, sample, samples)                            # (R, T)
         solved = [Solved(self.vocab.decode(split_at(row, EOS)[0]), times - 1, "")
@@ -214,7 +214,8 @@ def test_a_new_method_is_trained_measured_tabulated_and_reinforced(tmp_path, mon
         evaluation.main(["--help"])
     assert "times that it reads the question" in " ".join(capsys.readouterr().out.split())
 
-    monkeypatch.setattr(Arithmetic, "check", lambda self, example, words: len(words) % 2)
+    monkeypatch.setattr(
+        Arithmetic, "check", lambda self, example, words: len(" ".join(words)) % 2)
     reinforce([out, "--steps", "2", "--batch", "4", "--threads", "1", "--val-n", "2",
                "--test-n", "2", "--times", "3", "--learn", "word"])
     assert not same(runs.load(out)["method"], runs.load(out + "-rl")["method"])

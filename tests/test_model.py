@@ -1,4 +1,5 @@
-"""The backbone against naive references: Llama written out, decoding one row without a cache.
+"""The backbone against naive references: its block and Llama written out, decoding one row without
+a cache.
 
 Two ways of computing the same are compared in float64, where no processor's rounding matters."""
 import math
@@ -8,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model import GPT, Cache, Config, Conv, Sampler, generate, last, rope_table, rotate
+from model import GPT, Cache, Config, Conv, Rope, Sampler, generate, last, rotate
 from tests.naive import EXACT
 
 
@@ -21,12 +22,24 @@ def tiny(**changes):
     return model
 
 
-def llama(model, ids):
-    """Llama 2, word for word, for one sequence: loops over layers, heads and positions."""
+LLAMA = {"norm": "rms", "mlp": "swiglu"}
+
+
+def reference(model, ids):
+    """Ours or Llama 2, word for word, for one sequence: loops over layers, heads and positions."""
     cfg, w = model.cfg, model.state_dict()
 
     def norm(x, weight):
+        if cfg.norm == "layer":
+            x = x - x.mean(-1, keepdim=True)
         return x / torch.sqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * weight
+
+    def mlp(x, up, down):
+        if cfg.mlp == "swiglu":
+            gate, value = (x @ up.T).chunk(2, -1)
+            return (gate * gate.sigmoid() * value) @ down.T
+        x = x @ up.T
+        return (x * (1 + torch.erf(x / math.sqrt(2))) / 2) @ down.T
 
     x = w["embed.weight"][ids]                                          # (T, C)
     T, C = x.shape
@@ -49,22 +62,23 @@ def llama(model, ids):
                 score = (kh[:t + 1] @ qh[t] / math.sqrt(D)).softmax(0)
                 out[t, s] = score @ v[:t + 1, s]
         x = x + out @ w[p + "attn.out.weight"].T
-        gate, up = (norm(x, w[p + "norm2.weight"]) @ w[p + "mlp.up.weight"].T).chunk(2, -1)
-        x = x + (gate * gate.sigmoid() * up) @ w[p + "mlp.down.weight"].T
+        u = norm(x, w[p + "norm2.weight"])
+        x = x + mlp(u, w[p + "mlp.up.weight"], w[p + "mlp.down.weight"])
     return norm(x, w["norm.weight"]) @ w["head.weight"].T               # (T, V)
 
 
-def test_equals_a_llama_reference():
-    model, ids = tiny(conv=0), torch.randint(23, (2, 9))
+@pytest.mark.parametrize("changes", [{}, LLAMA], ids=["ours", "llama"])
+def test_equals_the_reference(changes):
+    model, ids = tiny(**changes), torch.randint(23, (2, 9))
     ours = model.head(model(model.embed(ids)))                          # (2, 9, 23)
     for row in range(2):
-        torch.testing.assert_close(ours[row], llama(model, ids[row]), **EXACT)
+        torch.testing.assert_close(ours[row], reference(model, ids[row]), **EXACT)
 
 
 def test_convolution_equals_a_loop():
     conv, x = Conv(5, 4).double(), torch.randn(2, 7, 5).double()
     torch.nn.init.normal_(conv.weight)
-    y = conv(x, None, None)
+    y = conv(x, None)
     for b in range(2):
         for t in range(7):
             want = x[b, t] + sum(conv.weight[j] * x[b, t - j] for j in range(4) if t >= j)
@@ -75,13 +89,13 @@ def test_rope_depends_on_distance_only():
     q, k = torch.ones(2, 1, 1, 1, 16).double()
 
     def score(m, n):
-        (a, b), (c, d) = (rope_table(torch.tensor([t]), 16, 100.0, q.dtype) for t in (m, n))
+        (a, b), (c, d) = (Rope(16, 100.0)(q, slice(t, t + 1), t + 1) for t in (m, n))
         return (rotate(q, a, b) * rotate(k, c, d)).sum()
     torch.testing.assert_close(score(5, 2), score(13, 10), **EXACT)
     assert abs(score(5, 2) - score(5, 3)) > 1
 
 
-@pytest.mark.parametrize("changes", [{}, {"conv": 0}, {"qk_norm": True}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"conv": 4}, {"conv": 4, "qk_norm": True}, LLAMA], ids=str)
 def test_causal_and_blind_to_padding(changes):
     model, ids = tiny(**changes), torch.randint(1, 23, (1, 10))
     h = model(model.embed(ids))
@@ -94,7 +108,7 @@ def test_causal_and_blind_to_padding(changes):
     torch.testing.assert_close(model(model.embed(padded))[:, :10], h, **EXACT)
 
 
-@pytest.mark.parametrize("changes", [{}, {"conv": 0}, {"qk_norm": True}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"conv": 4}, {"conv": 4, "qk_norm": True}, LLAMA], ids=str)
 def test_cache_equals_no_cache_for_ragged_rows(changes):
     """Rows of 3, 7 and 5 tokens continue by 1 and by 2 tokens; one row pauses on the way."""
     model = tiny(**changes)
@@ -103,7 +117,7 @@ def test_cache_equals_no_cache_for_ragged_rows(changes):
     prompt = torch.zeros(3, 7, dtype=torch.long)
     for i, n in enumerate(lengths):
         prompt[i, :n] = rows[i][:n]
-    cache = Cache(3, 16)
+    cache = Cache()
     state = [last(model(model.embed(prompt), cache, lengths), lengths)]
     one = torch.stack([r[n] for r, n in zip(rows, lengths)])[:, None]
     state.append(model(model.embed(one), cache, torch.tensor([1, 0, 1]))[:, -1])    # row 1 pauses
@@ -121,7 +135,7 @@ def test_cache_equals_no_cache_for_ragged_rows(changes):
 def test_cache_with_rows_shorter_than_the_convolution():
     model, lengths = tiny(conv=8), torch.tensor([2, 9])
     ids = torch.randint(1, 23, (2, 10))
-    cache = Cache(2, 12)
+    cache = Cache()
     model(model.embed(ids[:, :9]), cache, lengths)
     h = model(model.embed(ids[:, 9:]), cache)[:, 0]
     for i, n in enumerate(lengths):
@@ -138,8 +152,9 @@ def greedy_without_cache(model, ids, stop, max_new):
     return new
 
 
-def test_generate_batched_equals_one_by_one_without_cache():
-    model, max_new = tiny(), 12
+@pytest.mark.parametrize("conv", [0, 4])
+def test_generate_batched_equals_one_by_one_without_cache(conv):
+    model, max_new = tiny(conv=conv), 12
     prompts = [torch.randint(1, 23, (n,)).tolist() for n in (2, 9, 5, 5, 3, 7, 4, 6)]
     free = [greedy_without_cache(model, p, -1, max_new) for p in prompts]
     # a word at which the rows stop at the most different times
@@ -150,7 +165,7 @@ def test_generate_batched_equals_one_by_one_without_cache():
     ids = torch.zeros(len(prompts), 9, dtype=torch.long)
     for i, p in enumerate(prompts):
         ids[i, :len(p)] = torch.tensor(p)
-    out = generate(model, model.embed(ids), lengths, Cache(len(ids), 9 + max_new), stop, max_new)
+    out = generate(model, model.embed(ids), lengths, Cache(), stop, max_new)
     for row, w in zip(out.tolist(), want):
         assert row[:len(w)] == w and not any(row[len(w):])
 
@@ -170,6 +185,19 @@ def test_sampling_follows_the_softmax_and_the_generator():
     assert best[0] == best[3] == 0
 
 
+def test_rope_tables_grow_and_follow_the_dtype():
+    rope, x = Rope(8, 100.0), torch.zeros(1).double()
+    short = rope(x, slice(3, 5), 5)
+    assert len(rope.cos) < 3000
+    long = rope(x, slice(0, 3000), 3000)
+    for a, b in zip(short, long):
+        torch.testing.assert_close(a, b[3:5], **EXACT)
+    rows = torch.tensor([[3, 4], [2990, 2991]])
+    for a, b in zip(rope(x, rows, 2992), long):
+        torch.testing.assert_close(a[:, 0], b[rows], **EXACT)
+    assert rope(x.float(), slice(0, 3), 3)[0].dtype == torch.float32
+
+
 @pytest.mark.parametrize("qk_norm", [False, True])
 def test_attention_has_one_dtype_under_autocast(qk_norm, monkeypatch):
     """Queries, keys, values and what the cache keeps of them, and no norm of mixed dtypes, which
@@ -183,7 +211,7 @@ def test_attention_has_one_dtype_under_autocast(qk_norm, monkeypatch):
     monkeypatch.setattr(F, "scaled_dot_product_attention", spy)
     with torch.autocast("cpu", torch.bfloat16), warnings.catch_warnings():
         warnings.simplefilter("error")
-        low, cache = model(model.embed(ids)), Cache(3, 9)
+        low, cache = model(model.embed(ids)), Cache()
         low.sum().backward()
         with torch.no_grad():
             parts = model(model.embed(ids[:, :5]), cache), model(model.embed(ids[:, 5:]), cache)

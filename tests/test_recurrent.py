@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 import recurrent
 from data.cli import BadInput
-from model import GPT, Cache, Config, Sampler, generate
+from model import GPT, Cache, Config, LayerNorm, Sampler, generate
 from recurrent import Exit, RecurrentGPT, draw_r, kl_change, last_state, latent_change, noise
 
 PROMPTS = [3, 7, 5]                         # tokens of each row's prompt
@@ -16,13 +16,15 @@ TOTAL = [sum(row) for row in zip(PROMPTS, *CALLS)]
 EXACT = {"atol": 1e-9, "rtol": 0}
 
 
-def tiny(layers=3, conv=4, width=16, pull=1.0, **changes):
+def tiny(layers=3, conv=4, width=16, pull=1.0, block="paper", **changes):
     """In float64, and away from the identity: no test would see norms and convolutions else.
 
-    A pull below 1 lets the states converge.
+    A pull below 1 lets the states converge. block: the paper's, of RMSNorm and a gated MLP, or the
+    default one.
     """
     torch.manual_seed(0)
-    cfg = Config(vocab=23, layers=layers, width=width, heads=2, conv=conv)
+    papers = {"norm": "rms", "mlp": "swiglu"} if block == "paper" else {}
+    cfg = Config(vocab=23, layers=layers, width=width, heads=2, conv=conv, **papers)
     model = RecurrentGPT(cfg, **changes).double().eval()
     for name, p in model.named_parameters():
         if p.ndim == 1 or "conv" in name:
@@ -42,28 +44,29 @@ def embedded(model):
     return model.embed(some_ids()).detach().requires_grad_()
 
 
-def rms(x, weight):
-    return x / torch.sqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * weight
+def normed(x, norm):
+    if isinstance(norm, LayerNorm):
+        x = x - x.mean(-1, keepdim=True)
+    return x / torch.sqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * norm.weight
 
 
-def run_block(block, x, rope, positions, sandwich=True):
+def run_block(block, x, rope):
     """x = norm(x + f(norm(x))) for attention and MLP; norm(...) outside only in a sandwich."""
-    u = rms(x, block.norm1.weight)
-    x = x + block.attn(block.conv1(u, positions, None) if block.conv1 else u, rope, positions, None)
-    x = rms(x, block.post1.weight) if sandwich else x
-    u = rms(x, block.norm2.weight)
-    x = x + block.mlp(block.conv2(u, positions, None) if block.conv2 else u)
-    return rms(x, block.post2.weight) if sandwich else x
+    u = normed(x, block.norm1)
+    x = x + block.attn(block.conv1(u, None) if block.conv1 else u, rope, None)
+    x = normed(x, block.post1) if block.post1 else x
+    u = normed(x, block.norm2)
+    x = x + block.mlp(block.conv2(u, None) if block.conv2 else u)
+    return normed(x, block.post2) if block.post2 else x
 
 
 def naive(model, x, r, s=None, free=0):
     """Eq. (1) to (4) of embeddings x, the first `free` iterations without a gradient."""
-    rope, positions = model.positions(x, None)
-    sandwich = hasattr(model.core[0].post1, "weight")
+    rope = model.begin(x, None)
     e = x * math.sqrt(x.shape[-1])
     for block in model.prelude:
-        e = run_block(block, e, rope, positions, sandwich)
-    s = model.noise_table(x.device)[:x.shape[1]].expand_as(e) if s is None else s
+        e = run_block(block, e, rope)
+    s = model.noise_at(torch.arange(x.shape[1])).expand_as(e) if s is None else s
     s = e if model.inject == "none" else s
     for i in range(r):
         with torch.set_grad_enabled(torch.is_grad_enabled() and i >= free):
@@ -72,11 +75,11 @@ def naive(model, x, r, s=None, free=0):
             elif model.inject == "add":
                 s = s + e
             for block in model.core:
-                s = run_block(block, s, rope, positions, sandwich)
-    h = rms(s, model.norm.weight)
+                s = run_block(block, s, rope)
+    h = normed(s, model.norm)
     for block in model.coda:
-        h = run_block(block, h, rope, positions, sandwich)
-    return rms(h, model.norm.weight)
+        h = run_block(block, h, rope)
+    return normed(h, model.norm)
 
 
 def spied(model):
@@ -109,8 +112,9 @@ def assert_same(got, want):
 # ---- the equations -------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("changes", [
-    {}, {"conv": 0}, {"layers": 6}, {"inject": "add"}, {"inject": "none"}, {"norm": "pre"},
-    {"norm": "pre", "inject": "add"}], ids=str)
+    {}, {"conv": 0}, {"layers": 6}, {"parts": "2,1,3"}, {"parts": "0,2,0"}, {"block": "ours"},
+    {"inject": "add"}, {"inject": "none"}, {"norm": "pre"}, {"norm": "pre", "inject": "add"}],
+    ids=str)
 @torch.no_grad()
 def test_forward_equals_a_naive_loop(changes):
     """Eq. (1) to (4) in eval mode without a cache."""
@@ -138,13 +142,13 @@ def test_default_is_mean_r_and_parts_are_thirds():
 def test_pre_norm_blocks_are_those_of_gpt():
     """norm="pre" has GPT's blocks, of the same weights and results; a sandwich norms its sums."""
     model, x = tiny(norm="pre"), torch.randn(2, 5, 16).double()
-    plain = GPT(Config(vocab=23, layers=1, width=16, heads=2)).double().blocks[0]
+    plain = GPT(model.cfg).double().blocks[0]
     plain.load_state_dict(model.core[0].state_dict())
-    rope, positions = model.positions(x, None)
-    assert torch.equal(plain(x, rope, positions, None), model.core[0](x, rope, positions, None))
+    rope = model.begin(x, None)
+    assert torch.equal(plain(x, rope, None), model.core[0](x, rope, None))
     block = tiny().core[0]
     torch.nn.init.ones_(block.post2.weight)
-    y = block(x, rope, positions, None)
+    y = block(x, rope, None)
     torch.testing.assert_close(y.pow(2).mean(-1), torch.ones(2, 5).double(), atol=1e-3, rtol=0)
 
 
@@ -206,9 +210,7 @@ def test_state_noise_at_inference_belongs_to_the_position():
         other = model(model.embed(ids))
     assert (other - h).abs().amax(-1).min() > 1e-3
     assert torch.equal(model(model.embed(ids)), h)                  # and back to seed 0
-    e = torch.zeros(2, 3, 16)
-    positions = torch.tensor([[0, 1, 5], [5, 2, recurrent.POSITIONS + 5]])
-    s = model.first_state(e, positions, None)
+    s = model.noise_at(torch.tensor([[0, 1, 5], [5, 2, recurrent.POSITIONS + 5]]))
     assert torch.equal(s[0, 2], s[1, 0]) and torch.equal(s[0, 2], s[1, 2])
     assert len({tuple(v) for v in s.view(6, 16).tolist()}) == 4
     torch.set_rng_state(before)
@@ -366,31 +368,27 @@ def test_many_iterations_stay_finite():
 # ---- the cache -----------------------------------------------------------------------------------
 
 class Dicts:
-    """Slots, naively: everything each token ever wrote, as {(row, position, key): {i: value}}."""
+    """Slots, naively: everything each token ever wrote, as {(row, column, key): {i: value}}."""
 
     def __init__(self, cache, i, share, active):
-        self.i, self.share, self.longest, self.slots = i, share, cache.longest, cache.slots
+        self.i, self.share, self.end = i, share, cache.end
+        self.mask, self.newest = cache.mask, cache.newest
         self.written = vars(cache).setdefault("written", {})
         self.active = [True] * len(cache.lengths) if active is None else active[:, 0].tolist()
 
-    def once(self, name, make):
-        return make()
-
-    def rows(self):
-        return torch.arange(len(self.active))[:, None]
-
-    def append(self, key, new, positions):
-        for b, places in enumerate(positions.tolist()):
-            for t, p in enumerate(places):
-                runs = self.written.setdefault((b, p, key), {})
+    def append(self, key, new):
+        B, H, T, D = new.shape
+        for b in range(B):
+            for t in range(T):
+                runs = self.written.setdefault((b, self.end + t, key), {})
                 if self.i == 0:
                     runs.clear()
                 if self.active[b]:
-                    runs[self.i] = new[b, t]
-        buffer = new.new_zeros(len(new), self.slots, *new.shape[2:])
-        for (b, p, other), runs in self.written.items():
+                    runs[self.i] = new[b, :, t]
+        buffer = new.new_zeros(B, H, self.end + T, D)
+        for (b, column, other), runs in self.written.items():
             if other == key:
-                buffer[b, p] = self.read(runs)
+                buffer[b, :, column] = self.read(runs)
         return buffer
 
     def read(self, runs):
@@ -403,7 +401,7 @@ class Dicts:
                 return runs[max(same)]
 
     @staticmethod
-    def settle(cache, n, positions):
+    def settle(cache, n, T):
         pass
 
 
@@ -415,9 +413,10 @@ def decode(model, ids, rs=None, rows=slice(None), calls=CALLS, **knobs):
     """
     calls = torch.tensor([PROMPTS, *calls])[:, rows]
     ids, B = ids[rows], calls.shape[1]
-    cache, h = Cache(B, max(TOTAL) + 3), torch.zeros(*ids.shape, model.cfg.width).double()
+    cache, h = Cache(), torch.zeros(*ids.shape, model.cfg.width).double()
     for new, r in zip(calls, rs or [model.r] * len(calls)):
-        places = cache.lengths[:, None] + torch.arange(max(1, int(new.max())))
+        places = (cache.lengths[:, None] if cache.end else 0) + torch.arange(
+            max(1, int(new.max()))).expand(B, -1)
         x = model.embed(ids.gather(1, places.clamp(max=ids.shape[1] - 1)))
         with model.using(r=r, **knobs):
             out = model(x, cache, new)
@@ -453,7 +452,7 @@ def test_gradients_through_a_cache_equal_those_without():
     """Prompt and continuation in two calls, as rl.py does; truncated like in training."""
     model = tiny(mean_r=6, k_grad=2)
     x = embedded(model)
-    cache = Cache(3, 11)
+    cache = Cache()
     h = torch.cat([model(x[:, :5], cache), model(x[:, 5:], cache)], 1)
     got = grads_of(model, x, h)
     assert_same(got, grads_of(model, x, naive(model, x, 6, free=4)))
@@ -463,7 +462,7 @@ def test_without_input_all_iterations_have_a_gradient_through_a_cache():
     """--inject none: the question enters by s_0 alone."""
     model = tiny(mean_r=6, k_grad=2, inject="none")
     x = embedded(model)
-    got = grads_of(model, x, model(x, Cache(3, x.shape[1])))
+    got = grads_of(model, x, model(x, Cache()))
     assert_same(got, grads_of(model, x, naive(model, x, 6, free=0)))
 
 
@@ -485,7 +484,7 @@ def test_sharing_keeps_the_cache_small():
     """Buffers of the core: as many as iterations, or as slots to share."""
     model, x = tiny(), tiny().embed(some_ids())
     for share, want in ((0, 7), (1, 1), (3, 3)):
-        cache = Cache(3, 12)
+        cache = Cache()
         with model.using(r=7, share=share):
             model(x, cache)
         kept = [key for key in cache.store if key[0] == (model.core[0].attn, "k")]
@@ -608,13 +607,13 @@ def test_exit_looks_at_what_fewer_iterations_say(kind, threshold):
     log, seen = spied(model), []
     exits = {"exit": kind, "threshold": threshold, "taken": []}
     for r in range(1, 9):
-        cache = Cache(3, 12)
+        cache = Cache()
         with model.using(r=8):
             model(x[:, :7], cache, new)
         with model.using(r=r):
             h = model(x[:, 7:8], cache)
         seen.append(log[-1][1][:, 0] if kind == "latent" else model.head(h)[:, 0])
-    cache = Cache(3, 12)
+    cache = Cache()
     with model.using(r=8):
         model(x[:, :7], cache, new)
         with model.using(**exits):
@@ -631,12 +630,12 @@ def test_exit_looks_at_what_fewer_iterations_say(kind, threshold):
 def test_warm_tokens_start_from_the_last_state():
     """The first state of a decoded token is the last one of the token before it, of its row."""
     model, ids, new = tiny(mean_r=3), some_ids(), torch.tensor(PROMPTS)
-    log, cache = spied(model), Cache(3, 12)
+    log, cache = spied(model), Cache()
     with model.using(warm=True):
         model(model.embed(ids[:, :7]), cache, new)
         model(model.embed(ids[:, 7:8]), cache)
         model(model.embed(ids[:, 8:9]), cache)
-    table = model.noise_table(ids.device)
+    table = model.noise_at(torch.arange(recurrent.POSITIONS))
     assert len(log) == 9 and torch.equal(log[0][0], table[:7].expand(3, 7, 16))
     assert torch.equal(log[3][0][:, 0], log[2][1][torch.arange(3), new - 1])
     assert torch.equal(log[6][0], log[5][1])
@@ -650,7 +649,7 @@ def test_warm_rows_keep_their_state_while_they_pause():
     """A pause (a length of 0) writes nothing that lasts, so the next token starts as without it."""
     model, ids, ways = tiny(mean_r=3), some_ids(), []
     for pause in (False, True):
-        cache = Cache(3, 12)
+        cache = Cache()
         with model.using(warm=True):
             model(model.embed(ids[:, :5]), cache)
             if pause:
@@ -675,7 +674,7 @@ def continued(model, max_new, stop, room, **knobs):
         return forward(*args)
     vars(model)["forward"] = spy
     with model.using(r=6, **knobs):
-        out = model.generate(model.embed(ids), lengths, Cache(5, 9 + room), stop, max_new)
+        out = model.generate(model.embed(ids), lengths, Cache(), stop, max_new)
     del vars(model)["forward"]
     return F.pad(out, (0, max_new - out.shape[1])), calls.count(False)
 
@@ -721,8 +720,8 @@ def test_sampling_does_not_speculate():
         for draft in (0, 2):
             sample = Sampler(temperature, generator=torch.Generator().manual_seed(1))
             with model.using(r=3, draft=draft):
-                ways.append(model.generate(x, lengths, Cache(2, 10), stop, 6, sample, samples))
+                ways.append(model.generate(x, lengths, Cache(), stop, 6, sample, samples))
         with model.using(r=3):
             sample = Sampler(temperature, generator=torch.Generator().manual_seed(1))
-            ways.append(generate(model, x, lengths, Cache(2, 10), stop, 6, sample, samples))
+            ways.append(generate(model, x, lengths, Cache(), stop, 6, sample, samples))
         assert torch.equal(ways[0], ways[1]) and torch.equal(ways[0], ways[2])
