@@ -2,9 +2,14 @@
 
 A worked example (level "tiny"), 2 steps:
 
-    question  Ann has 8 . Ben has 3 more than Ann . Cid has 4 fewer than Ben . how many has Cid ?
-    steps     Ben has << 8 + 3 = 11 >> .   Cid has << 11 - 4 = 7 >> .
-    answer    7
+    question  Ann has 8 . Ben has 4 more than Ann . Cid has a third as many as Ben .
+              how many does Cid have ?
+    steps     Ben has << 8 + 4 = 12 >> .   Cid has << 12 / 3 = 4 >> .
+    answer    4
+
+Differences read "4 fewer than Ann", products "2 times as many as Ann". At level "full" a second
+operator may follow: "half as many as Ann , plus 3 ." With --shuffle the statements come in random
+order.
 
 Each statement needs the result of the one before, so the answer takes all the steps. A step names
 whom it is about: then every word of it can be looked up in the question or computed from the words
@@ -35,7 +40,7 @@ from data.cli import Flag, Parser, choice
 from data.common import Example, draw, texts
 
 NAMES = "Ann Ben Cid Dan Eva Fay Gus Hal Ida Jon Kim Leo Mia Ned Oda Pam".split()
-SHARES = {2: "half", 3: "third", 4: "quarter", 5: "fifth"}
+SHARES = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth"}
 STEPS = {1: 5.5, 2: 29.5, 3: 29, 4: 19.4, 5: 10.7, 6: 3.8, 7: 2.1}      # number of steps: weight
 HARDER = {"long": {5: 1, 6: 1, 7: 1}, "ood": {8: 1, 9: 1, 10: 1}}       # splits of longer chains
 OPERATORS = {"*": 38, "+": 29, "-": 17, "/": 16}
@@ -54,7 +59,7 @@ class Arithmetic:
     FLAGS = {
         "level": Flag("tiny", "tiny: numbers to 20, one word each; full: to 999, digit by digit",
                       tuple(LEVELS)),
-        "shuffle": Flag(False, "statements in random order: harder, above all without a chain"),
+        "shuffle": Flag(False, "statements in random order"),
     }
     splits = ("train", "val", "test", *(f"{name}{part}" for name in HARDER
                                         for part in ("-train", "-val", "")))
@@ -63,8 +68,9 @@ class Arithmetic:
         self.level, self.shuffle = level, shuffle
         self.top, self.digits, self.two = choice(level, LEVELS, "level")
         numbers = list("0123456789") if self.digits else [str(n) for n in range(self.top + 1)]
-        self.words = NAMES + numbers + list(SHARES.values()) + (
-            "+ - * / = << >> . ? has more fewer than times of and how many").split()
+        self.words = NAMES + numbers + (
+            "+ - * / = << >> . ? has more fewer than times half a third quarter fifth as many "
+            "how does have").split() + (", plus minus".split() if self.two else [])
 
     def sample(self, split, index):
         lengths = HARDER.get(split.split("-")[0], STEPS)
@@ -80,14 +86,14 @@ class Arithmetic:
             op, b = self.operation(rng, a)
             more = self.second(rng, apply(a, op, b))
             result = apply(a, op, b) + more
-            lines.append([y, "has", *self.statement(op, b, x), *self.addition(more, "and"), "."])
+            lines.append([y, "has", *self.statement(op, b, x, more), "."])
             steps.append([y, "has", "<<", *self.spell(a), op, *self.spell(b), *self.addition(more),
                           "=", *self.spell(result), ">>", "."])
             key += [op, str(b), str(more)]
             a = result
         if self.shuffle:
             rng.shuffle(lines)
-        question = sum(lines, []) + ["how", "many", "has", who[-1], "?"]
+        question = sum(lines, []) + ["how", "many", "does", who[-1], "have", "?"]
         return Example(question, steps, self.spell(a), k), " ".join(key)
 
     def operation(self, rng, a):
@@ -115,18 +121,21 @@ class Arithmetic:
     def spell(self, n):
         return list(str(n)) if self.digits else [str(n)]
 
-    def statement(self, op, b, x):
+    def statement(self, op, b, x, more):
+        """What follows "has", as words: what x has, op b, + more."""
         if op == "/":
-            return [SHARES[b], "of", x]
-        relation = {"+": ["more", "than"], "-": ["fewer", "than"], "*": ["times"]}[op]
-        return [*self.spell(b), *relation, x]
+            words = [*SHARES[b].split(), "as", "many", "as", x]
+        else:
+            relation = {"+": "more than", "-": "fewer than", "*": "times as many as"}[op]
+            words = [*self.spell(b), *relation.split(), x]
+        if more:
+            words += [",", "plus" if more > 0 else "minus", *self.spell(abs(more))]
+        return words
 
-    def addition(self, more, word=None):
-        """The second operator in a statement ("and 3 more") or in an equation ("+ 3")."""
+    def addition(self, more):
+        """The second operator in an equation: "+ 3", or nothing."""
         if not more:
             return []
-        if word:
-            return [word, *self.spell(abs(more)), "more" if more > 0 else "fewer"]
         return ["+" if more > 0 else "-", *self.spell(abs(more))]
 
     def parse(self, record):

@@ -35,13 +35,13 @@ def test_chain_follows_from_the_question(level):
         known = {lines[0][0]: number(lines[0][2:])}
         for line, step in zip(lines[1:], e.steps, strict=True):
             y, line, more = line[0], line[2:], 0
-            if "and" in line:
-                cut = line.index("and")
-                more = number(line[cut + 1:-1]) * (1 if line[-1] == "more" else -1)
+            if "," in line:
+                cut = line.index(",")
+                more = number(line[cut + 2:]) * {"plus": 1, "minus": -1}[line[cut + 1]]
                 line = line[:cut]
-            a = known[line[-1]]
-            if "of" in line:
-                result = a / {w: n for n, w in SHARES.items()}[line[0]]
+            a, share = known[line[-1]], " ".join(line[:-4])
+            if share in SHARES.values():
+                result = a / {w: n for n, w in SHARES.items()}[share]
             else:
                 b = number([w for w in line if w.isdigit()])
                 result = a + b if "more" in line else a - b if "fewer" in line else a * b
@@ -49,9 +49,43 @@ def test_chain_follows_from_the_question(level):
             assert step[0] == y and known[y] == result + more and 0 < known[y] <= task.top
             equals = step.index("=")
             assert value(step[3:equals]) == known[y] == number(step[equals + 1:-2])
-        assert asked == f"how many has {y} ?" and number(e.answer) == known[y]
+        assert asked == f"how many does {y} have ?" and number(e.answer) == known[y]
         assert task.check(e, e.answer) and not task.check(e, e.answer + ["1"])
         assert set(e.question + sum(e.steps, []) + e.answer) <= set(task.words)
+
+
+@pytest.mark.parametrize("op, b, more, text", [
+    ("+", 3, 0, "3 more than Ann"), ("-", 4, 0, "4 fewer than Ann"),
+    ("*", 2, 0, "2 times as many as Ann"), ("/", 2, 0, "half as many as Ann"),
+    ("/", 3, 0, "a third as many as Ann"), ("/", 4, 0, "a quarter as many as Ann"),
+    ("/", 5, -7, "a fifth as many as Ann , minus 7"), ("+", 12, 3, "1 2 more than Ann , plus 3"),
+])
+def test_wording_of_a_statement(op, b, more, text):
+    assert " ".join(Arithmetic("full").statement(op, b, "Ann", more)) == text
+
+
+@pytest.mark.parametrize("level, index, question, chain", [
+    ("tiny", 16, "Kim has 5 . Cid has a fifth as many as Kim . Leo has 17 times as many as Cid . "
+                 "how many does Leo have ?",
+     "Cid has << 5 / 5 = 1 >> . Leo has << 1 * 17 = 17 >> ."),
+    ("full", 3, "Ben has 1 9 . Kim has 1 9 times as many as Ben . "
+                "Gus has 2 times as many as Kim , plus 5 . how many does Gus have ?",
+     "Kim has << 1 9 * 1 9 = 3 6 1 >> . Gus has << 3 6 1 * 2 + 5 = 7 2 7 >> ."),
+])
+def test_recorded_problems(level, index, question, chain):
+    """A split and an index stand for the same names and numbers, however they are worded."""
+    e = Arithmetic(level).sample("test", index)
+    assert (" ".join(e.question), " ".join(sum(e.steps, []))) == (question, chain)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_word_of_the_vocabulary_occurs(level):
+    """But for 0, which no number of level tiny is."""
+    task, met = Arithmetic(level), set()
+    for i in range(400):
+        e = task.sample("train", i)
+        met.update(e.question + sum(e.steps, []))
+    assert set(task.words) - met <= {"0"} and len(task.words) == len(set(task.words))
 
 
 @pytest.mark.parametrize("level", LEVELS)

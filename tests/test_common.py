@@ -124,6 +124,8 @@ def test_files_as_list_or_lines(tmp_path):
     ('[{"question": "Ann has 3 ."}]', "record 0.*steps"), ("[7]", "record 0"),
     ('[{"question": "Zoe has 3 .", "steps": [], "answer": "3"}]',
      "record 0: 'Zoe' is not in the vocabulary"),
+    ('[{"question": "Ann has 4 . Ben has half of Ann .", "steps": [], "answer": "2"}]',
+     "record 0: 'of' is not in the vocabulary"),     # an older wording
     ('[{"question": 1, "steps": [], "answer": "3"}]', "record 0"),
     ('{"question": "Ann has 3 .", "steps": [], "answer": "3"}\n{"question"', "record 1: Expecting"),
     ("[" * 10**5, "brackets in too many"), ('{"a":' * 10**5, "record 0: brackets in too many"),

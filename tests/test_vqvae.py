@@ -50,7 +50,7 @@ def batch_of(method, n, first=0):
 
 def batch_with(method, *chains):
     """Problems with these chains, each the text of its steps."""
-    examples = [Example("how many has Ann ?".split(), [s.split() for s in steps], ["3"], 0)
+    examples = [Example("how many does Ann have ?".split(), [s.split() for s in steps], ["3"], 0)
                 for steps in chains]
     return collate(examples, method.vocab)
 
@@ -399,8 +399,8 @@ def test_the_whole_sequence(monkeypatch):
     """Question, <think>, the mixture, </think>, answer; the codes follow the words of the task."""
     method, batch = strategy(monkeypatch, "all")
     ids = torch.cat(method.parts(batch), 1)
-    assert text(method, ids)[0] == ("how many has Ann ? <think> <boLatent> <z0> <z1> <z2> <z3> "
-                                    "<eoLatent> </think> 3 <eos>")
+    assert text(method, ids)[0] == ("how many does Ann have ? <think> <boLatent> <z0> <z1> <z2> "
+                                    "<z3> <eoLatent> </think> 3 <eos>")
     assert method.bo == len(Vocab(TASK.words)) and len(method.vocab) == method.bo + 2 + 16
 
 
@@ -608,9 +608,9 @@ def test_decode_is_causal_and_reads_the_question():
 def test_decode_of_a_padded_batch_equals_each_row_alone():
     """Questions of other lengths, 3, 0 and 2 codes."""
     method, q = make("vqvae"), torch.randn(5, D).double()
-    questions = ["how many has Ann ?", "Ben has", "Ann has 3 more"]
+    questions = ["how many does Ann have ?", "Ben has", "Ann has 3 more"]
     encoded = [method.vocab.encode(t.split()) for t in questions]
-    padded = torch.tensor([ids + [PAD] * (5 - len(ids)) for ids in encoded])
+    padded = torch.tensor([ids + [PAD] * (6 - len(ids)) for ids in encoded])
     has_chunk = torch.tensor([[1, 1, 1], [0, 0, 0], [1, 1, 0]]).bool()
     with torch.no_grad():
         together = method.decode(padded, has_chunk, q)
