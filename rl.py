@@ -59,7 +59,7 @@ from data.cli import BadInput, Flag, Parser, choice, named, options
 from data.common import first_problems
 from data.files import draw, read_log
 from data.rows import plot, plot_rewards, table, tested_rows, write_results
-from data.script import command, folder
+from data.script import command, folder, keep_config
 from method import LENGTH, OPTION, RIGHT
 from model import Sampler
 from train import Training
@@ -260,7 +260,7 @@ def run(config, resume):
         if state:
             with checkpoint.reading(out / "ckpt.pt"):
                 training.restore(state)
-        runs.keep_config(config)
+        keep_config(config)
         if training.step < config["steps"]:
             train.train(training, task, out, (learn, val))
         return finish(training, first_problems(task, test, config["test_n"]))

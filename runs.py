@@ -5,7 +5,6 @@ appears whole or not at all. `parse` turns a command line into a config, a flat 
 setting of the run; `build` turns a config into its task and its untrained method; `load_run` opens
 a trained one.
 """
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,13 +17,13 @@ from data import checkpoint
 from data.arithmetic import Arithmetic
 from data.cli import BadInput, Flag, Parser, merge, must_match, named, options
 from data.common import FileTask, Vocab
-from data.files import read_json, write
 from data.gsm8k import GSM8K
 from data.maze import Maze
 from data.permutation import Permutation
 from data.problems import FILES, paths_of, with_files
 from data.prontoqa import ProntoQA
 from data.prosqa import ProsQA
+from data.script import read_config
 
 METHODS = {"cot": baselines.CoT, "nocot": baselines.NoCoT, "pause": baselines.Pause,
            "icot": baselines.ICoT, "coconut": baselines.Coconut, "codi": baselines.CODI,
@@ -246,18 +245,3 @@ def reopen(config, resume):
                f"{out}: repeat the flags it was started with; it has")
     config["init"] = config["init"] or begun.get("init")
     return state
-
-
-def read_config(path):
-    """What a config.json holds. None if there is none, or if it is damaged: a run without a
-    checkpoint that was killed so early has nothing to lose."""
-    try:
-        config = read_json(path) if path.exists() else None
-    except BadInput:
-        return None
-    return config if isinstance(config, dict) else None
-
-
-def keep_config(config):
-    """Writes config.json, for people; a checkpoint holds the config, too."""
-    write(Path(config["out"]) / "config.json", json.dumps(config, indent=1))

@@ -39,7 +39,7 @@ from data.common import FileTask, batches, first_problems
 from data.files import Log, draw
 from data.machine import any_process, barrier, print0
 from data.rows import plot, summary_line, table, tested_rows, write_results
-from data.script import Interrupt, Stopped, command, diverged, folder
+from data.script import Interrupt, Stopped, command, diverged, folder, keep_config
 from runs import METHODS
 
 VALIDATIONS = 5     # times in a run that validation problems are solved, if it divides the steps
@@ -122,13 +122,11 @@ class Training:
 
     def state(self):
         """What a checkpoint holds."""
-        device = checkpoint.random_numbers(self.device)
         return {"format": checkpoint.FORMAT, "config": self.config, "step": self.step,
                 "seconds": time.time() - self.began, "dtype": str(self.dtype).split(".")[1],
                 "method": self.method.state_dict(), "scaler": self.scaler.state_dict(),
                 "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-                "rng": torch.get_rng_state(),
-                "device_rng": device.get_rng_state() if device else None}
+                **checkpoint.random_state(self.device)}
 
     def restore(self, state):
         """Goes on from a checkpoint. ValueError if it is another model's."""
@@ -137,10 +135,7 @@ class Training:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             checkpoint.load_moments(optimizer, saved["state"])
         checkpoint.load_scaler(self.scaler, state["scaler"])
-        torch.set_rng_state(state["rng"].cpu())
-        device = checkpoint.random_numbers(self.device)
-        if device and state.get("device_rng") is not None:
-            device.set_rng_state(state["device_rng"].cpu())
+        checkpoint.set_random_state(self.device, state)
 
 
 def optimizers(method, config):
@@ -250,7 +245,7 @@ def train_stages(config, resume, held):
         parent = load_parent(config, device)
     barrier()       # none has looked at the folder too late
     if machine.MAIN and not state:
-        runs.keep_config(config)    # now that nothing can be wrong with the input any more
+        keep_config(config)    # now that nothing can be wrong with the input any more
     if METHODS[config["method"]].PARENT and not parent:
         before = train_stages(first_stage(config), resume, held)
         parent = before[-1][0].method
@@ -263,7 +258,7 @@ def train_stages(config, resume, held):
         with checkpoint.reading(Path(config["out"]) / "ckpt.pt"):
             training.restore(state)
         if machine.MAIN:
-            runs.keep_config(config)
+            keep_config(config)
     count = sum(p.numel() for p in method.parameters())
     print0(f"{config['method']} on {config['task']}: {count:,} parameters")
     if isinstance(task, FileTask):

@@ -93,6 +93,20 @@ def load_scaler(scaler, saved):
     scaler.load_state_dict(saved)
 
 
+def random_state(device):
+    """The state of all random numbers, as a checkpoint holds it: of the CPU, and of the device."""
+    own = random_numbers(device)
+    return {"rng": torch.get_rng_state(), "device_rng": own.get_rng_state() if own else None}
+
+
+def set_random_state(device, state):
+    """Goes on with the random numbers of a checkpoint; on another kind of device, with its own."""
+    torch.set_rng_state(state["rng"].cpu())
+    own = random_numbers(device)
+    if own and state.get("device_rng") is not None:
+        own.set_rng_state(state["device_rng"].cpu())
+
+
 def random_numbers(device):
     """The module that has the random numbers of a device; None for a CPU, whose are torch's own."""
     return {"cuda": torch.cuda, "mps": torch.mps}.get(device.type)

@@ -1,5 +1,6 @@
 """A script that trains: its command, its run folder, and what stops it."""
 import contextlib
+import json
 import os
 import shlex
 import signal
@@ -7,7 +8,7 @@ import sys
 from pathlib import Path
 
 from data.cli import BadInput, one_line
-from data.files import NotWritten, locked, reason
+from data.files import NotWritten, locked, read_json, reason, write
 from data.machine import MAIN, print0
 
 
@@ -62,6 +63,21 @@ def folder(out):
                 for path in new:
                     path.rmdir()
         raise
+
+
+def read_config(path):
+    """What a config.json holds. None if there is none, or if it is damaged: a run without a
+    checkpoint that was killed so early has nothing to lose."""
+    try:
+        config = read_json(path) if path.exists() else None
+    except BadInput:
+        return None
+    return config if isinstance(config, dict) else None
+
+
+def keep_config(config):
+    """Writes config.json, for people; a checkpoint holds the config, too."""
+    write(Path(config["out"]) / "config.json", json.dumps(config, indent=1))
 
 
 class Interrupt:

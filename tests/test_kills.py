@@ -104,7 +104,7 @@ def trap(folder, name, moment, number, patch):
             log.file = Half(log.file, kill if moment == "halfway" else no_space)
         add(log, **row)
         kill()
-    for module in (files, runs, checkpoint, rows):
+    for module in (files, checkpoint, script, rows):
         patch.setattr(module, "write", watched)
     patch.setattr(files.Log, "write", watched_line)
 
