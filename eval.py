@@ -21,9 +21,7 @@ iterations of a recurrent backbone, mean over its calls and their unfinished row
 import itertools
 import json
 import math
-import os
 import shlex
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -33,11 +31,12 @@ import torch
 from tqdm import tqdm
 
 import runs
-from data.cli import BadInput, Flag, Parser, choice, one_line
-from data.common import FileTask, collate, first_problems, mixed, read_problems
+from data.cli import BadInput, Flag, Parser, one_line
+from data.common import collate
 from data.files import draw, writable, write
 from data.machine import pick_device
-from data.rows import plot, table
+from data.problems import problems
+from data.rows import names_of, pass_at, plot, record, table, wilson
 from method import can
 from model import Sampler
 from runs import BACKBONES, METHODS, knobs_of, load, load_run, variant
@@ -45,25 +44,10 @@ from runs import BACKBONES, METHODS, knobs_of, load, load_run, variant
 BATCH = 100     # problems solved at once
 
 
-def wilson(right, n, z=1.96):
-    """95% interval (low, high) of a share; unlike mean +- 2 sd it holds near 0 and 1."""
-    p, z2 = right / n, z * z / n
-    half = z * math.sqrt(p * (1 - p) / n + z2 / (4 * n))
-    middle, scale = p + z2 / 2, 1 + z2
-    low, high = (middle - half) / scale, (middle + half) / scale
-    return max(0.0, min(p, low)), min(1.0, max(p, high))        # exact at 0 and 1
-
-
 def split_knobs(method, knobs):
     """Those of the method's `solve`, and those of its backbone's forward pass."""
     backbone = {name: value for name, value in knobs.items() if name in method.model.KNOBS}
     return {name: value for name, value in knobs.items() if name not in backbone}, backbone
-
-
-def usual_settings(method):
-    """Every setting of a method at every setting of its backbone."""
-    return [{**own, **backbone} for own in method.settings()
-            for backbone in method.model.settings()]
 
 
 def in_batches(method, examples):
@@ -113,15 +97,10 @@ def evaluate(method, task, examples, progress=None, **knobs):
 def sweep(name, method, task, examples, settings=None):
     """Rows of `evaluate` at every setting given, or at those worth a row each."""
     if settings is None:
-        settings = usual_settings(method)
+        settings = settings_of(method, {})
     with tqdm(total=len(settings) * len(examples), desc=f"test {name}", unit="problem",
               leave=False) as bar:
         return [{"method": name, **evaluate(method, task, examples, bar, **k)} for k in settings]
-
-
-def pass_at(k, right, n):
-    """pass@k, unbiased, if `right` of n samples are: 1 - C(n - right, k) / C(n, k); 2107.03374."""
-    return 1 - math.comb(n - right, k) / math.comb(n, k)
 
 
 def explore(name, method, task, examples, settings, ks, top_k=0):
@@ -184,30 +163,6 @@ def named(rows, config):
     return [{"updates": config["steps"], "variant": variant(config), **row} for row in rows]
 
 
-def record(rows, config, seconds):
-    """Rows with all that is needed to repeat them; config.json of the run has its tokenizer."""
-    config = {name: value for name, value in config.items() if name != "pieces"}
-    return {"rows": rows, "config": config, "seed": config["seed"],
-            "minutes": round(seconds / 60, 2), "git": git_hash(), "torch": torch.__version__}
-
-
-def write_results(out, rows, config, seconds):
-    """results.json of a run folder."""
-    write(out / "results.json", json.dumps(record(rows, config, seconds), indent=1))
-
-
-def git_hash():
-    """The commit this code is at, "+" if files differ from it, "" outside git."""
-    def git(*args):
-        return subprocess.run(["git", *args], capture_output=True, encoding="utf-8",
-                              errors="replace", cwd=Path(__file__).parent).stdout.strip()
-    try:
-        changed = git("status", "--porcelain", "-uno")
-        return git("rev-parse", "HEAD") + ("+" if changed else "")
-    except OSError:     # no git program
-        return ""
-
-
 FLAGS = {
     "split": Flag("test", "test, val, or the task's own"),
     "n": Flag(0, "problems; 0: 500, or all of --data"),
@@ -249,7 +204,7 @@ def check_runs(folders, given):
             raise BadInput(f"--{name.replace('_', '-')}: none of these runs has this knob")
 
 
-def settings(method, given):
+def settings_of(method, given):
     """The knobs to try: every combination of the values given, {knob: [value]}; where a method or a
     backbone is given none of its own, its settings(). "none" leaves a knob as it is."""
     def tried(part):
@@ -259,52 +214,6 @@ def settings(method, given):
         return [{name: value for name, value in zip(mine, values) if value != "none"}
                 for values in itertools.product(*mine.values())]
     return [{**own, **backbone} for own in tried(method) for backbone in tried(method.model)]
-
-
-def problems(task, args):
-    """The examples to evaluate on: of a split, or of a file but for what the run was trained on.
-
-    Prints what is said of the file.
-    """
-    if args.data:
-        examples, line = read_problems(task, args.data)
-        print(line)
-        new = unseen(task, examples)
-        if not new:
-            raise BadInput(f"--data {args.data}: the run was trained on all of its problems")
-        return mixed(new)[:args.n] if args.n else new
-    choice(args.split, task.splits, "split")
-    if isinstance(task, FileTask):
-        print(task.summary)
-    return first_problems(task, args.split, args.n or 500)
-
-
-def unseen(task, examples):
-    """The examples that a run on this task has not trained on, as far as that is known.
-
-    Says how many it has. A generated task knows nothing of it: it has no list of what it drew.
-    """
-    if not hasattr(task, "trained_on"):
-        return examples
-    try:
-        seen = task.trained_on(examples)
-    except BadInput as error:
-        print(f"problems that the run was trained on, if any, are not left out: {error}")
-        return examples
-    if any(seen):
-        print(f"{sum(seen)} problems that the run was trained on or watched with are left out")
-    return [e for e, known in zip(examples, seen) if not known]
-
-
-def names_of(folders):
-    """Folders -> names for tables and figures: the shortest end of each path that no other has."""
-    paths = {folder: Path(os.path.abspath(folder)).parts for folder in folders}
-
-    def name(parts):
-        for n in range(1, len(parts) + 1):
-            if sum(other[-n:] == parts[-n:] for other in set(paths.values())) == 1:
-                return Path(*parts[-n:]).as_posix()
-    return [name(paths[folder]) for folder in folders]
 
 
 def measure(name, method, task, examples, settings, args):
@@ -331,7 +240,7 @@ def measured(run, name, args, given, measure):
     task, method, state = load_run(run, pick_device(args.device), **changes)
     split = Path(args.data).name if args.data else args.split
     config = state["config"] | changes | {"command": args.command, "split": split}
-    examples, tried = problems(task, args), settings(method, given)
+    examples, tried = problems(task, args), settings_of(method, given)
     rows = measure(name, method, task, examples, tried, args)
     if args.show:
         print(show(method, task, examples[:args.show], **tried[-1]))

@@ -54,11 +54,12 @@ import torch
 import eval as evaluation
 import runs
 import train
-from data import machine
-from data.cli import BadInput, Flag, Parser, choice, named
+from data import checkpoint, machine
+from data.cli import BadInput, Flag, Parser, choice, named, options
 from data.common import first_problems
 from data.files import draw, read_log
-from data.rows import plot, table, tested_rows
+from data.rows import plot, plot_rewards, table, tested_rows, write_results
+from data.script import command, folder, keep_config
 from method import LENGTH, OPTION, RIGHT
 from model import Sampler
 from train import Training
@@ -224,7 +225,7 @@ def parse(argv):
     parser.add_flags({name: replace(flag, default=None, kind=flag.type())
                       for name, flag in knobs.items()})
     given = parser.parse(argv)
-    parent = runs.with_paths(runs.load(given["init"])["config"])
+    parent = runs.load(given["init"])["config"]
     task, method = runs.build(parent)
     new = {name: flag for name, flag in FLAGS.items() if name not in (*runs.FLAGS, "sigma_min")}
     runs.flags_of(parent, {"rl.py": new})       # ValueError: the run has a flag of this name, too
@@ -247,7 +248,7 @@ def run(config, resume):
     out = Path(config["out"])
     if machine.WORLD > 1:
         raise BadInput("it runs in one process, without torchrun")
-    with runs.folder(out):
+    with folder(out):
         state = runs.reopen(config, resume)
         device, dtype = machine.setup(config, state)
         task, method, parent = runs.load_run(config["init"], device, sigma_min=config["sigma_min"])
@@ -257,9 +258,9 @@ def run(config, resume):
         training = GRPO(method, task, config, device, dtype)
         torch.manual_seed(config["seed"])
         if state:
-            with runs.reading(out / "ckpt.pt"):
+            with checkpoint.reading(out / "ckpt.pt"):
                 training.restore(state)
-        runs.keep_config(config)
+        keep_config(config)
         if training.step < config["steps"]:
             train.train(training, task, out, (learn, val))
         return finish(training, first_problems(task, test, config["test_n"]))
@@ -274,12 +275,12 @@ def finish(training, examples):
         rows = measure(name.removesuffix("+rl"), training, training.start, examples,
                        config["parent"])
         rows += measure(name, training, training.method, examples, config)
-        evaluation.write_results(out, rows, config, seconds)
+        write_results(out, rows, config, seconds)
         print(f"\n{table(rows)}\n")
         print(evaluation.show(training.method, training.task, examples[:3], **training.knobs))
         print(f"saved in {out}", flush=True)
     if not (out / "reward.png").exists():
-        draw(figure(read_log(out / "log.jsonl")), out / "reward.png")
+        draw(plot_rewards(read_log(out / "log.jsonl")), out / "reward.png")
     if not (out / "curves.png").exists():
         draw(plot(rows), out / "curves.png")
     return rows
@@ -300,7 +301,7 @@ def measure(name, training, method, examples, config):
     if name.endswith("+rl"):
         if config["knobs"] != usual[-1]:
             flags = [f"--{knob.replace('_', '-')} {v}" for knob, v in config["knobs"].items()]
-        flags += runs.options({flag: FLAGS[flag] for flag in NAMED}, config)
+        flags += options({flag: FLAGS[flag] for flag in NAMED}, config)
         sigma_min = None if sigma_min == FLAGS["sigma_min"].default else sigma_min
     rows = []
     for some, noise in ((greedy, None), (sampled, sigma_min)):      # greedy, there is no noise
@@ -310,31 +311,5 @@ def measure(name, training, method, examples, config):
     return rows
 
 
-def figure(log, window=20):
-    """reward.png from the rows of log.jsonl: reward and thinking steps of the rollouts, their
-    moving average, validation.
-
-    Batches hold problems of about equal length, hence the jumps from one to the next.
-    """
-    from matplotlib.figure import Figure    # slow to import; no pyplot, so no screen is needed
-    val = {row["step"]: row["val"][0] for row in log if row.get("val")}
-    rows = [row for row in log if "reward" in row and "steps" in row]
-    x, drawing = [row["step"] for row in rows], Figure(figsize=(8, 3), layout="constrained")
-    for axes, key, right, label in zip(drawing.subplots(1, 2), ("reward", "steps"),
-                                       ("accuracy", "steps"), ("reward", "thinking steps")):
-        y = torch.tensor([row[key] for row in rows], dtype=torch.float)
-        w = min(window, len(y))
-        axes.plot(x, y, alpha=0.3, label="rollouts")
-        if w:
-            axes.plot(x[w - 1:], y.unfold(0, w, 1).mean(1), label=f"mean of {w} batches")
-        axes.plot(val.keys(), [row[right] for row in val.values()], "ko--",
-                  label="validation, greedy")
-        axes.set(xlabel="rollout batches", ylabel=label)
-        axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.3)
-    axes.legend(loc="lower left", fontsize=8)
-    return drawing
-
-
 if __name__ == "__main__":
-    runs.command(parse, run, "rl.py")
+    command(parse, run, "rl.py")

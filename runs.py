@@ -5,33 +5,25 @@ appears whole or not at all. `parse` turns a command line into a config, a flat 
 setting of the run; `build` turns a config into its task and its untrained method; `load_run` opens
 a trained one.
 """
-import contextlib
-import io
-import json
-import os
-import shlex
-import sys
-import warnings
 from pathlib import Path
 from types import SimpleNamespace
-
-import torch
 
 import baselines
 import colar
 import model
 import recurrent
 import vqvae
+from data import checkpoint
 from data.arithmetic import Arithmetic
-from data.cli import BadInput, Flag, Parser, merge, named, one_line
-from data.common import FileTask, Vocab, digest
-from data.files import NotWritten, locked, read_json, reason, write
+from data.cli import BadInput, Flag, Parser, merge, must_match, named, options
+from data.common import FileTask, Vocab
 from data.gsm8k import GSM8K
-from data.machine import MAIN, print0
 from data.maze import Maze
 from data.permutation import Permutation
+from data.problems import FILES, paths_of, with_files
 from data.prontoqa import ProntoQA
 from data.prosqa import ProsQA
+from data.script import read_config
 
 METHODS = {"cot": baselines.CoT, "nocot": baselines.NoCoT, "pause": baselines.Pause,
            "icot": baselines.ICoT, "coconut": baselines.Coconut, "codi": baselines.CODI,
@@ -92,8 +84,6 @@ FLAGS = {   # None: --size decides
                     most=2**10),
     "data": Flag("", "train on this JSON file of {question, steps, answer}, as they are"),
 }
-FORMAT = "nanolatent 2"     # written into every checkpoint
-FILES = ("data", "extra")   # flags that name files
 STAGES_SHARE = ("task", "backbone", "layers", "width", "heads", "conv", "qk_norm")
 MAY_CHANGE = ("out", "init", "command", "device", "threads", "workers", "max_think", "max_answer",
               "pieces")     # when a run is resumed
@@ -121,7 +111,7 @@ def parse(argv, description=None):
     if config["data"] and config.get("extra"):
         raise BadInput("--extra: adds to the problems of a task, which --data replaces")
     check_width(config)
-    return with_paths(config) | digests(config)
+    return with_files(config) if config["data"] or config.get("extra") else config
 
 
 def check_width(config):
@@ -165,52 +155,9 @@ def variant(config):
              **METHODS[config["method"]].FLAGS, **BACKBONES[config["backbone"]].FLAGS,
              "layers": Flag(SIZES[config["size"]]["layers"], "")}
     named |= {name: FLAGS[name] for name in ("conv", "qk_norm", "optimizer", "bucket", "data")}
-    config = config | {flag: ",".join(Path(path).name for path in files(config, flag))
+    config = config | {flag: ",".join(Path(path).name for path in paths_of(config, flag))
                        for flag in FILES if flag in config}     # without their folders
     return " ".join(options(named, config))
-
-
-def options(flags, config):
-    """["--flag value"] of those of the flags that a config has at another value than the default.
-    """
-    words = []
-    for name, flag in flags.items():
-        value, option = config[name], name.replace("_", "-")
-        if value is None or value == flag.default:
-            continue
-        if flag.type() is bool:
-            words.append(f"--{option}" if value else f"--no-{option}")
-        else:
-            words.append(f"--{option} {value}")
-    return words
-
-
-def with_paths(config):
-    """A config whose files are named from the root, so that it can be opened from anywhere."""
-    return config | {flag: ",".join(map(os.path.abspath, files(config, flag)))
-                     for flag in FILES if flag in config}
-
-
-def files(config, flag):
-    """The paths that a flag names: --extra takes several, with commas between them."""
-    paths = config.get(flag, "")
-    return [path for path in (paths.split(",") if flag == "extra" else [paths]) if path]
-
-
-def digests(config):
-    """{"data_sha256": ...}: what the files of a config hold, to know them again.
-
-    BadInput for one that cannot be read.
-    """
-    found = {}
-    for flag in FILES:
-        for path in files(config, flag):
-            try:
-                found.setdefault(f"{flag}_sha256", []).append(digest(path))
-            except (OSError, ValueError) as error:
-                why = getattr(error, "strerror", None) or error
-                raise BadInput(f"--{flag} {path}: {why}") from None
-    return {name: ",".join(values) for name, values in found.items()}
 
 
 # ---- task and method -----------------------------------------------------------------------------
@@ -250,50 +197,9 @@ def limits(task, n=256):
 
 # ---- run folders ---------------------------------------------------------------------------------
 
-CHECKPOINT = {"config": dict, "step": int, "seconds": float, "dtype": str, "method": dict,
-              "scaler": dict, "optimizers": list, "rng": torch.Tensor}
-
-
-@contextlib.contextmanager
-def reading(path):
-    """Turns whatever goes wrong with a damaged file into BadInput: torch has a dozen errors."""
-    try:
-        yield
-    except MemoryError:
-        raise
-    except BadInput as error:
-        raise BadInput(f"{path}: {error}") from None
-    except Exception as error:
-        why = f"{type(error).__name__}: {error}".split("\n")[0][:100]
-        raise BadInput(f"{path}: damaged, or not a checkpoint of this project ({why})") from None
-
-
-def save(out, state):
-    """Writes the checkpoint of a run folder."""
-    content = io.BytesIO()
-    torch.save(state, content)
-    write(Path(out) / "ckpt.pt", content.getbuffer())
-
-
 def load(run):
     """The checkpoint of a run folder; BadInput if it is missing, damaged or not ours."""
-    path = Path(run) / "ckpt.pt"
-    try:
-        if not path.is_file():
-            raise BadInput(f"{run}: no ckpt.pt there, not a run folder")
-    except OSError as error:        # a name of more than 255 bytes
-        raise BadInput(f"{str(run)[:60]}...: {reason(error)}") from None
-    with reading(path), warnings.catch_warnings():
-        warnings.simplefilter("ignore")     # of torch, about files that are not ours
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if state["format"] != FORMAT or state["dtype"] not in FLAGS["dtype"].choices[1:]:
-            raise ValueError("another format")
-        if not all(isinstance(state[name], kind) for name, kind in CHECKPOINT.items()):
-            raise TypeError("another type")
-        check(state["config"])
-        if not 0 <= state["step"] <= state["config"]["steps"] or not 0 <= state["seconds"] < 1e12:
-            raise ValueError(f"step {state['step']}, {state['seconds']} seconds")
-    return state
+    return checkpoint.load(run, check)
 
 
 def check(config):
@@ -315,78 +221,22 @@ def check(config):
             raise ValueError(f"{name} {config[name]}")
 
 
-def load_weights(module, saved):
-    """load_state_dict that also insists on the dtypes, which it would convert."""
-    for name, own in module.state_dict().items():
-        if name in saved and saved[name].dtype != own.dtype:
-            raise ValueError(f"{name} is {saved[name].dtype}")
-    module.load_state_dict(saved)
-
-
 def load_run(run, device="cpu", **changes):
     """Task and trained method of a run folder, some of its settings changed; and its checkpoint."""
     state = load(run)
-    with reading(Path(run) / "ckpt.pt"):
+    with checkpoint.reading(Path(run) / "ckpt.pt"):
         task, method = build({**state["config"], **changes})
-        load_weights(method, state["method"])
+        checkpoint.load_weights(method, state["method"])
         if "stage" not in state["config"]:      # that is reinforced: its training is over
             method.progress = state["step"] / state["config"]["steps"]
     return task, method.to(device), state
 
 
-def must_match(config, other, names, message):
-    """BadInput unless two configs agree in these settings. Of files what they hold counts, and not
-    where they are."""
-    for name in names:
-        mine, its = config.get(name), other.get(name)
-        now, then = (c.get(f"{name}_sha256") for c in (config, other))
-        if (now != then) if now and then else (mine != its):
-            if mine == its:
-                its, mine = f"{its} as it was then", "as it is now"
-            raise BadInput(f"{message} {name.replace('_', '-')} {its}, not {mine}")
-
-
-@contextlib.contextmanager
-def folder(out):
-    """Makes a run folder and keeps it to this process. If no run was begun in it, it goes again."""
-    if not MAIN:
-        yield
-        return
-    try:
-        new = [path for path in (out, *out.parents) if not path.exists()]
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"--out {out}: {reason(error)}") from None
-    try:
-        with locked(out):
-            yield
-    except NotWritten:
-        raise       # a full disk, say: the folder stays, to go on with --resume
-    except BadInput:
-        if new and not (out / "config.json").exists():
-            (out / ".lock").unlink(missing_ok=True)
-            with contextlib.suppress(OSError):      # a run beside it may have been begun
-                for path in new:
-                    path.rmdir()
-        raise
-
-
-def begun_with(out):
-    """The config that the run in a folder was begun with. None if there is no run, or one that was
-    killed so early that nothing is lost: without a checkpoint, and with a damaged config.json."""
-    if (out / "ckpt.pt").exists():
-        return load(out)["config"]
-    try:
-        config = read_json(out / "config.json")
-    except BadInput:
-        return None
-    return config if isinstance(config, dict) else None
-
-
 def reopen(config, resume):
     """The checkpoint of the run in --out to continue from; None if it has none yet."""
     out = Path(config["out"])
-    begun = begun_with(out)
+    state = load(out) if (out / "ckpt.pt").exists() else None
+    begun = state["config"] if state else read_config(out / "config.json")
     if begun is None:
         return None
     if not resume:
@@ -394,39 +244,4 @@ def reopen(config, resume):
     must_match(config, begun, [k for k in config if k not in MAY_CHANGE],
                f"{out}: repeat the flags it was started with; it has")
     config["init"] = config["init"] or begun.get("init")
-    return load(out) if (out / "ckpt.pt").exists() else None
-
-
-def keep_config(config):
-    """Writes config.json, for people; a checkpoint holds the config, too."""
-    write(Path(config["out"]) / "config.json", json.dumps(config, indent=1))
-
-
-# ---- main ----------------------------------------------------------------------------------------
-
-class Stopped(KeyboardInterrupt):
-    """Ctrl-C, after everything has been saved."""
-
-
-def command(parse, run, script, argv=None):
-    """A script's main: parses argv, runs, and says in one line what stopped it."""
-    argv = sys.argv[1:] if argv is None else argv
-    again = f"python {script} " + shlex.join(a for a in argv if a != "--resume")
-    with one_line(script, quiet=not MAIN):
-        config = parse(argv)
-        config["command"] = again
-        resume, out = config.pop("resume"), Path(config["out"])
-        traces = [out / name for name in ("config.json", "ckpt.pt", ".lock")]
-        if resume and not any(map(os.path.lexists, traces)):
-            raise BadInput(f"{out}: no run there to resume")
-        try:
-            run(config, resume)
-        except NotWritten as error:
-            raise BadInput(f"{error}. What was written before is good: once this is mended, "
-                           f"continue with: {again} --resume") from None
-        except Stopped:
-            print0(f"\nstopped and saved; continue with: {again} --resume")
-            sys.exit(130)
-        except KeyboardInterrupt:
-            print("\nstopped; --resume continues from the last checkpoint, if there is one")
-            sys.exit(130)
+    return state

@@ -16,7 +16,6 @@ alone validates, writes and talks.
 import contextlib
 import math
 import os
-import signal
 import sys
 import time
 import zlib
@@ -34,13 +33,14 @@ import eval as evaluation
 import model
 import recurrent
 import runs
-from data import machine
-from data.cli import BadInput
+from data import checkpoint, machine
+from data.cli import BadInput, must_match
 from data.common import FileTask, batches, first_problems
 from data.files import Log, draw
 from data.machine import any_process, barrier, print0
-from data.rows import plot, summary_line, table, tested_rows
-from runs import METHODS, Stopped
+from data.rows import plot, summary_line, table, tested_rows, write_results
+from data.script import Interrupt, Stopped, command, diverged, folder, keep_config
+from runs import METHODS
 
 VALIDATIONS = 5     # times in a run that validation problems are solved, if it divides the steps
 SAVE_SECONDS = 60   # between checkpoints
@@ -122,29 +122,20 @@ class Training:
 
     def state(self):
         """What a checkpoint holds."""
-        device = random_numbers(self.device)
-        return {"format": runs.FORMAT, "config": self.config, "step": self.step,
+        return {"format": checkpoint.FORMAT, "config": self.config, "step": self.step,
                 "seconds": time.time() - self.began, "dtype": str(self.dtype).split(".")[1],
                 "method": self.method.state_dict(), "scaler": self.scaler.state_dict(),
                 "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-                "rng": torch.get_rng_state(),
-                "device_rng": device.get_rng_state() if device else None}
+                **checkpoint.random_state(self.device)}
 
     def restore(self, state):
         """Goes on from a checkpoint. ValueError if it is another model's."""
         self.step, self.began = state["step"], self.began - state["seconds"]
-        runs.load_weights(self.method, state["method"])
+        checkpoint.load_weights(self.method, state["method"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            load_moments(optimizer, saved["state"])
-        own = self.scaler.state_dict()
-        if {name: type(own[name]) for name in own} != {
-                name: type(value) for name, value in state["scaler"].items()}:
-            raise ValueError("another gradient scaler")
-        self.scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["rng"].cpu())
-        device = random_numbers(self.device)
-        if device and state.get("device_rng") is not None:
-            device.set_rng_state(state["device_rng"].cpu())
+            checkpoint.load_moments(optimizer, saved["state"])
+        checkpoint.load_scaler(self.scaler, state["scaler"])
+        checkpoint.set_random_state(self.device, state)
 
 
 def optimizers(method, config):
@@ -163,31 +154,10 @@ def optimizers(method, config):
     return out
 
 
-def load_moments(optimizer, saved):
-    """Gives an optimizer the moments of a checkpoint; all else in its state is as the config says.
-    ValueError, or another, unless they fit its parameters."""
-    params = [p for group in optimizer.param_groups for p in group["params"]]
-    muon = isinstance(optimizer, torch.optim.Muon)
-    names = {"momentum_buffer"} if muon else {"step", "exp_avg", "exp_avg_sq"}
-    for i, moments in saved.items():
-        for name, value in moments.items():
-            shape = () if name == "step" else params[i].shape
-            if (value.shape, value.dtype, value.layout) != (shape, torch.float32, torch.strided):
-                raise ValueError(f"{name} of parameter {i} does not fit")
-        if moments.keys() != names:
-            raise ValueError(f"moments {', '.join(moments)} of parameter {i}")
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": saved})
-
-
 def learning_rate(step, config):
     """The rate of the step after `step`: linear warm-up, constant, linear to 0."""
     left = (config["steps"] - step) / max(1, config["decay"] * config["steps"])
     return config["lr"] * min(1, (step + 1) / config["warmup"], left)
-
-
-def random_numbers(device):
-    """The module that has the random numbers of a device; None for a CPU, whose are torch's own."""
-    return {"cuda": torch.cuda, "mps": torch.mps}.get(device.type)
 
 
 # ---- the loop ------------------------------------------------------------------------------------
@@ -224,30 +194,12 @@ def train(training, task, out, splits=("train", "val")):
                 log.write(step=step, val=rows)
                 bar.write(f"  step {step}: {summary_line(rows)}")
             if machine.MAIN and (validate or time.time() - saved > SAVE_SECONDS):
-                runs.save(out, training.state())    # after the rows: what is logged later is cut
+                checkpoint.save(out, training.state())    # after the rows: all logged later is cut
                 saved = time.time()
         if machine.MAIN:
-            runs.save(out, training.state())
+            checkpoint.save(out, training.state())
     if training.step < total:
         raise Stopped
-
-
-class Interrupt:
-    """Ctrl-C asks for a stop after the current step, and so does torchrun or a scheduler that ends
-    the process; a second time stops at once."""
-
-    def __enter__(self):
-        self.asked = False
-        self.old = {s: signal.signal(s, self.ask) for s in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def ask(self, *_):
-        self.__exit__()
-        self.asked = True
-
-    def __exit__(self, *_):
-        for number, handler in self.old.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -267,15 +219,6 @@ def compiled(backbone, wanted):
         vars(backbone).pop(backbone.COMPILED, None)     # the method of its class is back
 
 
-def diverged(error, out):
-    """The BadInput that says that training came to nothing, and what is left of it."""
-    kept = f"{out}/ckpt.pt is the last good one. " if (out / "ckpt.pt").exists() else ""
-    line = f"{error}; {kept}A new run with a lower --lr may help"
-    if not machine.MAIN:       # it may be the only one to know
-        print(line, file=sys.stderr)
-    return BadInput(line)
-
-
 # ---- stages --------------------------------------------------------------------------------------
 
 def run(config, resume):
@@ -291,7 +234,7 @@ def train_stages(config, resume, held):
     """[(Training, task)] of a run and, before it, of the stage that it starts from, both trained.
     `held`, an ExitStack, keeps their folders to this process."""
     machine.join(config)
-    held.enter_context(runs.folder(Path(config["out"])))
+    held.enter_context(folder(Path(config["out"])))
     state = runs.reopen(config, resume)
     device, dtype = machine.setup(config, state)
     config |= runs.limits(runs.make_task(config))
@@ -302,7 +245,7 @@ def train_stages(config, resume, held):
         parent = load_parent(config, device)
     barrier()       # none has looked at the folder too late
     if machine.MAIN and not state:
-        runs.keep_config(config)    # now that nothing can be wrong with the input any more
+        keep_config(config)    # now that nothing can be wrong with the input any more
     if METHODS[config["method"]].PARENT and not parent:
         before = train_stages(first_stage(config), resume, held)
         parent = before[-1][0].method
@@ -312,10 +255,10 @@ def train_stages(config, resume, held):
         method.start_from(parent)
     training = Training(method, config, device, dtype)
     if state:
-        with runs.reading(Path(config["out"]) / "ckpt.pt"):
+        with checkpoint.reading(Path(config["out"]) / "ckpt.pt"):
             training.restore(state)
         if machine.MAIN:
-            runs.keep_config(config)
+            keep_config(config)
     count = sum(p.numel() for p in method.parameters())
     print0(f"{config['method']} on {config['task']}: {count:,} parameters")
     if isinstance(task, FileTask):
@@ -342,8 +285,8 @@ def load_parent(config, device):
     _, parent, state = runs.load_run(init, device)
     names = ["method", *runs.STAGES_SHARE, *runs.TASKS[config["task"]].FLAGS,
              *METHODS[cls.PARENT].FLAGS, *runs.BACKBONES[config["backbone"]].FLAGS]
-    runs.must_match({**config, "method": cls.PARENT}, state["config"], names,
-                    f"--init {init}: it has")
+    must_match({**config, "method": cls.PARENT}, state["config"], names,
+               f"--init {init}: it has")
     if state["step"] < state["config"]["steps"]:
         raise BadInput(f"--init {init}: not finished; continue it with --resume first")
     return parent
@@ -360,7 +303,7 @@ def finish(training, task, rows):
         test, seconds = first_problems(task, "test", config["test_n"]), time.time() - training.began
         own = evaluation.sweep(config["method"], method, task, test)
         rows = rows + evaluation.named(own, config)
-        evaluation.write_results(out, rows, config, seconds)
+        write_results(out, rows, config, seconds)
         print(f"\n{table(rows)}\n")
         print(evaluation.show(method, task, test[:3], **method.shown()))
         print(f"saved in {out}", flush=True)
@@ -370,7 +313,7 @@ def finish(training, task, rows):
 
 
 def main(argv=None):
-    runs.command(lambda argv: runs.parse(argv, __doc__), run, "train.py", argv)
+    command(lambda argv: runs.parse(argv, __doc__), run, "train.py", argv)
 
 
 if __name__ == "__main__":

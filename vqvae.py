@@ -47,7 +47,6 @@ Differs from the paper:
 """
 import copy
 import warnings
-from collections import Counter
 
 import torch
 import torch.nn as nn
@@ -266,6 +265,21 @@ class VQVAE(Method):
     def right(self, task, example, solved):
         return solved.answer == self.target(example)
 
+    @torch.no_grad()
+    def rebuilt(self, examples):
+        """The shares of words that are rebuilt from the codes and, as a control, from codes that
+        have changed places: what question and grammar alone give away. Both 0 if no word is."""
+        training = self.training
+        batch = collate(examples, self.vocab).to(self.codebook.code.device)
+        chunk, code = self.eval().codes(batch)
+        has_chunk = chunk.any(-1)                                               # (B, n)
+        words, code = chunk[has_chunk], code[has_chunk]                         # (N, L), (N,)
+        order = torch.randperm(len(code), generator=torch.Generator().manual_seed(0))
+        logits = [self.decode(batch.question, has_chunk, self.codebook.code[k])
+                  for k in (code, code[order])]                                 # (N, L, V) each
+        self.train(training)
+        return [float(share_of((x.argmax(-1) == words)[words != PAD])) for x in logits]
+
     def extras(self, examples, solved):
         """Of a row of results: words rebuilt, also from mixed codes, codes in use, perplexity."""
         if not any(s.latents for s in solved):      # problems without steps
@@ -273,7 +287,7 @@ class VQVAE(Method):
         pairs = [w == v for e, s in zip(examples, solved) for w, v in zip(s.answer, self.target(e))]
         count = torch.tensor([k for s in solved for k in s.latents]).bincount(
             minlength=self.args.codes).float()
-        return {"rebuilt": sum(pairs) / len(pairs), "mixed": survey(self, examples)[2],
+        return {"rebuilt": sum(pairs) / len(pairs), "mixed": self.rebuilt(examples)[1],
                 "used": float((count > 0).float().mean()), "perplexity": float(perplexity(count))}
 
 
@@ -416,26 +430,3 @@ class Assorted(CoT):
     def true_groups(self, example, latents=None):
         chunk = self.vqvae.chunks(collate([example], self.vocab))[0]
         return [self.vocab.decode(split_at(row, PAD)[0]) for row in chunk.tolist()]
-
-
-@torch.no_grad()
-def survey(vqvae, examples):
-    """{code: Counter of the chunks that it stands for}, and the share of words that are rebuilt
-    from the codes and, as a control, from codes that have changed places: what the question and
-    grammar alone give away. Without a step there are no codes, and both shares are 0."""
-    training = vqvae.training
-    batch = collate(examples, vqvae.vocab).to(vqvae.codebook.code.device)
-    chunk, code = vqvae.eval().codes(batch)
-    has_chunk = chunk.any(-1)                                                   # (B, n)
-    words, code, found = chunk[has_chunk], code[has_chunk], {}                  # (N, L), (N,)
-    for k, row in zip(code.tolist(), words.tolist()):
-        text = " ".join(vqvae.vocab.decode(split_at(row, PAD)[0]))
-        found.setdefault(k, Counter())[text] += 1
-
-    def rebuilt(code):
-        logits = vqvae.decode(batch.question, has_chunk, vqvae.codebook.code[code])
-        return float(share_of((logits.argmax(-1) == words)[words != PAD]))
-    mixed = code[torch.randperm(len(code), generator=torch.Generator().manual_seed(0))]
-    shares = rebuilt(code), rebuilt(mixed)
-    vqvae.train(training)
-    return found, *shares

@@ -96,13 +96,15 @@ class Flag:
             choice(value, self.choices, option)
         if type(value) not in (int, float):
             return
-        flag = f"{option} {shortened(str(value))}"
         if self.above is not None and not value > self.above:   # not <=: nan is refused, too
-            raise BadInput(f"{flag}: must be above {self.above:.10g}")
-        if not value >= self.least:
-            raise BadInput(f"{flag}: must be at least {self.least:.10g}")
-        if not value <= self.most:
-            raise BadInput(f"{flag}: must be at most {self.most:.10g}")
+            bound = f"above {self.above:.10g}"
+        elif not value >= self.least:
+            bound = f"at least {self.least:.10g}"
+        elif not value <= self.most:
+            bound = f"at most {self.most:.10g}"
+        else:
+            return
+        raise BadInput(f"{option} {shortened(str(value))}: must be {bound}")
 
 
 def shortened(text):
@@ -126,6 +128,33 @@ def merge(owners):
                 raise ValueError(f"--{name}: declared by {owner_of[name]} and by {owner}")
             flags[name], owner_of[name] = flag, owner
     return flags
+
+
+def options(flags, config):
+    """["--flag value"] of those of the flags that a config has at another value than the default.
+    """
+    words = []
+    for name, flag in flags.items():
+        value, option = config[name], name.replace("_", "-")
+        if value is None or value == flag.default:
+            continue
+        if flag.type() is bool:
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words.append(f"--{option} {value}")
+    return words
+
+
+def must_match(config, other, names, message):
+    """BadInput unless two configs agree in these settings. Of files what they hold counts, and not
+    where they are."""
+    for name in names:
+        mine, its = config.get(name), other.get(name)
+        now, then = (c.get(f"{name}_sha256") for c in (config, other))
+        if (now != then) if now and then else (mine != its):
+            if mine == its:
+                its, mine = f"{its} as it was then", "as it is now"
+            raise BadInput(f"{message} {name.replace('_', '-')} {its}, not {mine}")
 
 
 class Parser(argparse.ArgumentParser):

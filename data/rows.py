@@ -3,10 +3,16 @@
 A row is what eval.py measures at one setting: {"method", "variant", "updates", "knobs", "n",
 "accuracy", "low", "high", "steps", "ms", ...}.
 """
+import json
 import math
+import os
+import subprocess
+from pathlib import Path
+
+import torch
 
 from data.cli import BadInput
-from data.files import read_json
+from data.files import read_json, write
 
 COLUMNS = {     # of tables, where a row has them
     "loss": "loss on these problems", "decoded": "latents read, %", "gain": "gain, points",
@@ -14,6 +20,22 @@ COLUMNS = {     # of tables, where a row has them
     "rebuilt": "words rebuilt, %", "mixed": "from mixed codes, %", "used": "codes in use, %",
     "perplexity": "code perplexity", "same": "answers kept, %", "donor": "the donor's, %"}
 NUMBERS = "n", "accuracy", "low", "high", "steps", "ms", "updates"      # of every row
+
+
+# ---- what is in a row ----------------------------------------------------------------------------
+
+def wilson(right, n, z=1.96):
+    """95% interval (low, high) of a share; unlike mean +- 2 sd it holds near 0 and 1."""
+    p, z2 = right / n, z * z / n
+    half = z * math.sqrt(p * (1 - p) / n + z2 / (4 * n))
+    middle, scale = p + z2 / 2, 1 + z2
+    low, high = (middle - half) / scale, (middle + half) / scale
+    return max(0.0, min(p, low)), min(1.0, max(p, high))        # exact at 0 and 1
+
+
+def pass_at(k, right, n):
+    """pass@k, unbiased, if `right` of n samples are: 1 - C(n - right, k) / C(n, k); 2107.03374."""
+    return 1 - math.comb(n - right, k) / math.comb(n, k)
 
 
 # ---- as a file -----------------------------------------------------------------------------------
@@ -77,7 +99,42 @@ def tested_rows(out):
     return rows
 
 
+def record(rows, config, seconds):
+    """Rows with all that is needed to repeat them; config.json of the run has its tokenizer."""
+    config = {name: value for name, value in config.items() if name != "pieces"}
+    return {"rows": rows, "config": config, "seed": config["seed"],
+            "minutes": round(seconds / 60, 2), "git": git_hash(), "torch": torch.__version__}
+
+
+def write_results(out, rows, config, seconds):
+    """results.json of a run folder."""
+    write(out / "results.json", json.dumps(record(rows, config, seconds), indent=1))
+
+
+def git_hash():
+    """The commit this code is at, "+" if files differ from it, "" outside git."""
+    def git(*args):
+        return subprocess.run(["git", *args], capture_output=True, encoding="utf-8",
+                              errors="replace", cwd=Path(__file__).parent).stdout.strip()
+    try:
+        changed = git("status", "--porcelain", "-uno")
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
+    except OSError:     # no git program
+        return ""
+
+
 # ---- as text -------------------------------------------------------------------------------------
+
+def names_of(folders):
+    """Folders -> names for tables and figures: the shortest end of each path that no other has."""
+    paths = {folder: Path(os.path.abspath(folder)).parts for folder in folders}
+
+    def name(parts):
+        for n in range(1, len(parts) + 1):
+            if sum(other[-n:] == parts[-n:] for other in set(paths.values())) == 1:
+                return Path(*parts[-n:]).as_posix()
+    return [name(paths[folder]) for folder in folders]
+
 
 def setting(row):
     """The knobs of a row, as text."""
@@ -173,3 +230,29 @@ def curves(rows, apart=()):
 def drawable(name):
     """A run's name as a figure shows it: "$" as itself, and a byte that is no UTF-8 as \\udcff."""
     return name.replace("$", r"\$").encode("utf-8", "backslashreplace").decode()
+
+
+def plot_rewards(log, window=20):
+    """reward.png from the rows of log.jsonl: reward and thinking steps of the rollouts, their
+    moving average, validation.
+
+    Batches hold problems of about equal length, hence the jumps from one to the next.
+    """
+    from matplotlib.figure import Figure    # slow to import; no pyplot, so no screen is needed
+    val = {row["step"]: row["val"][0] for row in log if row.get("val")}
+    rows = [row for row in log if "reward" in row and "steps" in row]
+    x, drawing = [row["step"] for row in rows], Figure(figsize=(8, 3), layout="constrained")
+    for axes, key, right, label in zip(drawing.subplots(1, 2), ("reward", "steps"),
+                                       ("accuracy", "steps"), ("reward", "thinking steps")):
+        y = torch.tensor([row[key] for row in rows], dtype=torch.float)
+        w = min(window, len(y))
+        axes.plot(x, y, alpha=0.3, label="rollouts")
+        if w:
+            axes.plot(x[w - 1:], y.unfold(0, w, 1).mean(1), label=f"mean of {w} batches")
+        axes.plot(val.keys(), [row[right] for row in val.values()], "ko--",
+                  label="validation, greedy")
+        axes.set(xlabel="rollout batches", ylabel=label)
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+    axes.legend(loc="lower left", fontsize=8)
+    return drawing

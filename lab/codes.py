@@ -2,14 +2,29 @@
 
     python -m lab.codes RUN         # RUN: of vqvae or assorted; also draws RUN/codes.png
 """
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
+import torch
+
 from data.cli import BadInput, Flag, Parser, choice, one_line
-from data.common import first_problems
+from data.common import PAD, collate, first_problems
 from data.files import draw, writable
+from method import split_at
 from runs import load_run
-from vqvae import VQVAE, survey
+from vqvae import VQVAE
+
+
+@torch.no_grad()
+def meanings(vqvae, examples):
+    """{code: Counter of the chunks that it stands for}; vqvae in eval mode."""
+    chunk, code = vqvae.codes(collate(examples, vqvae.vocab))
+    has_chunk, found = chunk.any(-1), {}                                        # (B, n)
+    for k, row in zip(code[has_chunk].tolist(), chunk[has_chunk].tolist()):
+        text = " ".join(vqvae.vocab.decode(split_at(row, PAD)[0]))
+        found.setdefault(k, Counter())[text] += 1
+    return found
 
 
 def lines(found, n=20, chunks=4):
@@ -56,9 +71,10 @@ def main(argv=None):
             raise BadInput(f"{args.run}: has no codes; a run of vqvae or assorted is needed")
         writable(picture)
         examples = first_problems(task, choice(args.split, task.splits, "split"), args.n)
-        found, rebuilt, mixed = survey(vqvae, examples)
+        found = meanings(vqvae, examples)
         if not found:
             raise BadInput(f"{args.run}: no problem of {args.split} has a step to make codes of")
+        rebuilt, mixed = vqvae.rebuilt(examples)
         print("\n".join(lines(found)))
         print(f"\n{100 * rebuilt:.1f}% of words rebuilt from the codes, {100 * mixed:.1f}% from "
               f"codes that changed places; {len(found)} of {vqvae.args.codes} codes in use")

@@ -33,8 +33,8 @@ import torch.nn.functional as F
 import eval as evaluation
 from data.cli import BadInput
 from data.common import END, EOS, PAD, first_problems
-from data.rows import drawable, setting
-from eval import BATCH, in_batches, split_knobs, wilson
+from data.rows import drawable, setting, wilson
+from eval import BATCH, in_batches, split_knobs
 from method import can, split_at
 from model import Cache, last
 

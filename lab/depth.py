@@ -25,6 +25,8 @@ import runs
 from data.cli import BadInput, Flag, Parser, one_line
 from data.files import draw, writable, write
 from data.machine import pick_device
+from data.problems import problems
+from data.rows import git_hash, names_of
 from recurrent import EXITS, latent_change
 
 PATHS = 24      # problems whose path is drawn
@@ -82,12 +84,12 @@ def measure(run, name, args):
     task, method, state = runs.load_run(run, pick_device(args.device))
     if "r" not in method.model.KNOBS:
         raise BadInput(f"{run}: its backbone does not iterate")
-    examples = evaluation.problems(task, args)
+    examples = problems(task, args)
     rows = evaluation.sweep(name, method, task, examples, [{"r": r} for r in args.r])
     top = max(args.r)
     steps, _ = first_call(method, examples, r=top, exit=args.exit, threshold=args.threshold)
     _, states = first_call(method, examples[:PATHS], r=top)
-    return {"run": str(run), "seed": state["config"]["seed"], "git": evaluation.git_hash(),
+    return {"run": str(run), "seed": state["config"]["seed"], "git": git_hash(),
             "command": args.command, "accuracy": [
                 {"r": row["knobs"]["r"], "all": row["accuracy"], **row["by_difficulty"]}
                 for row in rows],
@@ -211,7 +213,7 @@ def main(argv=None):
         for name in ("depth.json", "depth.png"):
             writable(args.out / name)
         found = [measure(run, name, args)
-                 for run, name in zip(args.runs, evaluation.names_of(args.runs))]
+                 for run, name in zip(args.runs, names_of(args.runs))]
         for run, one in zip(args.runs, found):
             if one["exits"].keys() != found[0]["exits"].keys():
                 raise BadInput(f"{run}: its problems differ from those of {args.runs[0]}")

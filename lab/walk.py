@@ -6,7 +6,7 @@
 Two walks at size nano, with every function of the project counted once, when it is first entered:
 
 gradient    from `python train.py --method colar` to the first gradient of CoLaR; its first stage,
-            validated and tested on the way, included. With --init: from a trained first stage
+            validated on the way, included. With --init: from a trained first stage
 update      one `Training.update` of CoLaR
 
 A change of file is a new function in another file than the new function before it. Functions are

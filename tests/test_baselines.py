@@ -8,6 +8,7 @@ import torch
 
 import runs
 from baselines import CODI, Coconut, CoT, ICoT, NoCoT, Pause
+from data import checkpoint
 from data.common import END, EOS, PAD, PAUSE, THINK, Batch, Example, Vocab, collate
 from method import Rollout, pack
 from model import GPT, Cache, Config
@@ -329,5 +330,5 @@ def test_the_loop_sets_progress_and_a_saved_run_knows_it(tmp_path):
     for step in range(2):
         training.update([shortest(task, method.vocab)])
         assert method.progress == step / 30
-    runs.save(tmp_path, training.state())
+    checkpoint.save(tmp_path, training.state())
     assert runs.load_run(tmp_path)[1].progress == 2 / 30

@@ -13,9 +13,9 @@ import eval as evaluation
 import rl
 import runs
 import train
-from data import files
+from data import checkpoint, files
 from data.cli import BadInput, Flag, one_line
-from data.rows import read_results
+from data.rows import plot_rewards, read_results
 from lab import bench, claims, codes, depth, reproduce, tables
 from tests.helpers import NANO, fails, log, results, run
 
@@ -167,7 +167,7 @@ EMBED = "model.embed.weight"
 
 @pytest.mark.parametrize("damage", [
     *(change(key, to=None) for key in ("config", "step", "dtype", "method", "optimizers", "rng")),
-    *(lambda state, key=key: state.pop(key) for key in (*runs.CHECKPOINT, "format")),
+    *(lambda state, key=key: state.pop(key) for key in (*checkpoint.CHECKPOINT, "format")),
     change("step", to=-1), change("step", to=10**9), change("dtype", to="int8"),
     change("seconds", to="x"), change("method", EMBED, to=[1.0]),
     *(change("method", EMBED, by=by) for by in (
@@ -278,7 +278,7 @@ def test_a_missing_figure_is_drawn(cot_run, tmp_path):
                                   '{"step": 1, "reward": 1}\n[]\n{"step": 1, "val": []}\n'])
 def test_the_figure_of_rl_passes_over_damaged_lines(text, tmp_path):
     (tmp_path / "log.jsonl").write_text(text, encoding="utf-8")
-    drawn = rl.figure(files.read_log(tmp_path / "log.jsonl"))
+    drawn = plot_rewards(files.read_log(tmp_path / "log.jsonl"))
     assert list(drawn.axes[0].lines[0].get_xdata()) == ([1] if "steps" in text else [])
     files.draw(drawn, tmp_path / "reward.png")
 
@@ -288,7 +288,7 @@ def test_the_figure_of_rl_passes_over_damaged_lines(text, tmp_path):
 @pytest.fixture
 def no_work(monkeypatch):
     for module, name in ((evaluation, "measure"), (depth, "measure"), (bench, "table"),
-                         (codes, "survey"), (claims, "table"), (reproduce, "work")):
+                         (codes, "meanings"), (claims, "table"), (reproduce, "work")):
         monkeypatch.setattr(module, name, None)
 
 

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import pytest
 
-import eval as evaluation
 import rl
 import runs
 import train
-from data import files
+from data import checkpoint, files, rows, script
 from tests.helpers import fails, same
 
 if not hasattr(os, "fork"):
@@ -105,7 +104,7 @@ def trap(folder, name, moment, number, patch):
             log.file = Half(log.file, kill if moment == "halfway" else no_space)
         add(log, **row)
         kill()
-    for module in (files, runs, evaluation):
+    for module in (files, checkpoint, script, rows):
         patch.setattr(module, "write", watched)
     patch.setattr(files.Log, "write", watched_line)
 
@@ -121,7 +120,7 @@ def child(argv, out, traps, said):
         if traps:
             trap(*traps, patch)
         if argv[0] == "rl":
-            runs.command(rl.parse, rl.run, "rl.py", [*argv[1:], "--out", str(out)])
+            script.command(rl.parse, rl.run, "rl.py", [*argv[1:], "--out", str(out)])
         else:
             train.main([*argv, "--out", str(out)])
 

@@ -8,6 +8,7 @@ import torch
 import eval as evaluation
 import rl
 import runs
+from data import script
 from data.arithmetic import Arithmetic
 from data.cli import Flag
 from data.common import END, EOS, PAD, collate
@@ -184,7 +185,7 @@ def reread(monkeypatch):
 
 
 def reinforce(argv):
-    runs.command(rl.parse, rl.run, "rl.py", argv)
+    script.command(rl.parse, rl.run, "rl.py", argv)
 
 
 @pytest.mark.usefixtures("reread")

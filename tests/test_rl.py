@@ -14,6 +14,7 @@ import torch
 import rl
 import runs
 import train
+from data import script
 from data.arithmetic import Arithmetic
 from data.common import END, EOS, PAD, THINK, collate, speed_token
 from lab import tables
@@ -429,7 +430,7 @@ def sft(tmp_path_factory):
 
 
 def main(argv):
-    runs.command(rl.parse, rl.run, "rl.py", [str(a) for a in argv])
+    script.command(rl.parse, rl.run, "rl.py", [str(a) for a in argv])
 
 
 @pytest.mark.parametrize("which", ["", "cot"])

@@ -15,7 +15,7 @@ import torch
 import eval as evaluation
 import runs
 import train
-from data import machine
+from data import checkpoint, machine, rows
 from data.arithmetic import Arithmetic
 from data.cli import BadInput
 from data.common import Vocab, collate
@@ -172,7 +172,7 @@ def test_an_existing_run_is_not_overwritten(colar_run, capsys):
 def test_a_stopped_stage_is_no_start(colar_run, tmp_path, capsys):
     state = runs.load(colar_run / "cot")
     (tmp_path / "half").mkdir()
-    runs.save(tmp_path / "half", {**state, "step": 5})
+    checkpoint.save(tmp_path / "half", {**state, "step": 5})
     line = fails([*NANO, "--init", str(tmp_path / "half"), "--out", str(tmp_path / "o")], capsys)
     assert "not finished" in line and not (tmp_path / "o").exists()
 
@@ -304,12 +304,12 @@ def test_a_run_on_a_file_keeps_the_formats_of_its_task(tmp_path, capsys):
 
 def test_names_of_runs_are_as_short_as_they_can_be(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert evaluation.names_of(["."]) == [tmp_path.name]
-    assert evaluation.names_of(["a-s0/cot", "a-s1/cot/", "b", "./b", "x/y/../cot"]) == [
+    assert rows.names_of(["."]) == [tmp_path.name]
+    assert rows.names_of(["a-s0/cot", "a-s1/cot/", "b", "./b", "x/y/../cot"]) == [
         "a-s0/cot", "a-s1/cot", "b", "b", "x/cot"]
-    assert evaluation.names_of(["cot", "x/cot", "x/x/cot"]) == [
+    assert rows.names_of(["cot", "x/cot", "x/x/cot"]) == [
         f"{tmp_path.name}/cot", f"{tmp_path.name}/x/cot", "x/x/cot"]
-    assert evaluation.names_of([str(tmp_path), "/"]) == [tmp_path.name, "/"]
+    assert rows.names_of([str(tmp_path), "/"]) == [tmp_path.name, "/"]
 
 
 def test_runs_of_one_last_name_stay_apart(colar_run, tmp_path, monkeypatch):
@@ -559,15 +559,15 @@ def test_pass_at_k_equals_counting():
         for k in range(1, 6):
             draws = list(itertools.combinations(range(5), k))
             want = sum(min(d) < right for d in draws) / len(draws)
-            assert abs(evaluation.pass_at(k, right, 5) - want) < 1e-12
+            assert abs(rows.pass_at(k, right, 5) - want) < 1e-12
 
 
 def test_wilson_interval():
-    low, high = evaluation.wilson(8, 10)        # Brown, Cai and DasGupta's formula, by hand
+    low, high = rows.wilson(8, 10)        # Brown, Cai and DasGupta's formula, by hand
     assert abs(low - 0.4902) < 1e-3 and abs(high - 0.9433) < 1e-3
-    assert evaluation.wilson(10, 10)[1] == 1 and evaluation.wilson(10, 10)[0] > 0.7
+    assert rows.wilson(10, 10)[1] == 1 and rows.wilson(10, 10)[0] > 0.7
     for n in range(1, 200):
-        (low, _), (_, high) = evaluation.wilson(0, n), evaluation.wilson(n, n)
+        (low, _), (_, high) = rows.wilson(0, n), rows.wilson(n, n)
         assert f"{low} {high}" == "0.0 1.0"     # no rounding: neither -0.0 nor 1.0000000000000002
 
 

@@ -21,6 +21,7 @@ import rl
 import runs
 import train
 import vqvae
+from data import script
 from data.cli import BadInput
 from data.common import END, EOS, PAD, THINK, Example, Vocab, collate, first_problems
 from lab import codes as lab_codes
@@ -318,7 +319,8 @@ def test_a_trace_without_steps_is_rebuilt_and_surveyed():
     assert solved == [Solved([], 0, "", [])] * 2
     assert all(method.right(TASK, e, s) for e, s in zip(batch.examples, solved))
     assert method.extras(batch.examples, solved) == {}
-    assert vqvae.survey(method, batch.examples) == ({}, 0, 0)
+    assert lab_codes.meanings(method, batch.examples) == {}
+    assert method.rebuilt(batch.examples) == [0, 0]
     assert evaluation.loss_on(method, batch.examples) == 0
 
 
@@ -823,7 +825,7 @@ def test_extras_of_the_vqvae_by_hand():
     solved = [Solved("1 2 9 4 5".split(), 2, "", [5, 2]), Solved("6 9 8".split(), 2, "", [2, 2])]
     extras = method.train().extras(examples, solved)
     assert method.training
-    assert extras.pop("mixed") == vqvae.survey(method, examples)[2]
+    assert extras.pop("mixed") == method.rebuilt(examples)[1]
     entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
     assert extras == pytest.approx({"rebuilt": 6 / 8, "used": 2 / 16,
                                     "perplexity": math.exp(entropy)})
@@ -927,9 +929,11 @@ def test_codes_are_explained(assorted_run, capsys):
     lab_codes.main([str(assorted_run), "--n", "6"])
     text = capsys.readouterr().out
     task, method, _ = runs.load_run(assorted_run)
-    found, rebuilt, mixed = vqvae.survey(method.vqvae, first_problems(task, "test", 6))
+    examples = first_problems(task, "test", 6)
+    found = lab_codes.meanings(method.vqvae.eval(), examples)
+    rebuilt, mixed = method.vqvae.rebuilt(examples)
     method.double()         # for chunks one by one to have the codes that they have together
-    assert vqvae.survey(method.vqvae, first_problems(task, "test", 6))[0] == found
+    assert lab_codes.meanings(method.vqvae, examples) == found
     want = Counter()
     for e in first_problems(task, "test", 6):
         chunk, code = method.vqvae.codes(collate([e], method.vocab))
@@ -953,6 +957,6 @@ def test_runs_without_codes_and_runs_without_words_are_refused(assorted_run, tmp
                 "1", "--out", str(tmp_path / "nocot")])
     assert "has no codes" in fails([str(tmp_path / "nocot")], capsys, lab_codes.main)
     argv = [str(assorted_run / "vqvae")]
-    main = functools.partial(runs.command, rl.parse, rl.run, "rl.py")
+    main = functools.partial(script.command, rl.parse, rl.run, "rl.py")
     assert "nothing to reinforce" in fails(argv, capsys, main)
     assert "nothing to sample" in fails([*argv, "--k", "2"], capsys, evaluation.main)

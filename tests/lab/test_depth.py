@@ -7,6 +7,7 @@ import torch
 import eval as evaluation
 import rl
 import runs
+from data import script
 from lab import depth, tables
 from recurrent import RecurrentGPT
 from tests.helpers import NANO, fails, results, run
@@ -52,7 +53,7 @@ def test_methods_with_stages_run_on_it(tmp_path):
               "--task", "permutation", "--moves", "4")
     rows = results(out)["rows"]
     assert {r["method"] for r in rows} == {"cot", "colar"} and len(rows) == 3 * 2
-    runs.command(rl.parse, rl.run, "rl.py",
+    script.command(rl.parse, rl.run, "rl.py",
                  [str(out), "--steps", "1", "--batch", "2", "--samples", "2", "--test-n", "4",
                   "--c", "2", "--threads", "1"])
     assert (tmp_path / "run-rl" / "results.json").exists()

@@ -1,0 +1,107 @@
+"""A script that trains: its command, its run folder, and what stops it."""
+import contextlib
+import json
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+from data.cli import BadInput, one_line
+from data.files import NotWritten, locked, read_json, reason, write
+from data.machine import MAIN, print0
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C, after everything has been saved."""
+
+
+def command(parse, run, script, argv=None):
+    """A script's main: parses argv, runs, and says in one line what stopped it."""
+    argv = sys.argv[1:] if argv is None else argv
+    again = f"python {script} " + shlex.join(a for a in argv if a != "--resume")
+    with one_line(script, quiet=not MAIN):
+        config = parse(argv)
+        config["command"] = again
+        resume, out = config.pop("resume"), Path(config["out"])
+        traces = [out / name for name in ("config.json", "ckpt.pt", ".lock")]
+        if resume and not any(map(os.path.lexists, traces)):
+            raise BadInput(f"{out}: no run there to resume")
+        try:
+            run(config, resume)
+        except NotWritten as error:
+            raise BadInput(f"{error}. What was written before is good: once this is mended, "
+                           f"continue with: {again} --resume") from None
+        except Stopped:
+            print0(f"\nstopped and saved; continue with: {again} --resume")
+            sys.exit(130)
+        except KeyboardInterrupt:
+            print("\nstopped; --resume continues from the last checkpoint, if there is one")
+            sys.exit(130)
+
+
+@contextlib.contextmanager
+def folder(out):
+    """Makes a run folder and keeps it to this process. If no run was begun in it, it goes again."""
+    if not MAIN:
+        yield
+        return
+    try:
+        new = [path for path in (out, *out.parents) if not path.exists()]
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"--out {out}: {reason(error)}") from None
+    try:
+        with locked(out):
+            yield
+    except NotWritten:
+        raise       # a full disk, say: the folder stays, to go on with --resume
+    except BadInput:
+        if new and not (out / "config.json").exists():
+            (out / ".lock").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):      # a run beside it may have been begun
+                for path in new:
+                    path.rmdir()
+        raise
+
+
+def read_config(path):
+    """What a config.json holds. None if there is none, or if it is damaged: a run without a
+    checkpoint that was killed so early has nothing to lose."""
+    try:
+        config = read_json(path) if path.exists() else None
+    except BadInput:
+        return None
+    return config if isinstance(config, dict) else None
+
+
+def keep_config(config):
+    """Writes config.json, for people; a checkpoint holds the config, too."""
+    write(Path(config["out"]) / "config.json", json.dumps(config, indent=1))
+
+
+class Interrupt:
+    """Ctrl-C asks for a stop after the current step, and so does torchrun or a scheduler that ends
+    the process; a second time stops at once."""
+
+    def __enter__(self):
+        self.asked = False
+        self.old = {s: signal.signal(s, self.ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def ask(self, *_):
+        self.__exit__()
+        self.asked = True
+
+    def __exit__(self, *_):
+        for number, handler in self.old.items():
+            signal.signal(number, handler)
+
+
+def diverged(error, out):
+    """The BadInput that says that training came to nothing, and what is left of it."""
+    kept = f"{out}/ckpt.pt is the last good one. " if (out / "ckpt.pt").exists() else ""
+    line = f"{error}; {kept}A new run with a lower --lr may help"
+    if not MAIN:       # it may be the only one to know
+        print(line, file=sys.stderr)
+    return BadInput(line)
