@@ -135,7 +135,7 @@ class CoLaR(Method):
     """Learns to think in merged embeddings at any factor of c_train, starting from a CoT model."""
     FLAGS = {
         "c_train": Flag("1,2,3,4,5", "compression factors that training draws from"),
-        "c_per": Flag("example", "draw c for each example, or once per batch (paper)",
+        "c_per": Flag("batch", "draw c for each example, or once per batch (paper)",
                       ("example", "batch")),
         "pool": Flag("sqrt", "divide a group's sum by sqrt n, or by n (mean: ablation MP)",
                      tuple(POOLS)),

@@ -34,13 +34,13 @@ BACKBONES = {"gpt": model.GPT, "recurrent": recurrent.RecurrentGPT}
 SIZES = {   # one dial; any flag given by hand wins
     # seconds: is everything wired up?
     "nano": dict(layers=1, width=32, heads=2, batch=8, steps=30, first_steps=30,
-                 lr=3e-3, val_n=8, test_n=32),
+                 lr=1e-2, val_n=8, test_n=32),
     # minutes on two CPU cores
-    "tiny": dict(layers=3, width=64, heads=2, batch=32, steps=4000, first_steps=2000,
-                 lr=3e-3, val_n=100, test_n=500),
+    "tiny": dict(layers=3, width=64, heads=2, batch=32, steps=3000, first_steps=1000,
+                 lr=1e-2, val_n=100, test_n=500),
     # one GPU
     "small": dict(layers=6, width=384, heads=6, batch=128, steps=20000, first_steps=10000,
-                  lr=1e-3, val_n=200, test_n=1000),
+                  lr=3e-3, val_n=200, test_n=1000),
 }
 KINDS = {
     "method": Flag("colar", ", ".join(METHODS), METHODS),
@@ -63,12 +63,12 @@ FLAGS = {   # None: --size decides
     "bucket": Flag(64, "batches drawn at once and sorted by length, against padding; 1: a batch "
                    "has problems of all lengths", least=1, most=2**16),
     "grad_accum": Flag(1, "batches per optimizer step", least=1, most=2**16),
-    "optimizer": Flag("adamw", "muon: for the hidden matrices, AdamW for the rest",
+    "optimizer": Flag("muon", "muon: for the hidden matrices, AdamW for the rest",
                       ("adamw", "muon")),
     "lr": Flag(None, "peak learning rate", kind=float, above=0),
-    "weight_decay": Flag(0.01, "on matrices other than embeddings"),
+    "weight_decay": Flag(0.1, "on matrices other than embeddings"),
     "warmup": Flag(100, "steps of linear warm-up", least=1),
-    "decay": Flag(0.5, "last share of the steps, in which the learning rate falls linearly to 0",
+    "decay": Flag(1.0, "last share of the steps, in which the learning rate falls linearly to 0",
                   above=0, most=1),
     "grad_clip": Flag(1.0, "largest gradient norm", above=0),
     "val_n": Flag(None, "validation problems, solved about five times in a run", kind=int, least=1),

@@ -149,9 +149,59 @@ def optimizers(method, config):
     groups = [group(set(named) - decayed, 0.0), group(decayed - hidden, config["weight_decay"])]
     out = [torch.optim.AdamW(groups, lr=config["lr"], betas=(0.9, 0.99), fused=True)]
     if hidden:
-        out.append(torch.optim.Muon(**group(hidden, config["weight_decay"]), lr=config["lr"],
-                                    adjust_lr_fn="match_rms_adamw"))
+        out.append(Muon([group(hidden, config["weight_decay"])], lr=config["lr"]))
     return out
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum, orthogonalised: Keller Jordan's Muon (2024), at the scale of AdamW (2502.16982).
+
+        m = 0.95 m + 0.05 g                         g the gradient of a matrix (rows, columns)
+        u = orthogonal(0.95 m + 0.05 g)             Nesterov's look ahead
+        w = w - lr (0.2 sqrt(max(rows, columns)) u + weight_decay w)
+
+    torch.optim.Muon is the same, one matrix at a time and in bfloat16, which most CPUs emulate.
+    Here all matrices of one shape are taken together, in float32: a quarter of the time.
+    """
+    MOMENTUM = 0.95
+
+    def __init__(self, groups, lr):
+        super().__init__(groups, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            alike = {}
+            for p in group["params"]:
+                if p.grad is not None:
+                    alike.setdefault(p.shape, []).append(p)
+            for (rows, columns), params in alike.items():
+                update = orthogonal(torch.stack([self.look_ahead(p) for p in params]))
+                size = group["lr"] * 0.2 * max(rows, columns) ** 0.5
+                for p, u in zip(params, update):
+                    p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(u, alpha=size)
+
+    def look_ahead(self, p):
+        """Moves the momentum of a matrix. Returns what the next gradient would make of it."""
+        state = self.state[p]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(p)
+        m = state["momentum_buffer"].lerp_(p.grad, 1 - self.MOMENTUM)
+        return p.grad.lerp(m, self.MOMENTUM)
+
+
+def orthogonal(x):
+    """Matrices (N, rows, columns) -> about U V of their singular value decompositions U S V: five
+    Newton-Schulz steps on x / |x|, of which all singular values are at most 1."""
+    a, b, c = 3.4445, -4.7750, 2.0315       # they bring small values up fast, to 0.7 ... 1.2
+    tall = x.shape[1] > x.shape[2]
+    x = x.mT if tall else x
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    for _ in range(5):
+        gram = x @ x.mT                                             # (N, rows, rows)
+        poly = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)     # b G + c G G
+        x = torch.baddbmm(x, poly, x, beta=a)                       # a X + (b G + c G G) X
+    return x.mT if tall else x
 
 
 def learning_rate(step, config):

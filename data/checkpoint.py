@@ -72,8 +72,8 @@ def load_moments(optimizer, saved):
     """Gives an optimizer the moments of a checkpoint; all else in its state is as the config says.
     ValueError, or another, unless they fit its parameters."""
     params = [p for group in optimizer.param_groups for p in group["params"]]
-    muon = isinstance(optimizer, torch.optim.Muon)
-    names = {"momentum_buffer"} if muon else {"step", "exp_avg", "exp_avg_sq"}
+    adam = isinstance(optimizer, torch.optim.AdamW)
+    names = {"step", "exp_avg", "exp_avg_sq"} if adam else {"momentum_buffer"}
     for i, moments in saved.items():
         for name, value in moments.items():
             shape = () if name == "step" else params[i].shape
