@@ -38,6 +38,7 @@ class Side:
         self.runs = self.train if self.older else importlib.import_module("runs")
         self.bench = importlib.import_module("bench" if self.older else "lab.bench")
         self.common = importlib.import_module("data.common")
+        self.bench.kept = kept      # that of 097c379 never gives its memory back
         self.measured = {}
         torch.set_num_threads(threads)
 
@@ -113,6 +114,26 @@ def padded(rows, pad):
     """Lists of ids -> (B, longest), padded on the right."""
     longest = max(map(len, rows))
     return torch.tensor([row + [pad] * (longest - len(row)) for row in rows])
+
+
+# ---- memory --------------------------------------------------------------------------------------
+
+def storages(tensors):
+    """{address: bytes}, so that what two tensors share counts once."""
+    return {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+
+
+def kept(loss):
+    """Storages that are kept for the backward pass of loss()."""
+    found = {}
+
+    def note(t):
+        found.update(storages([t]))
+        return t.detach()       # t itself would hold the graph that holds it: never freed
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+        held = loss()       # until the end, so that no storage is used twice
+    del held
+    return found
 
 
 # ---- training ------------------------------------------------------------------------------------

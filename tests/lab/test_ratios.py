@@ -1,5 +1,7 @@
 """lab.ratios: the same work on both sides, what stands in for nanoGPT, and the verdicts."""
+import gc
 import json
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -103,6 +105,23 @@ def test_nanogpt_is_found_in_its_folder(side, tmp_path, capsys):
     assert (config.vocab_size, config.n_layer, config.n_embd) == (len(side.vocab), 1, 32)
     assert not config.bias and not capsys.readouterr().out
     assert len(side.time("nanoGPT")) == 2
+
+
+def test_counting_memory_gives_it_back():
+    """A hook lives as long as the graph that it is in."""
+    x, hooks = torch.randn(5, 5, requires_grad=True), []
+
+    def loss():
+        y = x.sigmoid()     # keeps its own output
+
+        def hook(*_):
+            pass
+        hooks.append(weakref.ref(hook))
+        y.grad_fn.register_hook(hook)
+        return y.sum()
+    assert sum(ratios_worker.kept(loss).values()) == x.nbytes
+    gc.collect()
+    assert hooks[0]() is None
 
 
 @pytest.mark.parametrize("method", ["colar", "assorted", "coconut", "codi"])
