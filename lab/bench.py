@@ -50,6 +50,7 @@ from data.cli import Flag, Parser, choice, one_line
 from data.common import END, EOS, PAD, THINK, Vocab, batches, collate
 from data.files import writable, write
 from data.machine import pick_device
+from lab.ratios_worker import kept, storages
 from method import OPEN, column, pack
 from model import last
 
@@ -120,24 +121,6 @@ def flops(call):
     with flop_counter.FlopCounterMode(display=False, custom_mapping=more) as counter:
         call()
     return counter.get_total_flops()
-
-
-def storages(tensors):
-    """{address: bytes}, so that what two tensors share counts once."""
-    return {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
-
-
-def kept(loss):
-    """Storages that are kept for the backward pass of loss()."""
-    found = {}
-
-    def note(t):
-        found.update(storages([t]))
-        return t
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
-        held = loss()       # until the end, so that no storage is used twice
-    del held
-    return found
 
 
 def memory(row, batch, device):
