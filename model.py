@@ -307,8 +307,9 @@ def generate(model, x, lengths, cache, stop, max_new, sample=GREEDY, samples=1):
     """Decodes each row until it writes `stop`, at most max_new tokens.
 
     x (B, T, C): embeddings that continue `cache`, of which lengths (B,) per row are real (None: all
-    of them). Each row is continued `samples` times. Rows that have stopped leave the batch as soon as they are a quarter
-    of it. Uses up the cache. Returns ids (B samples, <= max_new), 0 after `stop`.
+    of them). Each row is continued `samples` times. Rows that have stopped leave the batch as soon
+    as they are a quarter of it. Uses up the cache. Returns ids (B samples, <= max_new), 0 after
+    `stop`.
     """
     h = cache.repeat(last(model(x, cache, lengths), lengths), samples)      # (R, C)
     out = torch.zeros(len(h), max_new, dtype=torch.long, device=x.device)

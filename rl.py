@@ -77,8 +77,6 @@ FLAGS = {
                            "price", most=100),
     "kl_penalty": Flag(0.03, "weight of the KL to the start; 0: none, as in the paper"),
     "average": Flag(True, "average over the actions of a rollout; off: over those of the batch"),
-    "optimizer": replace(runs.FLAGS["optimizer"], default="adamw"),
-    "weight_decay": replace(runs.FLAGS["weight_decay"], default=0.01),
     "lr": Flag(5e-5, "learning rate", above=0),
     "warmup": Flag(10, "rollout batches of linear warm-up", least=1),
     "decay": Flag(0.5, "last share of the rollout batches, in which the rate falls linearly to 0",
@@ -148,6 +146,9 @@ class GRPO(Training):
 
     def __init__(self, method, task, config, device, dtype):
         super().__init__(method, config, device, dtype)
+        # small steps from a trained model: AdamW, whatever it was trained with
+        self.optimizers = train.optimizers(
+            method, {**config, "optimizer": "adamw", "weight_decay": 0.01})
         self.task = task
         self.knobs = config["knobs"]
         self.settings = [self.knobs]

@@ -1,10 +1,11 @@
 """What the code claims, checked: mostly one thing computed in two ways, the second a plain loop.
 
-Where to begin: test_model.py writes a Llama out in full, and test_methods.py puts every method on
-every task through the contract of method.py alone. Then the test of the paper that you care about:
+Where to begin: test_model.py writes the block and Llama out in full, and test_methods.py puts every
+method on every task through the contract of method.py alone. Then the test of the paper that you
+care about:
 
     equations of                    are graded in
-    model.py (its top)              test_model.py: test_equals_a_llama_reference, and its caches
+    model.py (its top)              test_model.py: test_equals_the_reference, and its caches
     colar.py        (1)             test_colar.py: test_layout_and_merge_equal_a_loop
                     (2), (3)        test_latent_losses_equal_torch_distributions
                     (4)             test_loss_equals_a_loop

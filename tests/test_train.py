@@ -165,7 +165,7 @@ def test_an_existing_run_is_not_overwritten(colar_run, capsys):
     before = (colar_run / "ckpt.pt").read_bytes()
     assert "add --resume" in fails([*NANO, "--out", str(colar_run)], capsys)
     line = fails([*NANO, "--out", str(colar_run), "--resume", "--lr", "1"], capsys)
-    assert "lr 0.003, not 1.0" in line
+    assert "lr 0.01, not 1.0" in line
     assert (colar_run / "ckpt.pt").read_bytes() == before
 
 

@@ -104,9 +104,12 @@ def test_flops_of_a_plain_gpt_are_counted_by_hand(nano):
     row, batch = bench.Ours(nano, "cot", "gpt"), nano.sorted[0]
     B, C, V = len(batch.examples), 64, len(nano.vocab)
     T = max(bench.words([collate([e], nano.vocab)]) + 1 for e in batch.examples)   # + 2 - 1
-    attn, mlp = 4 * C * C, 3 * C * 192
+    attn, mlp = 4 * C * C, 2 * C * 4 * C
     said = int((batch.chain != PAD).sum() + (batch.answer != PAD).sum()) + B     # and </think>
-    by_hand = 6 * (attn + mlp) * B * T + 14 * B * T * T * C + 6 * C * V * said
+    muon = 0        # of every matrix (short, long): five times two products with it, and a square
+    for short, long in ((C, 3 * C), (C, C), (C, 4 * C), (C, 4 * C)):
+        muon += 5 * (2 * 2 * short * short * long + 2 * short ** 3)
+    by_hand = 6 * (attn + mlp) * B * T + 14 * B * T * T * C + 6 * C * V * said + muon
     assert bench.flops(lambda: row.update(batch)) == by_hand
 
 
@@ -127,7 +130,7 @@ def test_iterations_without_a_gradient_are_counted_once(nano):
     for r in (4, 8, 12):
         row.net.model.mean_r = r
         counts.append(bench.flops(lambda: row.update(batch)))
-    core = 2 * (2 * C * C + 4 * C * C + 3 * C * 192) * B * T + 4 * B * T * T * C
+    core = 2 * (2 * C * C + 4 * C * C + 2 * C * 4 * C) * B * T + 4 * B * T * T * C
     assert counts[1] - counts[0] == counts[2] - counts[1] == 4 * core
 
 

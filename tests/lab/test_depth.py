@@ -73,9 +73,8 @@ def test_eval_takes_the_product_of_depth_settings(deep_run, tmp_path):
     table = tables.summary([path])
     assert table.splitlines()[0].endswith("| iterations | cached numbers per token |")
     assert "r=9 exit=latent" in table
-    per_block = 2 * 32 + 2 * 32                     # keys and values, inputs of two convolutions
-    state = 32                                      # of warm
-    assert [r["cache"] for r in record["rows"]] == [3 * per_block + state] * 4
+    per_block = 2 * 32                              # keys and values
+    assert [r["cache"] for r in record["rows"]] == [3 * per_block] * 4
 
 
 def test_depth_measures_and_draws(deep_run, tmp_path, capsys):

@@ -59,8 +59,8 @@ def test_speed_is_what_bench_wrote(path):
 
 @pytest.mark.parametrize("argv, name", [
     ([], ""), (["--lr", "1", "--seed", "3", "--steps", "9"], ""),
-    (["--shuffle", "--labels", "one", "--no-align", "--conv", "0"],
-     "--shuffle --labels one --no-align --conv 0"),
+    (["--shuffle", "--labels", "one", "--no-align", "--conv", "4"],
+     "--shuffle --labels one --no-align --conv 4"),
     (["--backbone", "recurrent", "--mean-r", "3", "--layers", "6"],
      "--backbone recurrent --mean-r 3 --layers 6")])
 def test_a_variant_is_what_differs_from_the_default(argv, name):
