@@ -24,15 +24,13 @@ Differs from the paper:
  2. Groups are cut inside each step, so none spans two steps (--no-align: through the whole chain).
  3. The LM target of a group is the mean over all its tokens, the expectation of the paper's one
     drawn token: the same gradient with less noise (--labels one: theirs).
- 4. c is drawn for each example (--c-per batch: theirs). All slots of a batch weigh the same, so a
-    slow row, which has more of them, weighs more: at c = 1 about four times what it does at c = 5.
- 5. Speed and <think> are tokens of their own; there, text: "(Thinking speed: c)" and "###".
- 6. Greedy: the mean of the head, the likeliest token. There both are sampled (temperature 1).
- 7. sigma has a floor (--sigma-min) and a ceiling (e^2); s is measured, where they have a constant
+ 4. Speed and <think> are tokens of their own; there, text: "(Thinking speed: c)" and "###".
+ 5. Greedy: the mean of the head, the likeliest token. There both are sampled (temperature 1).
+ 6. sigma has a floor (--sigma-min) and a ceiling (e^2); s is measured, where they have a constant
     per model.
- 8. The hidden size of the head is 4 C; there 2,048, equal to C.
- 9. No entropy bonus -alpha H(N(mu, sigma)) in (3); in their code, too, alpha is 0 by default.
-10. A problem may need no thought: the LM head is asked before the first latent, too.
+ 7. The hidden size of the head is 4 C; there 2,048, equal to C.
+ 8. No entropy bonus -alpha H(N(mu, sigma)) in (3); in their code, too, alpha is 0 by default.
+ 9. A problem may need no thought: the LM head is asked before the first latent, too.
 The official code's empty group between the last latent and </think>, with its all-zero target, and
 its second pass over the whole sequence for the answer do not occur here.
 

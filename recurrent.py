@@ -38,6 +38,7 @@ Differs from the paper and its code:
  7. `share` counts iterations; the code's budget counts blocks.
  8. Without injection (--inject none) s_0 is e and has no noise; `warm` does nothing there.
  9. k = 4 and a rotary base of 10,000; theirs 8 and 50,000 in the large model.
+10. LayerNorm and a GELU MLP, as in model.py; theirs, RMSNorm and a gated MLP, Config builds, too.
 
     python train.py --method nocot --backbone recurrent --task permutation
     python train.py --method colar --backbone recurrent             # thinks in latents, and deeper

@@ -58,7 +58,7 @@ FLAGS = {   # None: --size decides
     "heads": Flag(None, "attention heads", kind=int, least=1, most=2**10),
     "conv": Flag(0, "width of the causal convolutions before attention and MLP; 0 = none",
                  most=2**10),
-    "qk_norm": Flag(False, "RMSNorm on queries and keys"),
+    "qk_norm": Flag(False, "norm on queries and keys"),
     "batch": Flag(None, "problems per batch", kind=int, least=1, most=2**20),
     "bucket": Flag(64, "batches drawn at once and sorted by length, against padding; 1: a batch "
                    "has problems of all lengths", least=1, most=2**16),

@@ -363,7 +363,10 @@ def digest(claims):
     return [f"- **{verdict}**: {', '.join(some)}" for verdict, some in numbers.items() if some]
 
 
-HEAD = """# Twenty claims
+HEAD = """All numbers of this page were made with commit 097c379, whose block, optimizer and wording of the
+problems were others. They will be made anew.
+
+# Twenty claims
 
 Eighteen of three papers, two of ours; what they say, and what small models show that were trained
 from scratch on two CPU cores.
