@@ -363,8 +363,8 @@ def digest(claims):
     return [f"- **{verdict}**: {', '.join(some)}" for verdict, some in numbers.items() if some]
 
 
-HEAD = """All numbers of this page were made with commit 097c379, whose block, optimizer and wording of
-the problems were others. They will be made anew.
+HEAD = """All numbers of this page were made with commit 097c379, whose block, optimizer and
+wording of the problems were others. They will be made anew.
 
 # Twenty claims
 
