@@ -347,7 +347,7 @@ class Exit:
         return self.same >= self.limit
 
 
-class Slots:
+class Slots(Cache):
     """The cache as the core sees it in iteration i; the interface of Cache that blocks use.
 
     Slot i of a token holds its keys and values of iteration i or, if it stopped before, those of

@@ -31,7 +31,6 @@ from tqdm import tqdm
 
 import eval as evaluation
 import model
-import recurrent
 import runs
 from data import checkpoint, machine
 from data.cli import BadInput, must_match
@@ -260,7 +259,7 @@ def compiled(backbone, wanted):
         fast = torch.compile(plain, dynamic=True)
 
         def either(*args):
-            cached = any(isinstance(a, (model.Cache, recurrent.Slots)) for a in args)
+            cached = any(isinstance(a, model.Cache) for a in args)
             return fast(*args) if backbone.training and not cached else plain(*args)
         setattr(backbone, backbone.COMPILED, either)
     try:

@@ -663,7 +663,7 @@ def test_warm_rows_keep_their_state_while_they_pause():
 LENGTHS = [2, 9, 5, 3, 7]
 
 
-def continued(model, max_new, stop, room, **knobs):
+def continued(model, max_new, stop, **knobs):
     """Words written after ragged prompts, filled up with 0, and the number of deep calls."""
     lengths, calls, forward = torch.tensor(LENGTHS), [], model.forward
     ids = some_ids(5, 9, seed=3) * (torch.arange(9) < lengths[:, None])
@@ -679,22 +679,21 @@ def continued(model, max_new, stop, room, **knobs):
     return F.pad(out, (0, max_new - out.shape[1])), calls.count(False)
 
 
-@pytest.mark.parametrize("room", [12, 40], ids=["tight cache", "roomy cache"])
 @pytest.mark.parametrize("stops", [False, True])
 @torch.no_grad()
-def test_speculation_writes_the_words_of_greedy_decoding(stops, room):
+def test_speculation_writes_the_words_of_greedy_decoding(stops):
     """Ragged prompts, rows that stop and rows that reach max_new, in fewer deep calls."""
     model = tiny(pull=.5)
     model.head.weight.data[0] = 2 * model.head.weight[8]    # likely, but no word
-    stop, (free, calls) = -1, continued(model, 12, -1, room)
+    stop, (free, calls) = -1, continued(model, 12, -1)
     assert calls == 12 and len(free.unique()) > 2
     if stops:       # a word that some rows write before the end, and some do not
         share = {word: (free[:, :11] == word).any(1).double().mean() for word in range(1, 23)}
         stop = next(word for word in share if 0 < share[word] < 1)
-    want, calls = continued(model, 12, stop, room)
+    want, calls = continued(model, 12, stop)
     assert calls == 12 and (want.min() == 0) == stops
     for draft in (1, 2, 6):
-        out, deep = continued(model, 12, stop, room, draft=draft)
+        out, deep = continued(model, 12, stop, draft=draft)
         assert torch.equal(out, want) and deep <= calls
         assert deep < calls or draft == 1
     assert deep == 1 + math.ceil(11 / recurrent.DRAFT)      # drafts as deep as the check: all agree
@@ -704,10 +703,10 @@ def test_speculation_writes_the_words_of_greedy_decoding(stops, room):
 @pytest.mark.parametrize("max_new", [1, 2, 5])
 @torch.no_grad()
 def test_speculation_of_few_words(max_new):
-    """max_new below, at and beyond the length of a draft, in the smallest cache."""
+    """max_new below, at and beyond the length of a draft."""
     model = tiny(pull=.5)
-    want = continued(model, max_new, -1, max_new)[0]
-    assert torch.equal(continued(model, max_new, -1, max_new, draft=2)[0], want)
+    want = continued(model, max_new, -1)[0]
+    assert torch.equal(continued(model, max_new, -1, draft=2)[0], want)
 
 
 @torch.no_grad()

@@ -24,6 +24,7 @@ from method import Method, Rollout, Solved
 from model import GPT, Cache, Config
 from recurrent import RecurrentGPT
 from tests.helpers import NANO, fails, log, record, results, run, same, write_records
+from tests.naive import EXACT
 
 CPU = torch.device("cpu")
 
@@ -434,6 +435,40 @@ def test_accumulated_gradient_is_the_mean_over_batches(tmp_path):
     training.update([next(stream[1]) for _ in range(2)])
     for p, g in zip(method.parameters(), want):
         torch.testing.assert_close(p.grad, g, atol=1e-6, rtol=1e-4)
+
+
+def test_orthogonal_matrices_have_singular_values_near_one():
+    """Of any shape, at once as one by one; the singular vectors stay."""
+    torch.manual_seed(0)
+    for rows, columns in ((6, 18), (18, 6), (7, 7)):
+        x = torch.randn(3, rows, columns).double()
+        u = train.orthogonal(x)
+        for one, all_at_once in zip(x, u):
+            torch.testing.assert_close(train.orthogonal(one[None])[0], all_at_once, **EXACT)
+        U, S, V = torch.linalg.svd(x, full_matrices=False)
+        values = U.mT @ u @ V.mT                                        # (3, n, n), diagonal
+        found = values.diagonal(dim1=1, dim2=2)
+        torch.testing.assert_close(values, torch.diag_embed(found), **EXACT)
+        well = found[S > 0.05 * S.norm(dim=1, keepdim=True)]    # a tiny one would need more steps
+        assert well.min() > 0.6 and found.max() < 1.3
+
+
+def test_muon_is_that_of_torch():
+    """But for bfloat16, which torch's has for the orthogonal part: 8 bits."""
+    torch.manual_seed(0)
+    ours = [torch.nn.Parameter(torch.randn(shape)) for shape in ((8, 24), (8, 24), (32, 8))]
+    its = [torch.nn.Parameter(p.detach().clone()) for p in ours]
+    start = [p.detach().clone() for p in ours]
+    muon = train.Muon([{"params": ours, "weight_decay": 0.1}], lr=0.02)
+    other = torch.optim.Muon(its, lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    for _ in range(4):
+        for p, q in zip(ours, its):
+            p.grad = torch.randn_like(p)
+            q.grad = p.grad.clone()
+        muon.step()
+        other.step()
+    for p, q, before in zip(ours, its, start):
+        assert (p - q).norm() < 0.03 * (q - before).norm()
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
