@@ -306,6 +306,13 @@ def every_other(rollout):
     return torch.arange(len(rollout.solved)) % 2
 
 
+def test_it_steps_with_adamw_whatever_the_run_was_trained_with():
+    method, _ = colar_and_cot()
+    [optimizer] = grpo(method, optimizer="muon", weight_decay=0.1).optimizers
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.0, 0.01}
+
+
 def updated(training, batch, monkeypatch):
     """The rollouts that an update learns from, and their advantages {kind of action: (R,)}."""
     seen = []
