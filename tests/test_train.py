@@ -440,8 +440,8 @@ def test_accumulated_gradient_is_the_mean_over_batches(tmp_path):
 def test_orthogonal_matrices_have_singular_values_near_one():
     """Of any shape, at once as one by one; the singular vectors stay."""
     torch.manual_seed(0)
-    for rows, columns in ((6, 18), (18, 6), (7, 7)):
-        x = torch.randn(3, rows, columns).double()
+    for height, width in ((6, 18), (18, 6), (7, 7)):
+        x = torch.randn(3, height, width).double()
         u = train.orthogonal(x)
         for one, all_at_once in zip(x, u):
             torch.testing.assert_close(train.orthogonal(one[None])[0], all_at_once, **EXACT)
