@@ -33,7 +33,8 @@ class Walk:
 
     def __call__(self, frame, event, _):
         code = frame.f_code
-        mine = code.co_filename.startswith(self.tree) and code.co_filename != __file__
+        mine = (code.co_filename.startswith(self.tree) and code.co_filename != __file__
+                and "site-packages" not in code.co_filename)    # of an environment in the tree
         if event == "call" and mine and code.co_name[0] != "<":
             file = code.co_filename.removeprefix(self.tree)
             self.found.setdefault((file, code.co_firstlineno), code.co_name)
