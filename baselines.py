@@ -23,8 +23,8 @@ Differs from the papers:
  3. Coconut's <start> is <think>, its <end> is left out; all rows of a batch have n k/K thoughts.
  4. iCoT removes 8 tokens per epoch, and all from 39 on; Eq. (1) does it in the middle third.
  5. CODI's student and teacher share </think>, and their distance is taken there; theirs at ":".
- 6. On a recurrent backbone what needs a cache, the thoughts and what follows them, is trained with
-    r = --mean-r; CODI's teacher draws its r.
+ 6. On a recurrent backbone all that has a cache, Coconut's sequences and both of CODI's, is trained
+    with r = --mean-r; the others draw their r.
 
     python train.py --method cot
     python train.py --method nocot
@@ -43,8 +43,8 @@ import torch.nn.functional as F
 from data.cli import Flag
 from data.common import END, EOS, PAD, PAUSE, THINK
 from method import (CLOSE, LENGTH, OPEN, RIGHT, Method, Rollout, Solved, column, cross_entropy,
-                    log_softmax, next_token_loss, pack, split_at, states_before)
-from model import GREEDY, Cache, last
+                    log_softmax, next_token_loss, pack, read_all, split_at, states_before)
+from model import GREEDY, Cache, ends
 
 
 CURRICULA = ("tokens", "steps", "none")
@@ -70,21 +70,8 @@ class CoT(Method):
 
     def loss(self, batch):
         ids, part, _ = pack(*self.parts(batch))                             # (B, T)
-        h = self.read_all(ids)                                              # (B, T-1, C)
-        loss = next_token_loss(self.model, h, ids, part > self.given)
-        if self.given == CLOSE and batch.prefixes.any():
-            loss = loss + self.prefix_loss(h, batch.prefixes)
+        loss = next_token_loss(self.model, ids, part > self.given)
         return loss, {"loss": loss.detach()}
-
-    def read_all(self, ids, layers=None):
-        """(B, T-1, C): the states at ids (B, T) but for each row's last word, which nothing
-        follows. layers: as in GPT.forward."""
-        return self.model(self.model.embed(ids[:, :-1]), None, (ids != PAD).sum(1) - 1, layers)
-
-    def prefix_loss(self, h, prefixes):
-        """Without a chain: at each word of the question (B, T), the answer to it up to there."""
-        where = prefixes != PAD
-        return cross_entropy(self.model, h[:, :where.shape[1]][where], prefixes[where])
 
     def solve(self, batch, sample=GREEDY):
         return self.rollout(batch, 1, sample).solved
@@ -133,6 +120,19 @@ class CoT(Method):
 class NoCoT(CoT):
     """Answers at once: the same model and loss with an empty chain."""
     given = CLOSE
+
+    def loss(self, batch):
+        """Where a task knows them also, at each word of the question, the answer up to there."""
+        ids, part, _ = pack(*self.parts(batch))                             # (B, T)
+        said, known = part[:, 1:] > CLOSE, batch.prefixes != PAD
+        known = F.pad(known, (0, said.shape[1] - known.shape[1]))           # (B, T-1)
+        h = read_all(self.model, ids, at=said | known)                   # (N, C)
+        after = said[said | known]                                          # (N,)
+        loss = cross_entropy(self.model, h[after], ids[:, 1:][said])
+        if known.any():
+            prefixes = batch.prefixes[batch.prefixes != PAD]
+            loss = loss + cross_entropy(self.model, h[~after], prefixes)
+        return loss, {"loss": loss.detach()}
 
     def chain(self, batch):
         return batch.question[:, :0]                                        # (B, 0)
@@ -202,24 +202,25 @@ class Coconut(ICoT):
         """Eq. (2): a state h (B, C) -> the embedding (B, C) that is read next."""
         return h * self.model.embed.weight.detach().std()
 
-    def think(self, ids, samples=1):
-        """Reads prompts ids (B, P) and thinks: cache, z (R, n, C), h (R, n, C). The last z is not
-        read yet. R = B samples."""
-        n, lengths = self.count(self.args.latents), (ids != PAD).sum(1)
-        cache = Cache()
-        h = [last(self.model(self.model.embed(ids), cache, lengths), lengths)]
-        h = [cache.repeat(h[0], samples)]
-        z = [self.latent(h[0])]
-        while len(z) < n:
-            h.append(self.model(z[-1][:, None], cache)[:, 0])
-            z.append(self.latent(h[-1]))
-        return cache, torch.stack(z, 1), torch.stack(h, 1)
+    def read(self, ids):
+        """Reads prompts ids (B, P). Returns a cache that holds them, and their last states (B, C).
+        """
+        cache, lengths = Cache(), (ids != PAD).sum(1)
+        return cache, self.model(self.model.embed(ids), cache, lengths, at=ends(lengths))
+
+    def think(self, cache, h):
+        """Goes on from h (R, C), the last states of what a cache holds. Returns n thoughts
+        (R, n, C), of which the last is not read yet, and the states that each was made of."""
+        z, states = [self.latent(h)], [h]
+        while len(z) < self.count(self.args.latents):
+            states.append(self.model(z[-1][:, None], cache)[:, 0])
+            z.append(self.latent(states[-1]))
+        return torch.stack(z, 1), torch.stack(states, 1)
 
     def states(self, acts):
         """(R, T, C): the state that predicts each word written after the thoughts."""
-        ids = acts["written"]
-        cache, z, _ = self.think(acts["prompt"])
-        return self.go_on(cache, z, ids)
+        cache, h = self.read(acts["prompt"])
+        return self.go_on(cache, self.think(cache, h)[0], acts["written"])
 
     def go_on(self, cache, z, ids, layers=None):
         """(R, T, C): the states after the last thought of z (R, n, C) and after each of ids (R, T)
@@ -241,7 +242,8 @@ class Coconut(ICoT):
         if not self.count(self.args.latents):
             return super().rollout(batch, samples, sample)
         ids, room = pack(*self.prompt(batch))[0], self.args.max_think + self.args.max_answer
-        cache, z, h = self.think(ids, samples)
+        cache, h = self.read(ids)
+        z, h = self.think(cache, cache.repeat(h, samples))
         out = self.model.generate(z[:, -1:], None, cache, EOS, room, sample)
         solved = [self.solved(row) for row in out.tolist()]
         for s, said in zip(solved, self.model.head(h).argmax(-1).tolist()):
@@ -259,7 +261,10 @@ class Coconut(ICoT):
 
 class CODI(Coconut):
     """Distils the chain into the thoughts: one model, as teacher with the chain and as student
-    with n thoughts, whose states before the answer should be alike (Eq. 3)."""
+    with n thoughts, whose states before the answer should be alike (Eq. 3).
+
+    The prompt is read once: the teacher reads it with what follows, and the student goes on from
+    the keys and values that this leaves of it."""
     FLAGS = {
         "latents": Coconut.FLAGS["latents"],
         "distill": Flag(1.0, "gamma, weight of the distance between the states"),
@@ -280,28 +285,35 @@ class CODI(Coconut):
             return self.model.embed(torch.full_like(h[:, 0], PAUSE, dtype=torch.long))
         return self.project(h).to(h.dtype)      # under autocast, too
 
-    def teach(self, batch):
-        """Cross-entropy on the chain but for its last step, and on the answer; and the states of
-        every layer at </think>, (B, C) each. The last step would be copied (paper: -12 points)."""
+    def teach(self, batch, cache):
+        """Reads prompt, chain and answer, but not the chain's last step, which would be copied
+        (paper: -12 points). The cache gets all of it. Returns the cross-entropy; the states that
+        the prompts end with, (B, C); and the states at </think>, (B, C) of every layer."""
         final = F.pad(batch.step_of, (0, 1)).amax(1, keepdim=True)          # (B, 1)
         ids, part, _ = pack(*self.prompt(batch), batch.chain.masked_fill(batch.step_of == final, 0),
                             column(batch.question, END), batch.answer)
-        layers = []
-        h = self.read_all(ids, layers)                                      # (B, T-1, C)
-        close = (part[:, :-1] == CLOSE).nonzero(as_tuple=True)
-        return (next_token_loss(self.model, h, ids, part > OPEN),
-                [layer[close] for layer in layers])
+        at, layers = part[:, 1:] > OPEN, []         # (B, T-1): where the next word is predicted
+        h = read_all(self.model, ids, cache, layers, at)                    # (N, C)
+        read = part[:, :-1][at]         # (N,): the parts that these states stand at
+        return (cross_entropy(self.model, h, ids[:, 1:][at]), h[read == OPEN],
+                [layer[read == CLOSE] for layer in layers])
 
-    def loss(self, batch):
-        teacher, targets = self.teach(batch)
+    def learn(self, batch, cache, h, targets):
+        """Thinks and answers after a cache of the prompts and their last states h (B, C). Returns
+        the cross-entropy, and the distance at </think> to targets, (B, C) of every layer."""
         ids = pack(column(batch.question, END), batch.answer)[0]            # (B, T)
-        cache, z, _ = self.think(pack(*self.prompt(batch))[0])
-        layers = []
+        z, layers = self.think(cache, h)[0], []
         h = self.go_on(cache, z, ids, layers)                               # (B, T, C)
-        wrote = ids != PAD
-        student = cross_entropy(self.model, h[wrote], ids[wrote])
+        said = ids != PAD
         apart = sum(F.l1_loss(layer[:, 1], true.detach()) / true.detach().std()     # at </think>
                     for layer, true in zip(layers, targets)) / len(layers)
+        return cross_entropy(self.model, h[said], ids[said]), apart
+
+    def loss(self, batch):
+        cache = Cache()
+        teacher, h, targets = self.teach(batch, cache)
+        cache.keep_first((batch.question != PAD).sum(1) + 1)                # up to <think>
+        student, apart = self.learn(batch, cache, h, targets)
         return (teacher + student + self.args.distill * apart,
                 {"teacher": teacher.detach(), "student": student.detach(),
                  "apart": apart.detach()})

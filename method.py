@@ -195,11 +195,17 @@ def log_softmax(model, h):
     return at_least_float32(model.head(h)).log_softmax(-1)
 
 
-def next_token_loss(model, h, labels, where):
-    """Mean cross-entropy of labels (B, T) at `where` (B, T), each predicted by h (B, T-1, C) one
-    position earlier. Only the chosen positions meet the vocabulary."""
-    where = where[:, 1:]
-    return cross_entropy(model, h[where], labels[:, 1:][where])
+def read_all(model, ids, cache=None, layers=None, at=None):
+    """The states (B, T-1, C) at ids (B, T) but for each row's last word, which nothing follows.
+    cache, layers, at (B, T-1): as in GPT.forward; with `at`, (N, C)."""
+    return model(model.embed(ids[:, :-1]), cache, (ids != PAD).sum(1) - 1, layers, at=at)
+
+
+def next_token_loss(model, ids, said):
+    """Mean cross-entropy of the words of ids (B, T) that are `said` (B, T), each predicted by the
+    state one position earlier."""
+    said = said[:, 1:]                                                          # (B, T-1)
+    return cross_entropy(model, read_all(model, ids, at=said), ids[:, 1:][said])
 
 
 def states_before(model, prompt, x, lengths):

@@ -16,6 +16,7 @@ row's positions are the same in training, in prefill and in decoding.
 import contextlib
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn as nn
@@ -73,8 +74,8 @@ class Rope:
         self.cos = self.sin = torch.zeros(0, dim)
 
     def __call__(self, x, positions, end):
-        """cos and signed sin, (T, D) or (B, 1, T, D), in the precision of x and on its device, at
-        `positions`: a slice, or (B, T) if rows differ. All of them are below `end`."""
+        """cos and signed sin, (T, 1, D) or (B, T, 1, D), in the precision of x and on its device,
+        at `positions`: a slice, or (B, T) if rows differ. All of them are below `end`."""
         dtype = torch.promote_types(x.dtype, torch.float32)
         if len(self.cos) < end or (self.cos.dtype, self.cos.device) != (dtype, x.device):
             place = torch.arange(max(256, 2 * end), device=x.device, dtype=dtype)
@@ -82,14 +83,37 @@ class Rope:
             angle = place[:, None] * self.base ** (-half / self.dim)    # (positions, D/2)
             self.cos = torch.cat([angle.cos(), angle.cos()], -1)
             self.sin = torch.cat([-angle.sin(), angle.sin()], -1)
-        if isinstance(positions, slice):
-            return self.cos[positions], self.sin[positions]
-        return self.cos[positions][:, None], self.sin[positions][:, None]
+        return self.cos[positions].unsqueeze(-2), self.sin[positions].unsqueeze(-2)
 
 
 def rotate(x, cos, sin):
-    """RoPE on (B, H, T, D): (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin); roll swaps halves."""
+    """RoPE on (B, T, H, D): (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin); roll swaps halves."""
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
+
+
+class Place(NamedTuple):
+    """Where the T tokens of a call stand: the same for all blocks."""
+    positions: torch.Tensor         # (B, T), or a slice if all rows have the same
+    cos: torch.Tensor               # RoPE's tables there, (T, 1, D) or (B, T, 1, D)
+    sin: torch.Tensor
+    mask: torch.Tensor = None       # added to scores, (B or 1, 1, T, columns); None: causal
+    parent: torch.Tensor = None     # (B, T): index of the token before; None: each index less 1
+
+
+def tree(branch):
+    """Rows in which several texts go on from a common one, each with its own tokens alone.
+
+    branch (B, T): 0 where a token is common to all of a row, then 1 ... 1, 2 ... 2, ... for those
+    of each text; at the end -1, padding. Returns positions (B, T), `sees` (B, T, T): may a token
+    look at that one, and parent (B, T): the index of the token before, -1 if there is none.
+    """
+    t = torch.arange(branch.shape[1], device=branch.device)
+    common = (branch == 0).sum(1, keepdim=True)
+    first = branch != F.pad(branch, (1, -1))                # of its text
+    start = torch.where(first, t, 0).cummax(1).values
+    positions = t - start + torch.where(start > 0, common, 0)
+    sees = (branch[:, None] == 0) | (branch[:, None] == branch[:, :, None])
+    return positions, sees & (t[:, None] >= t), torch.where(first, common, t) - 1
 
 
 class Attention(nn.Module):
@@ -102,22 +126,21 @@ class Attention(nn.Module):
         self.q_norm = norm(cfg.width // cfg.heads) if norm else None
         self.k_norm = norm(cfg.width // cfg.heads) if norm else None
 
-    def forward(self, x, rope, cache):
+    def forward(self, x, place, cache):
         B, T, C = x.shape
-        H = self.heads
-        qkv = self.qkv(x).view(B, T, 3 * H, C // H).transpose(1, 2)     # (B, 3H, T, D)
-        qk, v = qkv[:, :2 * H], qkv[:, 2 * H:]
+        H, D = self.heads, C // self.heads
+        qk, v = self.qkv(x).split([2 * C, C], -1)
+        qk, v = qk.view(B, T, 2 * H, D), v.view(B, T, H, D).transpose(1, 2)
         if self.q_norm:
-            qk = torch.cat([self.q_norm(qk[:, :H]), self.k_norm(qk[:, H:])], 1)
-        qk = rotate(qk, *rope).to(v.dtype)      # under autocast it is float32, and v is not
-        q, k = qk[:, :H], qk[:, H:]                                     # (B, H, T, D)
-        mask = None
+            q, k = qk.chunk(2, 2)
+            qk = torch.cat([self.q_norm(q), self.k_norm(k)], 2)
+        qk = rotate(qk, place.cos, place.sin).to(v.dtype)   # under autocast v is not float32
+        q, k = qk.transpose(1, 2).chunk(2, 1)                               # (B, H, T, D)
         if cache is not None:
-            k = cache.append((self, "k"), k)                            # (B, H, end + T, D)
+            k = cache.append((self, "k"), k)                                # (B, H, end + T, D)
             v = cache.append((self, "v"), v)
-            mask = cache.mask
-        causal = mask is None and T > 1         # a single query sees all that is there
-        mask = mask if mask is None else mask.to(q.dtype)
+        causal = place.mask is None and T > 1   # a single query sees all that is there
+        mask = None if place.mask is None else place.mask.to(q.dtype)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
         return self.out(y.transpose(1, 2).reshape(B, T, C))
 
@@ -159,7 +182,9 @@ class Conv(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(size, width))    # starts as the identity
 
-    def forward(self, x, cache):
+    def forward(self, x, place, cache):
+        if place.parent is not None:
+            return self.along(x, place.parent)
         T, past = x.shape[1], len(self.weight) - 1
         if cache is None:
             padded = F.pad(x, (0, 0, past, 0))                  # (B, past + T, C)
@@ -169,6 +194,16 @@ class Conv(nn.Module):
         y = x
         for j, w in enumerate(self.weight):
             y = torch.addcmul(y, padded[:, past - j:past - j + T], w)
+        return y
+
+    def along(self, x, parent):
+        """The same where the token before is that of the index `parent` (B, T)."""
+        padded = F.pad(x, (0, 0, 1, 0))                         # (B, 1 + T, C): column 0 is nothing
+        parent = F.pad(parent + 1, (1, 0))                      # (B, 1 + T)
+        y, at = x, torch.arange(1, 1 + x.shape[1], device=x.device).expand(len(x), -1)
+        for w in self.weight:
+            y = torch.addcmul(y, padded.gather(1, at[..., None].expand_as(x)), w)
+            at = parent.gather(1, at)
         return y
 
 
@@ -183,13 +218,16 @@ class Block(nn.Module):
         self.conv2 = Conv(cfg.width, cfg.conv) if cfg.conv else None
         self.attn, self.mlp = Attention(cfg), MLPS[cfg.mlp](cfg)
 
-    def forward(self, x, rope, cache):
+    def forward(self, x, place, cache, at=None):
+        """(B, T, C) -> (B, T, C), or with `at`, as in GPT.forward, (N, C)."""
         u = self.norm1(x)
-        u = self.conv1(u, cache) if self.conv1 else u
-        x = x + self.attn(u, rope, cache)
+        u = self.conv1(u, place, cache) if self.conv1 else u
+        x = x + self.attn(u, place, cache)
         x = self.post1(x) if self.post1 else x
         u = self.norm2(x)
-        u = self.conv2(u, cache) if self.conv2 else u
+        u = self.conv2(u, place, cache) if self.conv2 else u
+        if at is not None:      # from here on no position needs another one
+            x, u = x[at], u[at]                                             # (N, C)
         x = x + self.mlp(u)
         return self.post2(x) if self.post2 else x
 
@@ -212,31 +250,39 @@ class GPT(nn.Module):
                 out = name.endswith(("out.weight", "down.weight"))  # into the residual: smaller
                 nn.init.normal_(p, std=cfg.width ** -0.5 * (0.5 if out else 1))
 
-    def forward(self, x, cache=None, lengths=None, layers=None):
+    def forward(self, x, cache=None, lengths=None, layers=None, branch=None, at=None):
         """Embeddings (B, T, C) -> hidden states (B, T, C), normed, ready for `self.head`.
 
         cache       x continues each of its rows
         lengths     (B,): how many of a row's T positions are real (all, if None). The others are
                     padding on the right: their states mean nothing. Without a cache only a backbone
                     that looks for a row's newest position needs it (recurrent.py)
-        layers      a list that gets the states (B, T, C) after every layer
+        layers      a list that gets the states (B, T, C) after every layer; with `at`, (N, C)
+        branch      (B, T): which of a row's texts a token belongs to, as in `tree`; without a cache
+        at          the N positions whose states are wanted, a mask (B, T) or their rows and columns
+                    (N,) each: it returns these alone, (N, C), and the last MLP computes no others
         """
-        rope = self.begin(x, cache)
+        T, place = x.shape[1], self.begin(x, cache, branch)
         for block in self.blocks:
-            x = block(x, rope, cache)
+            final = block is self.blocks[-1]
+            x = block(x, place, cache, at if final else None)
             if layers is not None:
-                layers.append(x)
+                layers.append(x if at is None or final else x[at])
         if cache is not None:
-            cache.advance(x.shape[1], lengths)
+            cache.advance(T, lengths)
         return self.norm(x)
 
-    def begin(self, x, cache):
-        """Readies the cache for embeddings x (B, T, C). Returns their RoPE tables."""
+    def begin(self, x, cache, branch=None):
+        """Readies the cache for embeddings x (B, T, C). Returns their Place."""
         T = x.shape[1]
+        if branch is not None:
+            positions, sees, parent = tree(branch)
+            mask = x.new_zeros(sees.shape).masked_fill(~sees, -torch.inf)[:, None]
+            return Place(positions, *self.rope(x, positions, T), mask, parent)
         if cache is None:
-            return self.rope(x, slice(0, T), T)
-        cache.begin(x)
-        return self.rope(x, cache.positions(T), cache.end + T)
+            return Place(slice(0, T), *self.rope(x, slice(0, T), T))
+        mask, positions = cache.begin(x), cache.positions(T)
+        return Place(positions, *self.rope(x, positions, cache.end + T), mask)
 
     def settings(self):
         """Knobs worth a row each in the table of results."""
@@ -294,12 +340,15 @@ class Sampler:
 GREEDY = Sampler()
 
 
+def ends(lengths):
+    """Lengths (B,) -> rows and columns (B,) of each row's last real position."""
+    return torch.arange(len(lengths), device=lengths.device), lengths - 1
+
+
 def last(h, lengths):
     """h (B, T, C), lengths (B,), or None if all of T are real -> (B, C): the state of each row's
     last real position."""
-    if lengths is None:
-        return h[:, -1]
-    return h[torch.arange(len(h), device=h.device), lengths - 1]
+    return h[:, -1] if lengths is None else h[ends(lengths)]
 
 
 @torch.no_grad()
@@ -353,20 +402,19 @@ class Cache:
         self.end = 0            # columns written
         self.lengths = 0        # (B,): tokens of each row
         self.hidden = None      # (B, end): -inf where a column is hidden, else 0. None: none is
-        self.mask = None        # what attention adds in this call, (B or 1, 1, T, end + T), or None
         self.state = None       # (B, 1, C): where a recurrent backbone goes on, if it is `warm`
 
     def begin(self, x):
-        """Makes the mask for new positions x (B, T, C). The first call needs none."""
+        """Readies it for new embeddings x (B, T, C). Returns their mask, (B or 1, 1, T, end + T),
+        or None: the first call needs none, nor does one of a single token whose rows are whole."""
         B, T, _ = x.shape
         if not self.end:
             self.lengths = torch.zeros(B, dtype=torch.long, device=x.device)
-        self.mask = None
-        if self.end and (T > 1 or self.hidden is not None):
-            past = x.new_zeros(1, self.end) if self.hidden is None else self.hidden
-            future = x.new_full((T, T), -torch.inf).triu(1).expand(len(past), 1, T, T)
-            past = past[:, None, None].expand(-1, -1, T, -1)
-            self.mask = torch.cat([past, future], -1)
+        if not self.end or (T == 1 and self.hidden is None):
+            return None
+        past = x.new_zeros(1, self.end) if self.hidden is None else self.hidden
+        future = x.new_full((T, T), -torch.inf).triu(1).expand(len(past), 1, T, T)
+        return torch.cat([past[:, None, None].expand(-1, -1, T, -1), future], -1)
 
     def positions(self, T):
         """Those of T new tokens of every row: a slice, or (B, T) if rows differ."""
@@ -422,6 +470,11 @@ class Cache:
     def back_to(self, here):
         """Forgets what was written since `here`."""
         self.end, self.lengths, self.hidden = here
+
+    def keep_first(self, lengths):
+        """Of what a single call has written, keeps each row's first lengths (B,) tokens."""
+        self.back_to((0, torch.zeros_like(lengths), None))
+        self.advance(int(lengths.max()), lengths)
 
     def select(self, rows):
         """Keeps only the given rows (indices), e.g. those that are not finished."""

@@ -88,10 +88,10 @@ def noise(*shape, generator=None, device=None):
 def part_sizes(parts, layers):
     """--parts and --layers -> the numbers of blocks of prelude, core and coda."""
     if not parts:
-        if layers % 3 and layers != 1:
+        if layers % 3 and layers > 2:
             raise BadInput(f"--layers {layers}: a recurrent backbone has three equal parts, unless "
                            "--parts says otherwise")
-        return [max(1, layers // 3)] * 3        # size nano has a single layer
+        return [max(1, layers // 3)] * 3        # sizes nano and mini have fewer than three
     sizes = [int(n) if n.isdecimal() else -1 for n in parts.split(",")]
     if len(sizes) != 3 or min(sizes) < 0 or not 1 <= sizes[1] or max(sizes) > 1000:
         raise BadInput(f"--parts {parts}: not three numbers of blocks, as 1,4,1")
@@ -178,27 +178,27 @@ class RecurrentGPT(GPT):
                 std = (NOISE / self.cfg.width / (2 * layers if out else 1)) ** 0.5
                 p.data.copy_(cut_normal(*p.shape, std=std))
 
-    def forward(self, x, cache=None, lengths=None, layers=None):
+    def forward(self, x, cache=None, lengths=None, layers=None, branch=None, at=None):
         """As GPT.forward. In training and without a cache r is drawn, else it is self.r. `layers`
         gets what prelude, core and coda make."""
-        rope = self.begin(x, cache)
+        place = self.begin(x, cache, branch)
         e = x * self.cfg.width ** 0.5
         for block in self.prelude:
-            e = block(e, rope, cache)                                  # (B, T, C)
-        s = self.first_state(e, cache)
+            e = block(e, place, cache)                                  # (B, T, C)
+        s = self.first_state(e, place, cache)
         if self.training and cache is None:
-            s = self.unroll(s, e, rope)
+            s = self.unroll(s, e, place)
         else:
-            s = self.iterate(s, e, rope, cache, lengths)
-        h = self.read_out(s, rope, cache)
-        if layers is not None:
-            layers += e, s, h
+            s = self.iterate(s, e, place, cache, lengths)
+        h = self.read_out(s, place, cache, at)
         if cache is not None:
             self.keep_state(s, cache, lengths)
             cache.advance(x.shape[1], lengths)
+        if layers is not None:
+            layers += (e, s, h) if at is None else (e[at], s[at], h)        # (N, C) each
         return h
 
-    def first_state(self, e, cache):
+    def first_state(self, e, place, cache):
         """s_0: fresh noise in training; else that of its position, or the last token's state."""
         if self.inject == "none":
             return e
@@ -206,10 +206,10 @@ class RecurrentGPT(GPT):
             return noise(*e.shape, device=e.device)
         if self.warm and cache is not None and cache.end:
             return cache.state.expand_as(e)
-        positions = torch.arange(e.shape[1], device=e.device)[None]         # (1 or B, T)
-        if cache is not None:
-            positions = positions + cache.lengths[:, None]
-        return self.noise_at(positions).expand_as(e)
+        positions = place.positions
+        if isinstance(positions, slice):
+            positions = torch.arange(positions.start, positions.stop, device=e.device)[None]
+        return self.noise_at(positions).expand_as(e)                        # of (1 or B, T)
 
     def keep_state(self, s, cache, lengths):
         """Remembers each row's newest state, if wanted; a row without a new token keeps its old
@@ -230,24 +230,26 @@ class RecurrentGPT(GPT):
                 self.state_seed, positions.device)
         return self.table[positions % POSITIONS]
 
-    def iteration(self, s, e, rope, cache=None):
+    def iteration(self, s, e, place, cache=None):
         """Eq. (3)."""
         if self.inject == "concat":
             s = self.adapter(torch.cat([s, e], -1)).to(e.dtype)     # else autocast's: few bits
         elif self.inject == "add":
             s = s + e
         for block in self.core:
-            s = block(s, rope, cache)
+            s = block(s, place, cache)
         return s
 
-    def read_out(self, s, rope, cache=None):
-        """Eq. (4): states (B, T, C) -> hidden states, ready for the head."""
+    def read_out(self, s, place, cache=None, at=None):
+        """Eq. (4): states (B, T, C) -> hidden states, ready for the head; at: as in forward."""
         s = self.norm(s)
         for block in self.coda:
-            s = block(s, rope, cache)
+            s = block(s, place, cache, at if block is self.coda[-1] else None)
+        if at is not None and not self.coda:
+            s = s[at]
         return self.norm(s)
 
-    def unroll(self, s, e, rope):
+    def unroll(self, s, e, place):
         """Eq. (5) and (6): training's iterations, the first ones without a gradient."""
         r = draw_r(self.mean_r, self.sampler, len(s) if self.r_per == "sequence" else 1)
         k = r if self.inject == "none" else r.clamp(max=self.k_grad)    # none: s_0 alone has e
@@ -255,18 +257,18 @@ class RecurrentGPT(GPT):
         def repeat(s, counts):
             if len(counts) == 1:
                 for _ in range(int(counts)):
-                    s = self.iteration(s, e, rope)
+                    s = self.iteration(s, e, place)
                 return s
             rows = counts.to(s.device)[:, None, None]
             for i in range(int(counts.max())):
-                s = torch.where(i < rows, self.iteration(s, e, rope), s)
+                s = torch.where(i < rows, self.iteration(s, e, place), s)
             return s
         with torch.no_grad():
             s = repeat(s, r - k)
         torch.clear_autocast_cache()    # it may hold low-precision weights made without a graph
         return repeat(s, k)
 
-    def iterate(self, s, e, rope, cache, lengths):
+    def iterate(self, s, e, place, cache, lengths):
         """With a cache, or in eval mode: r iterations, or per row fewer if `exit` says so."""
         active = None
         steps = torch.full((len(s),), self.r, device=s.device)
@@ -277,13 +279,13 @@ class RecurrentGPT(GPT):
                 torch.clear_autocast_cache()                    # as in `unroll`
             with torch.set_grad_enabled(torch.is_grad_enabled() and i >= free):
                 slots = cache and Slots(cache, i, self.share, active)
-                after = self.iteration(s, e, rope, slots)
+                after = self.iteration(s, e, place, slots)
             s = after if active is None else torch.where(active[..., None], after, s)
             if self.trace is not None:
                 self.trace.append(last_state(s, lengths))
             if done is None:
                 continue
-            look = s if self.exit == "latent" else self.read_out(s, rope, cache)
+            look = s if self.exit == "latent" else self.read_out(s, place, cache)
             look = last_state(look, lengths)
             stop = done(look if self.exit == "latent" else self.head(look))[:, None]    # (B, 1)
             if active is None:
@@ -355,7 +357,7 @@ class Slots(Cache):
     """
 
     def __init__(self, cache, i, share, active):
-        self.cache, self.mask, self.newest, self.active = cache, cache.mask, cache.newest, active
+        self.cache, self.newest, self.active = cache, cache.newest, active
         self.slot, self.again = (i % share, i >= share) if share else (i, False)
 
     def append(self, key, new):

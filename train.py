@@ -258,9 +258,10 @@ def compiled(backbone, wanted):
     if wanted:
         fast = torch.compile(plain, dynamic=True)
 
-        def either(*args):
+        def either(*args, **kwargs):
             cached = any(isinstance(a, model.Cache) for a in args)
-            return fast(*args) if backbone.training and not cached else plain(*args)
+            call = fast if backbone.training and not cached else plain
+            return call(*args, **kwargs)
         setattr(backbone, backbone.COMPILED, either)
     try:
         yield

@@ -27,12 +27,12 @@ MOMENTS = [0, 1 / 3, 1 / 3 + 1e-9, 0.5, 2 / 3 - 1e-9, 2 / 3, 1]     # of trainin
 BACKBONES = {"gpt": GPT, "deep": lambda cfg: RecurrentGPT(cfg, mean_r=2, k_grad=1)}
 
 
-def make(cls, progress=1.0, backbone="gpt", **changes):
+def make(cls, progress=1.0, backbone="gpt", conv=0, **changes):
     """In float64, and away from the identity: no test would see norms and convolutions else."""
     torch.manual_seed(0)
     args = {**defaults(cls), "latents": 3, "max_think": 13, "max_answer": 3, **changes}
     args = SimpleNamespace(**args)
-    cfg = Config(len(VOCAB), layers=3 if backbone == "deep" else 2, width=16, heads=2)
+    cfg = Config(len(VOCAB), layers=3 if backbone == "deep" else 2, width=16, heads=2, conv=conv)
     method = cls(BACKBONES[backbone](cfg), VOCAB, args).double()
     for name, p in method.model.named_parameters():
         if p.ndim == 1 or "conv" in name:
@@ -99,7 +99,7 @@ def test_schedule_on_worked_values(curriculum, want):
         assert icot.opening(BATCH).tolist() == [[THINK]] * 3
         assert pause.opening(BATCH).tolist() == [[THINK] + [PAUSE] * n] * 3
         if round(3 * share):
-            z = coconut.think(coconut.opening(BATCH))[1]
+            z = coconut.think(*coconut.read(coconut.opening(BATCH)))[0]
             assert z.shape == (3, round(3 * share), 16)
 
 
@@ -218,13 +218,30 @@ def test_codi_equals_a_loop(thought, pauses, latents):
     same_gradients(method, loss, total)
 
 
-def test_the_teacher_reads_all_but_the_last_step():
+def test_the_teacher_reads_all_but_the_last_step_and_the_student_no_prompt():
+    """Of the longest row <eos> is not read, nor is the student's."""
     method, read = make(CODI), []
     method.model.embed.register_forward_hook(lambda embed, args, out: read.append(args[0]))
-    method.teach(BATCH)
-    rows = [" ".join(VOCAB.decode(i for i in row if i != PAD)) for row in read[0].tolist()]
-    assert rows == ["b <think> </think> h a <eos>", "a b c d a b <think> f g h a </think> b",
-                    "c a d <think> d e </think> g <eos>"]
+    method.loss(BATCH)
+    teacher, student = ([" ".join(VOCAB.decode(i for i in row if i != PAD)) for row in ids.tolist()]
+                        for ids in read)
+    assert teacher == ["b <think> </think> h a <eos>", "a b c d a b <think> f g h a </think> b",
+                       "c a d <think> d e </think> g <eos>"]
+    assert student == ["</think> h a", "</think> b <eos>", "</think> g <eos>"]
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("thought", ["latents", "pauses"])
+def test_codi_with_a_shared_prompt_equals_two_readings(thought, backbone):
+    """Training with a cache has the depth and the s_0 of eval mode."""
+    method = make(CODI, backbone=backbone, thought=thought, distill=5.0)
+    loss = method.loss(BATCH)[0]
+    method.model.eval()
+    teacher, _, targets = method.teach(BATCH, None)
+    prompt = pack(*method.prompt(BATCH))[0]
+    student, apart = method.learn(BATCH, *method.read(prompt), targets)
+    close(loss, teacher + student + 5 * apart)
+    same_gradients(method, loss, teacher + student + 5 * apart)
 
 
 @pytest.mark.parametrize("cls", [ICoT, Pause, Coconut, CODI])
@@ -313,6 +330,22 @@ def test_three_calls_with_a_cache_equal_one_without(backbone):
     same_gradients(model, (got * weight).sum(), (want * weight).sum(), x)
     with torch.no_grad():
         close(torch.cat([*calls()], 1), want)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("conv", [0, 3])
+def test_states_at_some_positions(conv, backbone):
+    """They are those of all positions there, after every layer, and so are their gradients."""
+    model = make(CoT, backbone=backbone, conv=conv).model.eval()
+    x, weight = torch.randn(2, 3, 8, 16, dtype=torch.double)
+    x.requires_grad_()
+    at = (torch.rand(3, 8) < 0.5).nonzero(as_tuple=True)
+    mine, true = [], []
+    got, want = model(x, layers=mine, at=at), model(x, layers=true)[at]     # (N, C)
+    close(got, want)
+    for layer, whole in zip(mine, true, strict=True):
+        close(layer, whole[at])
+    same_gradients(model, (got * weight[at]).sum(), (want * weight[at]).sum(), x)
 
 
 def test_layers_get_what_prelude_core_and_coda_make():

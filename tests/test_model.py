@@ -78,11 +78,35 @@ def test_equals_the_reference(changes):
 def test_convolution_equals_a_loop():
     conv, x = Conv(5, 4).double(), torch.randn(2, 7, 5).double()
     torch.nn.init.normal_(conv.weight)
-    y = conv(x, None)
+    y = conv(x, GPT(Config(9, width=8)).begin(x, None), None)
     for b in range(2):
         for t in range(7):
             want = x[b, t] + sum(conv.weight[j] * x[b, t - j] for j in range(4) if t >= j)
             torch.testing.assert_close(y[b, t], want, **EXACT)
+
+
+@pytest.mark.parametrize("conv", [0, 4])
+@torch.no_grad()
+def test_texts_that_branch_off_one_are_as_if_alone(conv):
+    """A row's common part, of 2 to 6 tokens, then three texts of their own; padding at the end."""
+    model, C = tiny(conv=conv), 32
+    common, sizes = [6, 2], [[1, 3, 2], [4, 2, 3]]
+    starts = [torch.randn(n, C).double() for n in common]
+    texts = [[torch.randn(n, C).double() for n in row] for row in sizes]
+    rows = [torch.cat([start, *row]) for start, row in zip(starts, texts)]
+    x = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    branch = torch.full(x.shape[:2], -1)
+    for i, row in enumerate(sizes):
+        of = [0] * common[i] + [k + 1 for k, n in enumerate(row) for _ in range(n)]
+        branch[i, :len(of)] = torch.tensor(of)
+    h = model(x, branch=branch)
+    for i, row in enumerate(texts):
+        end = common[i]
+        for text in row:
+            start, end = end, end + len(text)
+            alone = model(torch.cat([starts[i], text])[None])[0]
+            torch.testing.assert_close(h[i, start:end], alone[common[i]:], **EXACT)
+    torch.testing.assert_close(h[0, :6], model(starts[0][None])[0], **EXACT)
 
 
 def test_rope_depends_on_distance_only():
@@ -194,7 +218,7 @@ def test_rope_tables_grow_and_follow_the_dtype():
         torch.testing.assert_close(a, b[3:5], **EXACT)
     rows = torch.tensor([[3, 4], [2990, 2991]])
     for a, b in zip(rope(x, rows, 2992), long):
-        torch.testing.assert_close(a[:, 0], b[rows], **EXACT)
+        torch.testing.assert_close(a, b[rows], **EXACT)
     assert rope(x.float(), slice(0, 3), 3)[0].dtype == torch.float32
 
 

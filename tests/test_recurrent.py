@@ -50,22 +50,22 @@ def normed(x, norm):
     return x / torch.sqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * norm.weight
 
 
-def run_block(block, x, rope):
+def run_block(block, x, place):
     """x = norm(x + f(norm(x))) for attention and MLP; norm(...) outside only in a sandwich."""
     u = normed(x, block.norm1)
-    x = x + block.attn(block.conv1(u, None) if block.conv1 else u, rope, None)
+    x = x + block.attn(block.conv1(u, place, None) if block.conv1 else u, place, None)
     x = normed(x, block.post1) if block.post1 else x
     u = normed(x, block.norm2)
-    x = x + block.mlp(block.conv2(u, None) if block.conv2 else u)
+    x = x + block.mlp(block.conv2(u, place, None) if block.conv2 else u)
     return normed(x, block.post2) if block.post2 else x
 
 
 def naive(model, x, r, s=None, free=0):
     """Eq. (1) to (4) of embeddings x, the first `free` iterations without a gradient."""
-    rope = model.begin(x, None)
+    place = model.begin(x, None)
     e = x * math.sqrt(x.shape[-1])
     for block in model.prelude:
-        e = run_block(block, e, rope)
+        e = run_block(block, e, place)
     s = model.noise_at(torch.arange(x.shape[1])).expand_as(e) if s is None else s
     s = e if model.inject == "none" else s
     for i in range(r):
@@ -75,10 +75,10 @@ def naive(model, x, r, s=None, free=0):
             elif model.inject == "add":
                 s = s + e
             for block in model.core:
-                s = run_block(block, s, rope)
+                s = run_block(block, s, place)
     h = normed(s, model.norm)
     for block in model.coda:
-        h = run_block(block, h, rope)
+        h = run_block(block, h, place)
     return normed(h, model.norm)
 
 
@@ -144,11 +144,11 @@ def test_pre_norm_blocks_are_those_of_gpt():
     model, x = tiny(norm="pre"), torch.randn(2, 5, 16).double()
     plain = GPT(model.cfg).double().blocks[0]
     plain.load_state_dict(model.core[0].state_dict())
-    rope = model.begin(x, None)
-    assert torch.equal(plain(x, rope, None), model.core[0](x, rope, None))
+    place = model.begin(x, None)
+    assert torch.equal(plain(x, place, None), model.core[0](x, place, None))
     block = tiny().core[0]
     torch.nn.init.ones_(block.post2.weight)
-    y = block(x, rope, None)
+    y = block(x, place, None)
     torch.testing.assert_close(y.pow(2).mean(-1), torch.ones(2, 5).double(), atol=1e-3, rtol=0)
 
 
@@ -372,7 +372,7 @@ class Dicts:
 
     def __init__(self, cache, i, share, active):
         self.i, self.share, self.end = i, share, cache.end
-        self.mask, self.newest = cache.mask, cache.newest
+        self.newest = cache.newest
         self.written = vars(cache).setdefault("written", {})
         self.active = [True] * len(cache.lengths) if active is None else active[:, 0].tolist()
 

@@ -408,9 +408,9 @@ def test_compile_wraps_training_only(tmp_path, monkeypatch):
     used = []       # of every call: is there a gradient, is there a cache?
 
     def fake_compile(plain, **_):
-        def fast(*args):
+        def fast(*args, **kwargs):
             used.append((torch.is_grad_enabled(), any(isinstance(a, Cache) for a in args)))
-            return plain(*args)
+            return plain(*args, **kwargs)
         return fast
     monkeypatch.setattr(torch, "compile", fake_compile)
     run(tmp_path, "--method", "cot", "--compile")
