@@ -12,8 +12,10 @@ token: one model, many speeds.
         NLL          mean over dimensions of -log N(z_i / s; mu, sigma)
     (4) LM loss      cross-entropy, at the position before group i, of the group's tokens; before
                      </think> and in the answer, of the token itself
-    loss = (4) + (3). To think is to feed mu * s back until the LM head's next token is </think>,
-    which it may be at once; the answer is then decoded on the same cache.
+    (5) loss         (4) + (3), each the mean over what a speed predicts, then over speeds
+A problem is trained on at all speeds at once: its question is read once, and what follows it at
+each speed branches off (`tree` in model.py). To think is to feed mu * s back until the LM head's
+next token is </think>, which it may be at once; the answer is then decoded on the same cache.
 That is stage one. In stage two rl.py rolls the model out with the head's noise (`rollout`) and
 scores what it did (`log_probs`).
 
@@ -28,7 +30,7 @@ Differs from the paper:
  5. Greedy: the mean of the head, the likeliest token. There both are sampled (temperature 1).
  6. sigma has a floor (--sigma-min) and a ceiling (e^2); s is measured, where they have a constant
     per model.
- 7. The hidden size of the head is 4 C; there 2,048, equal to C.
+ 7. An update sees each of its problems at all speeds; theirs draws one speed (--c-per batch).
  8. No entropy bonus -alpha H(N(mu, sigma)) in (3); in their code, too, alpha is 0 by default.
  9. A problem may need no thought: the LM head is asked before the first latent, too.
 The official code's empty group between the last latent and </think>, with its all-zero target, and
@@ -94,20 +96,28 @@ def gaussian(mu, log_sigma):
 
 
 def latent_loss(mu, log_sigma, target, kind):
-    """Eq. (3), the mean over all elements of (N, C); log_sigma None (a deterministic head): MSE."""
+    """Eq. (3) of each of N latents (N, C) -> (N,); log_sigma None (a deterministic head): MSE."""
     mu = at_least_float32(mu)
-    if log_sigma is None:
-        return F.mse_loss(mu, target)
-    if kind == "nll":
-        return -gaussian(mu, log_sigma).log_prob(target).mean()
-    return F.mse_loss(mu + log_sigma.exp() * torch.randn_like(mu), target)
+    if log_sigma is not None and kind == "nll":
+        return -gaussian(mu, log_sigma).log_prob(target).mean(1)
+    if log_sigma is not None:
+        mu = mu + log_sigma.exp() * torch.randn_like(mu)
+    return (mu - target).square().mean(1)
+
+
+def mean_over_speeds(losses, branch):
+    """Eq. (5): losses (N,) of slots in the branches (N,), 1 ... K -> the mean of the branches'
+    means: a slow speed has more slots, and no more weight."""
+    n = torch.bincount(branch, minlength=2)                             # (1 + K,)
+    return (losses / n[branch]).sum() / (len(n) - 1)
 
 
 class LatentHead(nn.Module):
     """Eq. (2): two linear layers with GELU and a LayerNorm, then mean and log-std of a Gaussian."""
 
-    def __init__(self, width, hidden, deterministic, sigma_min):
+    def __init__(self, width, deterministic, sigma_min):
         super().__init__()
+        hidden = 2 * width
         self.body = nn.Sequential(nn.Linear(width, hidden), nn.GELU(),
                                   nn.Linear(hidden, hidden), nn.LayerNorm(hidden))
         self.mean = nn.Linear(hidden, width)
@@ -133,8 +143,8 @@ class CoLaR(Method):
     """Learns to think in merged embeddings at any factor of c_train, starting from a CoT model."""
     FLAGS = {
         "c_train": Flag("1,2,3,4,5", "compression factors that training draws from"),
-        "c_per": Flag("batch", "draw c for each example, or once per batch (paper)",
-                      ("example", "batch")),
+        "c_per": Flag("all", "a problem is seen at all speeds at once, or c is drawn for each, or "
+                      "once per batch (paper)", ("all", "example", "batch")),
         "pool": Flag("sqrt", "divide a group's sum by sqrt n, or by n (mean: ablation MP)",
                      tuple(POOLS)),
         "head": Flag("gaussian", "the latent head (deterministic: ablation DL)",
@@ -158,8 +168,7 @@ class CoLaR(Method):
         super().__init__(backbone, vocab, args)
         backbone.embed.weight.requires_grad_(False)     # so the scale of the latents is fixed
         width = backbone.cfg.width
-        self.latent_head = LatentHead(width, 4 * width, args.head == "deterministic",
-                                      args.sigma_min)
+        self.latent_head = LatentHead(width, args.head == "deterministic", args.sigma_min)
         if args.head == "deterministic" and args.latent_loss == "nll":
             raise BadInput("--head deterministic has no density: --latent-loss nll does not apply")
         self.register_buffer("std", torch.ones(()))                 # s of Eq. (2)
@@ -188,62 +197,78 @@ class CoLaR(Method):
             share = torch.linspace(0, 1, MAX_SPEED, dtype=e.dtype, device=e.device)[:, None]
             e[slow:fast + 1] = torch.lerp(e[slow].clone(), e[fast].clone(), share)
 
-    def prompt(self, batch, c):
-        """Question and speed, c (B, 1), as one ragged part (B, T)."""
-        return pack(batch.question, speed_token(c))[0]
-
-    def layout(self, batch, c):
-        """The tokens of every row in order, and where they go once the thoughts are compressed.
-
-        c (B, 1) -> ids, part, slot (B, T), and size (B, S+1): the number of tokens in each slot.
-        S slots hold the longest row; slot S takes the padding of all rows and has size 0.
-        """
-        parts = (self.prompt(batch, c), column(c, THINK), batch.chain, column(c, END), batch.answer)
-        ids, part, order = pack(*parts)                             # (B, T) each
-        steps = [batch.step_of if i == CHAIN else torch.zeros_like(p) for i, p in enumerate(parts)]
-        step = torch.cat(steps, 1).gather(1, order)                 # (B, T), where part is CHAIN
-        thinking, real = part == CHAIN, part >= 0
-        slot = groups(thinking, offsets(step, thinking, self.args.align) % c)
-        S = int(slot[real].max()) + 1
-        slot = torch.where(real, slot, S)
-        size = slot.new_zeros(len(slot), S + 1).scatter_add(1, slot, real.long())
-        return ids, part, slot, size
-
     def draw_c(self, batch):
+        """The speeds at which an update sees its problems, (B, K)."""
         B = len(batch.question)
+        if self.args.c_per == "all":
+            return self.c_train.expand(B, -1)
         n = B if self.args.c_per == "example" else 1
         draw = torch.randint(len(self.c_train), (n, 1), device=batch.question.device)
         return self.c_train[draw].expand(B, 1)
 
-    def loss(self, batch, c=None):
-        ids, part, slot, size = self.layout(batch, self.draw_c(batch) if c is None else c)
-        z = merge(self.model.embed(ids), slot, size, self.args.pool)                # (B, S+1, C)
-        kind = torch.full_like(size, -1).scatter(1, slot, part)     # (B, S+1) the part of each
-        # slot; of slot S, where padding goes, it is -1
-        lengths = (size > 0).sum(1) - 1                             # (B,): nothing follows <eos>
-        h = self.model(z[:, :-1], None, lengths)                    # (B, S, C), of h_i for z_{i+1}
-        ce = self.lm_loss(h, ids, part, slot, size)
-        where = ((kind == CHAIN) | (kind == CLOSE))[:, 1:]       # latents, and what ends them
-        target = z[:, 1:][where].detach() / self.std                # (N, C)
-        latent = latent_loss(*self.latent_head(h[where]), target, self.args.latent_loss)
-        return ce + latent, {"ce": ce.detach(), "latent": latent.detach()}
+    def layout(self, batch, c):
+        """The tokens of every row in order, and where they go once the thoughts are compressed.
 
-    def lm_loss(self, h, ids, part, slot, size):
-        """Eq. (4): the mean over predicted slots of the mean over the tokens of a slot."""
-        n = size.gather(1, slot).clamp(min=1)                       # (B, T)
-        weight = 1 / n.to(self.std.dtype)                           # of a token in its slot
+        A row is a question and K branches, what follows it at each of the speeds c (B, K). Returns
+        ids, part, branch, slot (B, T): a token's id, the part of the sequence that it belongs to,
+        its branch, 0 for the question, and its slot; and size (B, S+1): the number of tokens in
+        each slot. S slots hold the longest row; slot S takes the padding of all rows and has size
+        0; part and branch of padding are -1.
+        """
+        parts, steps = [batch.question], [torch.zeros_like(batch.question)]
+        for speed in c.split(1, 1):
+            rest = [speed_token(speed), column(c, THINK), batch.chain, column(c, END), batch.answer]
+            parts += rest
+            steps += [batch.step_of if i == CHAIN else torch.zeros_like(p)
+                      for i, p in enumerate(rest)]
+        ids, number, order = pack(*parts)                           # (B, T) each
+        real = number >= 0
+        branch = torch.where(real, (number + 4) // 5, -1)           # five parts a branch
+        part = torch.where(number > 0, (number - 1) % 5, number)
+        step = torch.cat(steps, 1).gather(1, order)                 # (B, T), where part is CHAIN
+        thinking, speed = part == CHAIN, c.gather(1, (branch - 1).clamp(min=0))
+        slot = groups(thinking, offsets(step, thinking, self.args.align) % speed)
+        S = int(slot[real].max()) + 1
+        slot = torch.where(real, slot, S)
+        size = slot.new_zeros(len(slot), S + 1).scatter_add(1, slot, real.long())
+        return ids, part, branch, slot, size
+
+    def loss(self, batch, c=None):
+        c = self.draw_c(batch) if c is None else c                  # (B, K)
+        ids, part, branch, slot, size = self.layout(batch, c)
+        z = merge(self.model.embed(ids), slot, size, self.args.pool)                # (B, S+1, C)
+        part, branch = (torch.full_like(size, -1).scatter(1, slot, of_tokens)
+                        for of_tokens in (part, branch))            # (B, S+1): now those of slots
+        lengths = (size > 0).sum(1) - 1                             # (B,): nothing follows <eos>
+        said = part > OPEN              # (B, S+1): the N slots to predict, never the first one
+        h = self.model(z[:, :-1], None, lengths, at=said[:, 1:],            # (N, C): the states
+                       branch=branch[:, :-1] if c.shape[1] > 1 else None)   # before them
+        part, branch = part[said], branch[said]                             # (N,)
+        ce = self.lm_loss(h, ids, slot, size, said)                         # (N,)
+        labelled = part > (CHAIN if self.args.labels == "none" else OPEN)
+        ce = mean_over_speeds(ce[labelled], branch[labelled])
+        latent = part < ANSWER                              # latents, and </think>, which ends them
+        mu, log_sigma = self.latent_head(h[latent])                         # (M, C)
+        target = z[said][latent].detach() / self.std
+        apart = latent_loss(mu, log_sigma, target, self.args.latent_loss)   # (M,)
+        apart = mean_over_speeds(apart, branch[latent])
+        return ce + apart, {"ce": ce.detach(), "latent": apart.detach()}
+
+    def lm_loss(self, h, ids, slot, size, said):
+        """Eq. (4) of each of the N slots that are `said` (B, S+1), from the states h (N, C) before
+        them: the cross-entropy with the mean of a slot's tokens, as distributions over words. (N,)
+        """
+        logits = at_least_float32(self.model.head(h))                       # (N, V)
+        tokens, place = said.gather(1, slot), torch.arange(ids.shape[1], device=ids.device)
+        share = 1 / size.gather(1, slot).clamp(min=1).to(logits.dtype)      # (B, T) of its slot
         if self.args.labels == "one":
-            first = size.cumsum(1) - size       # (B, S+1): a slot's tokens stand side by side, so
-            # it has first ... first + size - 1; what an empty slot draws is left out with `part`
+            first = size.cumsum(1) - size       # (B, S+1): a slot's tokens stand side by side
             drawn = first + (torch.rand(size.shape, device=h.device) * size).long()
-            drawn = torch.arange(ids.shape[1], device=h.device) == drawn.gather(1, slot)
-            weight = drawn.to(weight.dtype)
-        elif self.args.labels == "none":
-            weight = weight * (part != CHAIN)
-        b, t = ((part > OPEN) & (weight > 0)).nonzero(as_tuple=True)    # the N tokens to predict
-        logits = at_least_float32(self.model.head(h[b, slot[b, t] - 1]))    # (N, V)
-        weight = weight[b, t] / weight[b, t].sum()
-        return (F.cross_entropy(logits, ids[b, t], reduction="none") * weight).sum()
+            share = (place == drawn.gather(1, slot)).to(logits.dtype)
+        number = (said.flatten().cumsum(0) - 1).view_as(said)               # of a slot among the N
+        words = torch.zeros_like(logits).index_put(
+            (number.gather(1, slot)[tokens], ids[tokens]), share[tokens], accumulate=True)
+        return F.cross_entropy(logits, words, reduction="none")
 
     def solve(self, batch, sample=GREEDY, c=2):
         """Thinks at factor c, then answers on the same cache. The temperature of `sample` scales
@@ -353,7 +378,7 @@ class CoLaR(Method):
         """The true chain as the words of each group, [[word]]: what its latents should hold."""
         if c == "auto":
             return None
-        ids, part, slot, _ = self.layout(collate([example], self.vocab), torch.tensor([[c]]))
+        ids, part, _, slot, _ = self.layout(collate([example], self.vocab), torch.tensor([[c]]))
         chain = {}
         for i, s in zip(ids[part == CHAIN].tolist(), slot[part == CHAIN].tolist()):
             chain.setdefault(s, []).append(self.vocab.words[i])

@@ -12,7 +12,7 @@ from data.cli import BadInput
 from data.common import END, EOS, MAX_SPEED, THINK, collate, speed_token
 from lab import controls
 from lab.latents import decoded
-from method import ANSWER, CHAIN, CLOSE, OPEN, QUESTION, Rollout
+from method import ANSWER, CHAIN, CLOSE, OPEN, QUESTION, Rollout, pack
 from model import Sampler
 from recurrent import EXITS, RecurrentGPT
 from tests.helpers import telling
@@ -36,7 +36,7 @@ def naive_rows(batch, c, align):
 def test_layout_and_merge_equal_a_loop(align, pool):
     method, _ = colar_and_cot(align=align)
     batch, c = batch_of(7), [1, 2, 3, 4, 5, 3, 2]
-    ids, part, slot, size = method.layout(batch, torch.tensor(c)[:, None])
+    ids, part, _, slot, size = method.layout(batch, torch.tensor(c)[:, None])
     z = merge(method.model.embed(ids), slot, size, pool)
     for i, row in enumerate(naive_rows(batch, c, align)):
         assert size[i, :len(row)].tolist() == [len(g) for _, g in row]
@@ -65,12 +65,8 @@ def test_offsets_on_a_worked_example():
     assert offsets(step, thinking, False)[0, 2:7].tolist() == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("labels", ["all", "none"])
-def test_loss_equals_a_loop(labels):
-    """Both terms, row by row and slot by slot, from the naive sequence."""
-    method, _ = colar_and_cot(head="deterministic", labels=labels)
-    batch, c = batch_of(6, first=50), [1, 2, 3, 4, 5, 2]
-    _, parts = method.loss(batch, torch.tensor(c)[:, None])
+def naive_loss(method, batch, c):
+    """Both terms at speeds c, one of each problem: row by row and slot by slot."""
     ce, latent, E = [], [], method.model.embed.weight
     for row in naive_rows(batch, c, True):
         z = torch.stack([sum(E[t] for t in g) / math.sqrt(len(g)) for _, g in row])     # (S, C)
@@ -79,12 +75,38 @@ def test_loss_equals_a_loop(labels):
         for s, (kind, group) in enumerate(row):
             if kind in (CHAIN, CLOSE):
                 latent.append((mu[s - 1] - z[s] / method.std).pow(2).mean())
-            if kind > OPEN and not (kind == CHAIN and labels == "none"):
+            if kind > OPEN and not (kind == CHAIN and method.args.labels == "none"):
                 logp = method.model.head(h[s - 1]).log_softmax(-1)
                 ce.append(-sum(logp[t] for t in group) / len(group))
-    for name, want in (("ce", ce), ("latent", latent)):
-        want = torch.stack(want).mean().detach()
-        torch.testing.assert_close(parts[name], want, **EXACT)
+    return torch.stack(ce).mean(), torch.stack(latent).mean()
+
+
+@pytest.mark.parametrize("labels", ["all", "none"])
+def test_loss_equals_a_loop(labels):
+    method, _ = colar_and_cot(head="deterministic", labels=labels)
+    batch, c = batch_of(6, first=50), [1, 2, 3, 4, 5, 2]
+    loss, parts = method.loss(batch, torch.tensor(c)[:, None])
+    want = naive_loss(method, batch, c)
+    torch.testing.assert_close(loss, sum(want), **EXACT)
+    for got, want in zip(parts.values(), want):
+        torch.testing.assert_close(got, want.detach(), **EXACT)
+
+
+@pytest.mark.parametrize("conv", [0, 4])
+def test_speeds_that_branch_off_one_question_are_as_if_alone(conv):
+    """The loss of all speeds at once is the mean of those at each, in value and gradient, though
+    the question of a problem is read but once."""
+    method, _ = colar_and_cot(head="deterministic", c_train="5,1,3", conv=conv)
+    batch = batch_of(6, first=50)
+
+    def gradient(loss):
+        method.zero_grad()
+        loss.backward()
+        return [p.grad for p in method.parameters() if p.grad is not None]
+    together = method.loss(batch)[0]
+    alone = sum(sum(naive_loss(method, batch, [c] * 6)) for c in (1, 3, 5)) / 3
+    torch.testing.assert_close(together, alone, **EXACT)
+    torch.testing.assert_close(gradient(together), gradient(alone), **EXACT)
 
 
 def test_one_drawn_label_is_the_mean_label_in_expectation():
@@ -105,7 +127,7 @@ def test_at_c_1_the_lm_loss_is_that_of_cot():
     batch = batch_of(5)
     c = torch.ones(5, 1, dtype=torch.long)
     with_speed = collate([TASK.sample("train", i) for i in range(5)], VOCAB)
-    with_speed.question = method.prompt(batch, c)
+    with_speed.question = pack(batch.question, speed_token(c))[0]
     torch.testing.assert_close(
         method.loss(batch, c)[1]["ce"], parent.loss(with_speed)[1]["loss"], **EXACT)
 
@@ -114,13 +136,15 @@ def test_latent_losses_equal_torch_distributions():
     mu, log_sigma, target = torch.randn(3, 50, 8).double()
     normal = torch.distributions.Normal(mu, log_sigma.exp())
     want = -normal.log_prob(target).mean()
-    torch.testing.assert_close(latent_loss(mu, log_sigma, target, "nll"), want, **EXACT)
+    torch.testing.assert_close(latent_loss(mu, log_sigma, target, "nll").mean(), want, **EXACT)
     # soft-MSE: one draw; its expectation is (mu - t)^2 + sigma^2
     torch.manual_seed(0)
-    draws = torch.stack([latent_loss(mu, log_sigma, target, "soft-mse") for _ in range(2000)])
+    draws = torch.stack([latent_loss(mu, log_sigma, target, "soft-mse").mean()
+                         for _ in range(2000)])
     want = ((mu - target).pow(2) + log_sigma.exp().pow(2)).mean()
     assert abs(draws.mean() - want) < 4 * draws.std() / 2000 ** 0.5
-    torch.testing.assert_close(latent_loss(mu, None, target, "soft-mse"), F.mse_loss(mu, target))
+    torch.testing.assert_close(latent_loss(mu, None, target, "soft-mse").mean(),
+                               F.mse_loss(mu, target))
 
 
 def test_gradients_reach_everything_but_the_embeddings():
