@@ -32,12 +32,15 @@ TASKS = {"arithmetic": Arithmetic, "maze": Maze, "prosqa": ProsQA, "prontoqa": P
          "permutation": Permutation, "gsm8k": GSM8K}
 BACKBONES = {"gpt": model.GPT, "recurrent": recurrent.RecurrentGPT}
 SIZES = {   # one dial; any flag given by hand wins
-    # seconds: is everything wired up?
+    # seconds: is everything wired up? It learns nothing
     "nano": dict(layers=1, width=32, heads=2, batch=8, steps=30, first_steps=30,
                  lr=1e-2, val_n=8, test_n=32),
+    # a minute on one CPU core: it learns what can be seen
+    "mini": dict(layers=2, width=64, heads=2, batch=16, steps=700, first_steps=550,
+                 lr=1.2e-2, val_n=100, test_n=200),
     # minutes on two CPU cores
-    "tiny": dict(layers=3, width=64, heads=2, batch=32, steps=3000, first_steps=1000,
-                 lr=1e-2, val_n=100, test_n=500),
+    "tiny": dict(layers=3, width=64, heads=2, batch=16, steps=1500, first_steps=1200,
+                 lr=1.2e-2, val_n=100, test_n=500),
     # one GPU
     "small": dict(layers=6, width=384, heads=6, batch=128, steps=20000, first_steps=10000,
                   lr=3e-3, val_n=200, test_n=1000),
@@ -56,8 +59,8 @@ FLAGS = {   # None: --size decides
     "layers": Flag(None, "blocks of the backbone", kind=int, least=1, most=1000),
     "width": Flag(None, "width C of the backbone", kind=int, least=2, most=2**16),
     "heads": Flag(None, "attention heads", kind=int, least=1, most=2**10),
-    "conv": Flag(0, "width of the causal convolutions before attention and MLP; 0 = none",
-                 most=2**10),
+    "conv": Flag(None, "width of the causal convolutions before attention and MLP; 0 = none, which "
+                 "is the default but for prontoqa and --shuffle: 4", kind=int, most=2**10),
     "qk_norm": Flag(False, "norm on queries and keys"),
     "batch": Flag(None, "problems per batch", kind=int, least=1, most=2**20),
     "bucket": Flag(64, "batches drawn at once and sorted by length, against padding; 1: a batch "
@@ -105,13 +108,20 @@ def parse(argv, description=None):
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_flags(flags_of(kinds))
     config = parser.parse(argv)
-    for name, value in SIZES[config["size"]].items():
+    for name, value in unless_given(config).items():
         config[name] = value if config[name] is None else config[name]
     config["out"] = config["out"] or "runs/{method}-{task}-{size}-s{seed}".format(**config)
     if config["data"] and config.get("extra"):
         raise BadInput("--extra: adds to the problems of a task, which --data replaces")
     check_width(config)
     return with_files(config) if config["data"] or config.get("extra") else config
+
+
+def unless_given(config):
+    """{flag: value} of the flags without a default: what --size says, and the convolutions that pay
+    where facts stand in no order (results/speed.md)."""
+    unordered = config["task"] == "prontoqa" or config.get("shuffle")
+    return SIZES[config["size"]] | {"conv": 4 if unordered else 0}
 
 
 def check_width(config):
@@ -149,12 +159,16 @@ def knobs_of(script, own):
 def variant(config):
     """The flags in which a run differs from the default, as text: its name in a table.
 
-    Sizes other than the number of layers, and what is reported beside the name, are not in it.
+    The width, and what is reported beside the name, are not in it.
     """
     named = {"backbone": KINDS["backbone"], **TASKS[config["task"]].FLAGS,
              **METHODS[config["method"]].FLAGS, **BACKBONES[config["backbone"]].FLAGS,
-             "layers": Flag(SIZES[config["size"]]["layers"], "")}
-    named |= {name: FLAGS[name] for name in ("conv", "qk_norm", "optimizer", "bucket", "data")}
+             **{name: FLAGS[name] for name in ("qk_norm", "optimizer", "bucket", "data")}}
+    sized = ["layers", "heads", "conv"]
+    if "stage" not in config:       # rl.py has some of these for itself
+        sized += ["batch", "lr"]
+        named |= {name: FLAGS[name] for name in ("weight_decay", "decay")}
+    named |= {name: Flag(unless_given(config)[name], "") for name in sized}
     config = config | {flag: ",".join(Path(path).name for path in paths_of(config, flag))
                        for flag in FILES if flag in config}     # without their folders
     return " ".join(options(named, config))

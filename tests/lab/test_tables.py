@@ -58,13 +58,14 @@ def test_speed_is_what_bench_wrote(path):
 
 
 @pytest.mark.parametrize("argv, name", [
-    ([], ""), (["--lr", "1", "--seed", "3", "--steps", "9"], ""),
-    (["--shuffle", "--labels", "one", "--no-align", "--conv", "4"],
-     "--shuffle --labels one --no-align --conv 4"),
+    ([], ""), (["--width", "96", "--seed", "3", "--steps", "9"], ""),
+    (["--shuffle", "--labels", "one", "--no-align"], "--shuffle --labels one --no-align"),
+    (["--shuffle", "--conv", "0"], "--shuffle --conv 0"),       # it is 4 unless given
+    (["--lr", "0.5", "--batch", "3"], "--batch 3 --lr 0.5"),
     (["--backbone", "recurrent", "--mean-r", "3", "--layers", "6"],
      "--backbone recurrent --mean-r 3 --layers 6")])
 def test_a_variant_is_what_differs_from_the_default(argv, name):
-    """But for what is reported beside the name, and for sizes."""
+    """But for what is reported beside the name, and for the width."""
     assert runs.variant(runs.parse(argv)) == name
 
 
