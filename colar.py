@@ -175,6 +175,10 @@ class CoLaR(Method):
         trained = speeds(args.c_train)
         self.register_buffer("c_train", torch.tensor(trained), persistent=False)
 
+    @property
+    def branches(self):
+        return len(self.c_train) if self.args.c_per == "all" else 1
+
     def settings(self):
         return [{"c": int(c)} for c in self.c_train]
 

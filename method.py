@@ -64,6 +64,7 @@ class Method(nn.Module):
     PARENT      name of the method that it starts from, or None
     ALONE       must one process see every batch, since it learns in other ways than by gradients?
     ACTIONS     {kind of action: RIGHT, LENGTH or OPTION}: what it answers for; {}: no rl.py
+    branches    how many sequences an update trains for each problem; they share its question
     progress    share of the training that is done. The loop sets it
     """
     FLAGS = {}
@@ -71,6 +72,7 @@ class Method(nn.Module):
     PARENT = None
     ALONE = False
     ACTIONS = {}
+    branches = 1
     progress = 1.0
 
     def __init__(self, backbone, vocab, args):

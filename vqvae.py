@@ -10,11 +10,13 @@ Stage one, `vqvae`: a VQ-VAE turns every chunk of L reasoning tokens into one of
     (5) loss         mean over words of -log p(chunk | f_dec(q_1 ... q_i | g(P)))
                      + beta * mean over dimensions of (x - sg[q])^2
 
-Stage two, `assorted`: the leftmost m chunks of a trace give way to their codes, m drawn for every
-example, and a language model from scratch, with K + 2 more words, learns the mixture like any text:
+Stage two, `assorted`: the leftmost m chunks of a trace give way to their codes, and a language
+model from scratch, with K + 2 more words, learns the mixture like any text:
 
     sequence         question <think> <boLatent> z_1 ... z_m <eoLatent> c_{m+1} ... </think> answer
     (6) m            uniform among 0, 1/4, 1/2, 3/4 and all of the trace's chunks, rounded
+    (7) loss         mean of -log p over what follows <think> in M mixtures of each problem
+The M mixtures have different shares. They branch off a question that is read once (`model.tree`).
 
 At test time the model writes all of it itself. `latents` forces the mixture: 0 = no <boLatent> in
 the beginning (so text, from a model that has learned text), n = text after n codes, many = no text
@@ -36,7 +38,8 @@ Differs from the paper:
  3. The encoder sees one chunk, so equal chunks have equal codes; its size, beta and (4) are ours.
  4. The codebook starts from k-means, and a code that nothing uses starts again from a vector that
     its own code fits badly. The paper does not say what it does.
- 5. m: shares of the trace. Theirs, {0, 72, 128, ... 256} tokens, cover all of a short one or none.
+ 5. m: shares of the trace, all five in an update (--mixtures 1: one is drawn). Theirs, one of {0,
+    72, 128, ... 256} tokens, covers all of a short trace or none.
  6. From scratch on every task; theirs fine-tunes a language model, but for mazes.
  7. The VQ-VAE sees reasoning alone; theirs is trained on question, reasoning and answer.
 
@@ -56,7 +59,7 @@ from baselines import CoT
 from colar import LATENT_SLOT, groups, offsets
 from data.cli import BadInput, Flag
 from data.common import END, EOS, PAD, PAUSE, THINK, collate
-from method import CHAIN, Method, Rollout, Solved, column, pack, split_at
+from method import CHAIN, Method, Rollout, Solved, column, cross_entropy, pack, split_at
 from model import GREEDY, Cache, at_least_float32, last
 
 D = 16          # numbers in a code: few, so that all of them matter to what is nearest
@@ -152,8 +155,7 @@ class Codebook(nn.Module):
 
 
 def perplexity(count):
-    """exp of the entropy of codes used `count` (K,) times: as how many equally used ones. 0 if none
-    is used."""
+    """exp of the entropy of codes used `count` (K,) times, at most K; 0 if none is used."""
     total = count.sum()
     p = count / total.clamp(min=1e-9)
     return torch.special.entr(p).sum().exp() * (total > 0)
@@ -169,8 +171,7 @@ class VQVAE(Method):
     FLAGS = {
         "chunk": Flag(5, "L, the most tokens in a chunk", least=1, most=10**4),
         "codes": Flag(256, "K, the number of codes", least=1, most=2**20),
-        "align": Flag(True, "cut chunks at step boundaries; off: through the whole trace (the "
-                      "paper)"),
+        "align": Flag(True, "cut chunks at step boundaries; off: through all of a trace (paper)"),
     }
     ALONE = True        # Eq. (4) is no gradient
 
@@ -235,8 +236,7 @@ class VQVAE(Method):
             "perplexity": size, "used": k.unique().numel() / self.args.codes}
 
     def no_loss(self):
-        """That of a batch without a reasoning step, from which nothing can be learned: 0, with a
-        gradient of 0 for every parameter."""
+        """That of a batch without a reasoning step: 0, with a gradient of 0 for every parameter."""
         zero = sum(0 * p.sum() for p in self.parameters())
         parts = dict.fromkeys(("ce", "commitment", "rebuilt", "used"), zero.detach())
         return zero, parts | {"perplexity": perplexity(self.codebook.cluster_size)}
@@ -296,6 +296,7 @@ class Assorted(CoT):
     FLAGS = VQVAE.FLAGS | {
         "replace": Flag("left", "which chunks give way to what: see the top of vqvae.py",
                         ("left", "all", "curriculum", "poisson", "random", "delete", "pause")),
+        "mixtures": Flag(5, "M, mixtures of a problem in an update; paper: 1", least=1, most=5),
     }
     KNOBS = {"latents": Flag(None, "codes before text, as 0,2,999: Token Assorted; unless given, "
                              "as the model likes", kind=int)}
@@ -308,11 +309,11 @@ class Assorted(CoT):
         self.bo, self.eo, self.first = (vocab.ids[w] for w in ("<boLatent>", "<eoLatent>", "<z0>"))
         options = range(self.first, len(vocab)) if args.replace != "pause" else [PAUSE]
         self.register_buffer("options", torch.tensor(options), persistent=False)
+        alike = args.replace in ("all", "curriculum")       # all mixtures of a problem are the same
+        self.branches = 1 if alike else args.mixtures
 
     def settings(self):
-        if self.args.replace == "delete":
-            return [{}]
-        return [{"latents": 0}, {"latents": MANY}, {}]
+        return [{}] if self.args.replace == "delete" else [{"latents": 0}, {"latents": MANY}, {}]
 
     def shown(self):
         return {}
@@ -321,11 +322,12 @@ class Assorted(CoT):
         """Takes over the codes; the language model itself starts from scratch."""
         self.vqvae.load_state_dict(parent.state_dict())
 
-    def latent(self, has_chunk):
-        """Which of the chunks, has_chunk (B, n), give way: (B, n)."""
-        n = has_chunk.sum(1, keepdim=True)                                      # (B, 1)
+    def latent(self, has_chunk, mixtures=1):
+        """Which chunks of M mixtures of each problem, has_chunk (B M, n), give way: (B M, n)."""
+        n = has_chunk.sum(1, keepdim=True)                                      # (B M, 1)
         place = torch.arange(has_chunk.shape[1], device=n.device).expand_as(has_chunk)
-        share = torch.randint(5, n.shape, device=n.device) / 4                  # Eq. (6)
+        draw = torch.rand(len(n) // mixtures, 5, device=n.device).argsort(1)    # (B, 5)
+        share = draw[:, :mixtures].reshape(-1, 1) / 4                           # Eq. (6)
         if self.args.replace == "all":
             share = torch.ones_like(share)
         elif self.args.replace == "curriculum":
@@ -337,15 +339,33 @@ class Assorted(CoT):
             place = place.argsort()                                             # a random order
         return has_chunk & (place < m)
 
-    def chain(self, batch):
-        chunk, code = self.vqvae.codes(batch)
-        latent, replace = self.latent(chunk.any(-1)), self.args.replace
+    def chain(self, batch, mixtures=1):
+        """(B M, T): M mixtures of each chain, those of a problem after each other."""
+        chunk, code = (t.repeat_interleave(mixtures, 0) for t in self.vqvae.codes(batch))
+        latent, replace = self.latent(chunk.any(-1), mixtures), self.args.replace
         if replace == "delete":
             return mix(chunk, PAD, latent, PAD, PAD)
         if replace == "random":
             code = torch.randint_like(code, self.args.codes)
         code = torch.full_like(code, PAUSE) if replace == "pause" else self.first + code
         return mix(chunk, code, latent, self.bo, self.eo)
+
+    def loss(self, batch):
+        """Eq. (7). A row of what the model reads is a prompt and its M branches."""
+        B, M = len(batch.question), self.branches
+        chain, answer = self.chain(batch, M), batch.answer.repeat_interleave(M, 0)
+        written = pack(chain, column(answer, END), answer)[0]               # (B M, S)
+        read = written.masked_fill(written == EOS, PAD).view(B, M, -1)      # nothing follows <eos>
+        ids, branch, _ = pack(torch.cat(self.prompt(batch), 1), *read.unbind(1))    # (B, T) each
+        opens, lengths = ids == THINK, (branch >= 0).sum(1)
+        at = opens | (branch > 0)
+        h = self.model(self.model.embed(ids), None, lengths, at=at,
+                       branch=branch if M > 1 else None)                    # (N, C)
+        first, opens = written[:, 0], opens[at]         # each mixture's first word: after <think>
+        h = torch.cat([h[opens].repeat_interleave(M, 0), h[~opens]])
+        later = written[:, 1:]
+        loss = cross_entropy(self.model, h, torch.cat([first, later[later != PAD]]))
+        return loss, {"loss": loss.detach()}
 
     def solve(self, batch, sample=GREEDY, latents=None):
         solved = self.rollout(batch, 1, sample, latents).solved

@@ -12,12 +12,13 @@ cot, cot-wide       real tokens/s of training `cot` under AdamW, against nanoGPT
                     gradients clipped on both sides: whole rows, padded to the longest of the batch,
                     every next token predicted. Wide: width 128, 4 layers, 4 heads. Without
                     --nanogpt a reference of torch's parts stands in; with it, it is measured too
-colar ... codi      problems/s of training a method by its defaults, at the end of its curriculum
+colar ... codi      problems/s of training a method by its defaults, at the end of its curriculum,
+                    and sequences/s: an update may train several for each problem
 recurrent-cot ...   the same on the recurrent backbone, always --mean-r iterations
 decode-1, -64, -ragged      tokens/s of greedy decoding by `cot`, 64 tokens after a prompt of 64, in
                     batches of 1 and 64; ragged: 64 prompts of 40 to 64 tokens
-MB                  of the longest batch, counted as lab.bench does; of decoding the most that a
-                    call allocates
+MB                  of the longest batch, counted as lab.bench does, or of so many of its problems
+                    that there is a sequence for each; of decoding the most that a call allocates
 """
 import json
 import os
@@ -110,7 +111,8 @@ def default_optimizer():
 
 
 def measure(args):
-    """How much work there is, the seconds it took at the fastest, and MB: {(worker, name): ...}."""
+    """How much work there is; the seconds it took at the fastest, MB and the sequences trained for
+    a problem, {(worker, name): ...} each; whether decoding is right, {name: ...}."""
     contestants = contenders(args)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -127,10 +129,12 @@ def measure(args):
         for side, name, _ in tqdm(args.rounds * contestants, desc="time", leave=False,
                                   disable=None):
             rounds[side, name].append(workers[side].ask("time", name=name))
+        branches = {(side, name): workers[side].ask("branches", name=name)
+                    for side, name, _ in contestants if name in TRAINED}
         same = {name: workers["here"].ask("tokens_without_cache", name=name)
                 for name in args.only if name in DECODED}
     seconds = {key: sum(map(min, zip(*times))) for key, times in rounds.items()}
-    return work[0], seconds, memory, same
+    return work[0], seconds, memory, branches, same
 
 
 # ---- the table -----------------------------------------------------------------------------------
@@ -143,7 +147,7 @@ def row(what, base, here, target=None, most=False):
             "most": most, "met": met}
 
 
-def table(args, work, seconds, memory, same):
+def table(args, work, seconds, memory, branches, same):
     """The rows of the table."""
     rows = []
     for name in args.only:
@@ -161,8 +165,10 @@ def table(args, work, seconds, memory, same):
                 rows.append(row(f"{name} reference's tokens/s, base: nanoGPT", rate["here", peer],
                                 rate["here", f"{name} reference"], STANDS_IN))
         elif name in TRAINED:
-            rows.append(row(f"{name} problems/s", work["problems"] / base,
-                            work["problems"] / here, TRAINED[name]))
+            rows.append(row(f"{name} problems/s", work["problems"] / base, work["problems"] / here))
+            rows.append(row(f"{name} sequences/s",
+                            work["problems"] * branches["base", name] / base,
+                            work["problems"] * branches["here", name] / here, TRAINED[name]))
         else:
             count, _, target = DECODED[name]
             tokens = ratios_worker.CALLS * count * ratios_worker.NEW

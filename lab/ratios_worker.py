@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import importlib.util
 import json
+import math
 import os
 import sys
 from functools import partial
@@ -79,6 +80,10 @@ class Side:
         """Returns the seconds of each of its calls."""
         return self.bench.timed(self.measured[name].calls, CPU)
 
+    def branches(self, name):
+        """Returns how many sequences an update trains for each problem."""
+        return self.measured[name].branches
+
     def tokens_without_cache(self, name):
         """Does it write the same tokens without a cache?"""
         return self.measured[name].same_without_cache()
@@ -141,6 +146,7 @@ def kept(loss):
 class Update:
     """Training updates, a call for each batch. What a subclass has: net, optimizers, loss(batch),
     update(batch)."""
+    branches = 1
 
     def __init__(self, side):
         self.side = side
@@ -150,14 +156,16 @@ class Update:
         torch.manual_seed(i)        # a speed or a mixture that it draws is the same every time
         self.update(batch)
 
+    def longest(self):
+        return max(self.side.batches, key=self.side.bench.length)
+
     def memory(self):
         """MB of an update on the longest batch, as lab.bench counts it, the most of some draws."""
         self.opts = self.optimizers     # their name in an older bench.py
-        bench, most = self.side.bench, 0
-        longest = max(self.side.batches, key=bench.length)
+        batch, most = self.longest(), 0
         for i in range(DRAWS):
             torch.manual_seed(i)
-            most = max(most, bench.memory(self, longest, CPU))
+            most = max(most, self.side.bench.memory(self, batch, CPU))
         return most
 
 
@@ -170,7 +178,14 @@ class Ours(Update):
         device = [] if side.older else [CPU]
         self.training = side.train.Training(self.net, config, *device, torch.float32)
         self.training.step = int((1 - side.bench.LEFT) * STEPS)
+        self.branches = getattr(self.net, "branches", 1)    # an older method has none
         self.optimizers = self.training.opts if side.older else self.training.optimizers
+
+    def longest(self):
+        """As many problems of the longest batch as make a sequence for each of them."""
+        examples = super().longest().examples
+        few = math.ceil(len(examples) / self.branches)
+        return self.side.common.collate(examples[:few], self.side.vocab)
 
     def loss(self, batch):
         return self.net.loss(batch)[0]

@@ -15,6 +15,7 @@ care about:
                     (4)             test_update_equals_a_loop
                     (5)             test_loss_equals_a_loop
                     (6)             test_left_draws_all_five_shares_from_the_left
+                    (7)             test_mixtures_that_branch_off_one_question_are_as_if_alone
     recurrent.py    (1) to (4)      test_recurrent.py: test_forward_equals_a_naive_loop
                     (5)             test_draw_r_has_the_quantiles_of_the_paper
                     (6)             test_backpropagation_is_truncated

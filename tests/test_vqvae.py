@@ -21,9 +21,10 @@ import rl
 import runs
 import train
 import vqvae
+from baselines import CoT
 from data import script
 from data.cli import BadInput
-from data.common import END, EOS, PAD, THINK, Example, Vocab, collate, first_problems
+from data.common import END, EOS, PAD, PAUSE, THINK, Example, Vocab, collate, first_problems
 from lab import codes as lab_codes
 from method import Solved
 from model import Sampler
@@ -493,6 +494,86 @@ def test_pause_keeps_the_positions(monkeypatch):
         "<boLatent> <pause> <pause> <pause> <eoLatent> 5 6",
         "<boLatent> <pause> <pause> <pause> <pause> <eoLatent>"}
     assert rows[1] == {"7 8", "<boLatent> <pause> <eoLatent>"} and rows[2] == {""}
+
+
+# ---- the loss ------------------------------------------------------------------------------------
+
+def naive_loss(method, batch):
+    """Eq. (7) with all five shares of (6), each sequence read alone."""
+    losses, replace = [], method.args.replace
+    bo, eo = (PAD, PAD) if replace == "delete" else (method.bo, method.eo)
+    for e, codes in zip(batch.examples, method.first + method.vqvae.codes(batch)[1]):
+        prompt = method.vocab.encode(e.question) + [THINK]
+        chunks = naive_chunks([*map(method.vocab.encode, e.steps)], method.args.chunk, True)
+        word = {"delete": PAD, "pause": PAUSE}.get(replace)
+        codes = codes.tolist() if word is None else [word] * len(chunks)
+        for share in [1] if replace in ("all", "curriculum") else [0, 1/4, 1/2, 3/4, 1]:
+            m = round(share * len(chunks))
+            text = naive_mix(chunks, codes, [i < m for i in range(len(chunks))], bo, eo)
+            text += [END] + method.vocab.encode(e.answer) + [EOS]
+            h = method.model(method.model.embed(torch.tensor([prompt + text])))[0]
+            log_p = method.model.head(h[len(prompt) - 1:-1]).log_softmax(-1)
+            losses += [-log_p[i, word] for i, word in enumerate(text)]
+    return torch.stack(losses).mean()
+
+
+@pytest.mark.parametrize("conv", ["0", "4"])
+@pytest.mark.parametrize("replace", ["left", "all", "curriculum", "delete", "pause"])
+def test_mixtures_that_branch_off_one_question_are_as_if_alone(replace, conv):
+    """In value and gradient, though the question of a problem is read but once; one problem has no
+    step, and so the same sequence five times."""
+    method = make("assorted", "--replace", replace, "--conv", conv, "--chunk", "4")
+    examples = batch_of(method, 4).examples
+    examples[2].steps = []
+    batch = collate(examples, method.vocab)
+
+    def gradient(loss):
+        method.zero_grad()
+        loss.backward()
+        return [p.grad for p in method.parameters() if p.requires_grad]
+    together, alone = method.loss(batch)[0], naive_loss(method, batch)
+    torch.testing.assert_close(together, alone, **EXACT)
+    torch.testing.assert_close(gradient(together), gradient(alone), **EXACT)
+
+
+def test_mixtures_of_a_recurrent_backbone_are_as_if_alone():
+    """In eval mode, where r is no draw and s_0 is that of a position."""
+    method = make("assorted", "--backbone", "recurrent", "--layers", "3", "--mean-r", "3")
+    batch = batch_of(method, 4)
+    torch.testing.assert_close(method.loss(batch)[0], naive_loss(method, batch), **EXACT)
+
+
+@pytest.mark.parametrize("mixtures", [1, 3])
+def test_mixtures_of_a_problem_have_different_shares(mixtures):
+    """M of the five, each as often as another."""
+    method = make("assorted", "--mixtures", str(mixtures))
+    m = method.latent(torch.ones(5000 * mixtures, 8).bool(), mixtures).sum(1).view(-1, mixtures)
+    assert all(len(set(row)) == mixtures for row in m.tolist())
+    count, n = Counter(m.flatten().tolist()), 5000 * mixtures
+    assert all(abs(count[k] - n / 5) < 4 * math.sqrt(n * 0.2 * 0.8) for k in (0, 2, 4, 6, 8))
+
+
+def test_one_mixture_is_trained_like_a_chain_of_thought():
+    """--mixtures 1: the loss of CoT on the sequences that are drawn."""
+    method, losses = make("assorted", "--mixtures", "1"), []
+    for loss in (method.loss, functools.partial(CoT.loss, method)):
+        torch.manual_seed(1)
+        losses.append(loss(batch_of(method, 6))[0])
+    torch.testing.assert_close(*losses, **EXACT)
+
+
+@pytest.mark.parametrize("replace", STRATEGIES)
+def test_branches_are_the_sequences_that_are_trained(replace, monkeypatch):
+    """Whatever gives way: mixtures that cannot differ are trained once."""
+    method, seen = make("assorted", "--replace", replace), []
+    forward = method.model.forward
+
+    def spy(*args, branch=None):
+        seen.append(1 if branch is None else int(branch.max()))
+        return forward(*args, branch=branch)
+    monkeypatch.setattr(method.model, "forward", spy)
+    method.loss(batch_of(method, 2))
+    assert seen == [method.branches] == [1 if replace in ("all", "curriculum") else 5]
 
 
 # ---- the VQ-VAE ----------------------------------------------------------------------------------

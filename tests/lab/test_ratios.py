@@ -1,6 +1,7 @@
 """lab.ratios: the same work on both sides, what stands in for nanoGPT, and the verdicts."""
 import gc
 import json
+import math
 import weakref
 from types import SimpleNamespace
 
@@ -138,6 +139,18 @@ def test_updates_draw_the_same_every_time(side, method):
     assert losses[0] == losses[1] and b.training.step > 0.99 * ratios_worker.STEPS
 
 
+@pytest.mark.parametrize("argv, branches", [
+    ("assorted", 5), ("assorted --mixtures 1", 1), ("assorted --replace all", 1),
+    ("colar", 5), ("colar --c-train 1,2", 2), ("colar --c-per batch", 1)])
+def test_memory_is_of_a_sequence_for_each_problem(side, argv, branches, monkeypatch):
+    """Of 8 problems: 2 at five sequences each, since 1 would be too few."""
+    seen = []
+    monkeypatch.setattr(side.bench, "memory",
+                        lambda row, batch, _: seen.append(len(batch.examples)) or 1.0)
+    side.add("row", "ours", ["--size", "nano", "--method", *argv.split()])
+    assert side.branches("row") == branches and set(seen) == {math.ceil(8 / branches)}
+
+
 @pytest.mark.parametrize("ragged", [False, True])
 def test_decoding_is_of_full_length_and_needs_no_cache(side, ragged, monkeypatch):
     row = ratios_worker.Decode(side, NANO, 3, ragged)
@@ -164,22 +177,24 @@ def test_a_row_that_stops_is_an_error(side):
 def test_verdicts():
     args = SimpleNamespace(only=["cot", "colar", "decode-1"], nanogpt="there")
     seconds = {("base", "cot"): 4.0, ("here", "cot"): 2.0, ("here", "cot nanoGPT"): 2.1,
-               ("here", "cot reference"): 2.5, ("base", "colar"): 3.0, ("here", "colar"): 1.5,
+               ("here", "cot reference"): 2.5, ("base", "colar"): 3.0, ("here", "colar"): 6.0,
                ("base", "decode-1"): 8.0, ("here", "decode-1"): 2.0}
     memory = {key: 10.0 for key in seconds} | {("here", "colar"): 12.0}
-    rows = ratios.table(args, {"problems": 30, "tokens": 1000}, seconds, memory,
+    branches = {("base", "colar"): 1, ("here", "colar"): 5}
+    rows = ratios.table(args, {"problems": 30, "tokens": 1000}, seconds, memory, branches,
                         {"decode-1": False})
     ratio = {r["measure"]: (r.get("ratio"), r["met"]) for r in rows}
     assert ratio["cot tokens/s, base: nanoGPT"] == (pytest.approx(1.05), True)
     assert ratio["cot tokens/s"] == (2.0, None)
     assert ratio["cot reference's tokens/s, base: nanoGPT"] == (pytest.approx(0.84), False)
-    assert ratio["colar problems/s"] == (2.0, False)
+    assert ratio["colar problems/s"] == (0.5, None)
+    assert ratio["colar sequences/s"] == (2.5, True)
     assert ratio["colar MB"] == (1.2, False) and ratio["cot MB"] == (1.0, True)
     assert ratio["decode-1 tokens/s"] == (4.0, True)
     assert ratio["decode-1 the tokens of no cache"] == (None, False)
     lines = ratios.report(rows).splitlines()
     assert len(lines) == 1 + len(rows)
-    assert sum(line.endswith("missed") for line in lines) == 4
+    assert sum(line.endswith("missed") for line in lines) == 3
 
 
 def test_this_checkout_beside_itself(tmp_path, capfd):
