@@ -70,20 +70,21 @@ class Rope:
     when a sequence is longer than all before it."""
 
     def __init__(self, dim, base):
-        self.dim, self.base = dim, base         # D
-        self.cos = self.sin = torch.zeros(0, dim)
+        self.dim, self.base = dim, base                 # D
+        self.cos = self.sin = torch.zeros(0, 1, dim)    # (positions, 1, D); 1: all heads
 
     def __call__(self, x, positions, end):
         """cos and signed sin, (T, 1, D) or (B, T, 1, D), in the precision of x and on its device,
         at `positions`: a slice, or (B, T) if rows differ. All of them are below `end`."""
         dtype = torch.promote_types(x.dtype, torch.float32)
         if len(self.cos) < end or (self.cos.dtype, self.cos.device) != (dtype, x.device):
-            place = torch.arange(max(256, 2 * end), device=x.device, dtype=dtype)
-            half = torch.arange(0, self.dim, 2, device=x.device, dtype=dtype)
-            angle = place[:, None] * self.base ** (-half / self.dim)    # (positions, D/2)
-            self.cos = torch.cat([angle.cos(), angle.cos()], -1)
-            self.sin = torch.cat([-angle.sin(), angle.sin()], -1)
-        return self.cos[positions].unsqueeze(-2), self.sin[positions].unsqueeze(-2)
+            with torch.inference_mode(False):   # training may use what decoding has made
+                place = torch.arange(max(256, 2 * end), device=x.device, dtype=dtype)
+                half = torch.arange(0, self.dim, 2, device=x.device, dtype=dtype)
+                angle = place[:, None, None] * self.base ** (-half / self.dim)
+                self.cos = torch.cat([angle.cos(), angle.cos()], -1)
+                self.sin = torch.cat([-angle.sin(), angle.sin()], -1)
+        return self.cos[positions], self.sin[positions]
 
 
 def rotate(x, cos, sin):
@@ -104,16 +105,15 @@ def tree(branch):
     """Rows in which several texts go on from a common one, each with its own tokens alone.
 
     branch (B, T): 0 where a token is common to all of a row, then 1 ... 1, 2 ... 2, ... for those
-    of each text; at the end -1, padding. Returns positions (B, T), `sees` (B, T, T): may a token
+    of each text; at the end -1, padding. Returns positions (B, T), `sees` (B, 1, T, T): may a token
     look at that one, and parent (B, T): the index of the token before, -1 if there is none.
     """
     t = torch.arange(branch.shape[1], device=branch.device)
+    sees = (branch[:, None] == 0) | (branch[:, None] == branch[:, :, None])
+    sees = sees & (t[:, None] >= t)                         # (B, T, T)
     common = (branch == 0).sum(1, keepdim=True)
     first = branch != F.pad(branch, (1, -1))                # of its text
-    start = torch.where(first, t, 0).cummax(1).values
-    positions = t - start + torch.where(start > 0, common, 0)
-    sees = (branch[:, None] == 0) | (branch[:, None] == branch[:, :, None])
-    return positions, sees & (t[:, None] >= t), torch.where(first, common, t) - 1
+    return sees.sum(-1) - 1, sees[:, None], torch.where(first, common, t) - 1
 
 
 class Attention(nn.Module):
@@ -129,13 +129,13 @@ class Attention(nn.Module):
     def forward(self, x, place, cache):
         B, T, C = x.shape
         H, D = self.heads, C // self.heads
-        qk, v = self.qkv(x).split([2 * C, C], -1)
-        qk, v = qk.view(B, T, 2 * H, D), v.view(B, T, H, D).transpose(1, 2)
+        qk, v = self.qkv(x).view(B, T, 3 * H, D).split_with_sizes([2 * H, H], 2)
         if self.q_norm:
             q, k = qk.chunk(2, 2)
             qk = torch.cat([self.q_norm(q), self.k_norm(k)], 2)
         qk = rotate(qk, place.cos, place.sin).to(v.dtype)   # under autocast v is not float32
         q, k = qk.transpose(1, 2).chunk(2, 1)                               # (B, H, T, D)
+        v = v.transpose(1, 2)
         if cache is not None:
             k = cache.append((self, "k"), k)                                # (B, H, end + T, D)
             v = cache.append((self, "v"), v)
@@ -198,12 +198,11 @@ class Conv(nn.Module):
 
     def along(self, x, parent):
         """The same where the token before is that of the index `parent` (B, T)."""
-        padded = F.pad(x, (0, 0, 1, 0))                         # (B, 1 + T, C): column 0 is nothing
-        parent = F.pad(parent + 1, (1, 0))                      # (B, 1 + T)
-        y, at = x, torch.arange(1, 1 + x.shape[1], device=x.device).expand(len(x), -1)
+        index = (parent + 1)[..., None].expand_as(x)
+        y = before = x
         for w in self.weight:
-            y = torch.addcmul(y, padded.gather(1, at[..., None].expand_as(x)), w)
-            at = parent.gather(1, at)
+            y = torch.addcmul(y, before, w)
+            before = F.pad(before, (0, 0, 1, 0)).gather(1, index)   # column 0 is nothing
         return y
 
 
@@ -230,6 +229,19 @@ class Block(nn.Module):
             x, u = x[at], u[at]                                             # (N, C)
         x = x + self.mlp(u)
         return self.post2(x) if self.post2 else x
+
+
+@contextlib.contextmanager
+def changed(thing, **values):
+    """Gives attributes of `thing` other values inside a with statement."""
+    before = {name: getattr(thing, name) for name in values}
+    try:
+        for name, value in values.items():
+            setattr(thing, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(thing, name, value)
 
 
 class GPT(nn.Module):
@@ -274,15 +286,16 @@ class GPT(nn.Module):
 
     def begin(self, x, cache, branch=None):
         """Readies the cache for embeddings x (B, T, C). Returns their Place."""
-        T = x.shape[1]
+        T = end = x.shape[1]
+        positions, sees, parent, mask = slice(0, T), None, None, None
         if branch is not None:
             positions, sees, parent = tree(branch)
-            mask = x.new_zeros(sees.shape).masked_fill(~sees, -torch.inf)[:, None]
-            return Place(positions, *self.rope(x, positions, T), mask, parent)
-        if cache is None:
-            return Place(slice(0, T), *self.rope(x, slice(0, T), T))
-        mask, positions = cache.begin(x), cache.positions(T)
-        return Place(positions, *self.rope(x, positions, cache.end + T), mask)
+        elif cache is not None:
+            positions, sees = cache.begin(x)
+            end += cache.end
+        if sees is not None:
+            mask = x.new_zeros(sees.shape).masked_fill(~sees, -torch.inf)
+        return Place(positions, *self.rope(x, positions, end), mask, parent)
 
     def settings(self):
         """Knobs worth a row each in the table of results."""
@@ -293,17 +306,7 @@ class GPT(nn.Module):
         """Yields a dict that at the end says what the calls inside have cost, {column: number}."""
         yield {}
 
-    @contextlib.contextmanager
-    def using(self, **knobs):
-        """Changes some attributes, KNOBS above all, inside a with statement."""
-        before = {name: getattr(self, name) for name in knobs}
-        for name, value in knobs.items():
-            setattr(self, name, value)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                setattr(self, name, value)
+    using = changed         # attributes of the model, KNOBS above all
 
     def generate(self, *args, **kwargs):
         """The function `generate`; other backbones may know a faster way to the same tokens."""
@@ -351,7 +354,6 @@ def last(h, lengths):
     return h[:, -1] if lengths is None else h[ends(lengths)]
 
 
-@torch.no_grad()
 def generate(model, x, lengths, cache, stop, max_new, sample=GREEDY, samples=1):
     """Decodes each row until it writes `stop`, at most max_new tokens.
 
@@ -360,29 +362,29 @@ def generate(model, x, lengths, cache, stop, max_new, sample=GREEDY, samples=1):
     as they are a quarter of it. Uses up the cache. Returns ids (B samples, <= max_new), 0 after
     `stop`.
     """
-    h = cache.repeat(last(model(x, cache, lengths), lengths), samples)      # (R, C)
-    out = torch.zeros(len(h), max_new, dtype=torch.long, device=x.device)
-    rows = torch.arange(len(h), device=x.device)                # the rows still in the batch
-    done = torch.zeros(len(h), dtype=torch.bool, device=x.device)
-    written = []            # what they have written since rows left the batch
-    for t in range(max_new):
-        logits = model.head(h)                                  # (R, V)
-        logits[:, 0] = -torch.inf       # 0 is what follows `stop`: it cannot be written
-        token = sample(logits)                                  # (R,)
-        written.append(token)
-        done = done | (token == stop)
-        finished = int(done.sum())
-        over = finished == len(rows) or t == max_new - 1
-        if over or finished * 4 >= len(rows):
-            out[rows, t + 1 - len(written):t + 1] = torch.stack(written, 1)
-            keep = (~done).nonzero()[:, 0]
-            rows, token, done, written = rows[keep], token[keep], done[keep], []
-            if over:
+    # Most of a token's time goes into calling operations, so each should be cheap to call:
+    # inference_mode is a leaner no_grad, and a GELU of few numbers is faster without oneDNN.
+    with torch.inference_mode(), changed(torch.backends.mkldnn, enabled=False):
+        h = cache.repeat(last(model(x, cache, lengths), lengths), samples)  # (R, C)
+        written = [[] for _ in h]   # ids of each row
+        rows = written              # those of the rows still in the batch
+        for t in range(max_new):
+            logits = model.head(h)                              # (R, V)
+            logits[:, 0] = -torch.inf   # 0 is what follows `stop`: it cannot be written
+            token = sample(logits)                              # (R,)
+            for row, word in zip(rows, token.tolist()):
+                if row[-1:] != [stop]:          # else it only waits to leave the batch
+                    row.append(word)
+            going = [i for i, row in enumerate(rows) if row[-1] != stop]
+            if not going or t == max_new - 1:
                 break
-            cache.select(keep)
-        h = model(model.embed(token)[:, None], cache)[:, 0]
-    ended = (out == stop).cumsum(1) - (out == stop).long()
-    return out[:, :t + 1].masked_fill(ended[:, :t + 1] > 0, 0)
+            if 4 * len(going) <= 3 * len(rows):
+                keep = torch.tensor(going, device=x.device)
+                rows, token = [rows[i] for i in going], token[keep]
+                cache.select(keep)
+            h = model(model.embed(token)[:, None], cache)[:, 0]
+    longest = max(map(len, written))
+    return torch.tensor([row + [0] * (longest - len(row)) for row in written], device=x.device)
 
 
 # ---- the cache -----------------------------------------------------------------------------------
@@ -401,35 +403,33 @@ class Cache:
         self.store = {}         # (module, name) -> (B, H, columns, D)
         self.end = 0            # columns written
         self.lengths = 0        # (B,): tokens of each row
-        self.hidden = None      # (B, end): -inf where a column is hidden, else 0. None: none is
+        self.real = None        # (B, end): is it a token of the row? None: all are
         self.state = None       # (B, 1, C): where a recurrent backbone goes on, if it is `warm`
 
     def begin(self, x):
-        """Readies it for new embeddings x (B, T, C). Returns their mask, (B or 1, 1, T, end + T),
-        or None: the first call needs none, nor does one of a single token whose rows are whole."""
+        """Readies it for new embeddings x (B, T, C). Returns their positions, a slice or (B, T) if
+        rows differ, and which columns they see, (B or 1, 1, T, end + T). None: a token sees all
+        before it."""
         B, T, _ = x.shape
         if not self.end:
             self.lengths = torch.zeros(B, dtype=torch.long, device=x.device)
-        if not self.end or (T == 1 and self.hidden is None):
-            return None
-        past = x.new_zeros(1, self.end) if self.hidden is None else self.hidden
-        future = x.new_full((T, T), -torch.inf).triu(1).expand(len(past), 1, T, T)
-        return torch.cat([past[:, None, None].expand(-1, -1, T, -1), future], -1)
-
-    def positions(self, T):
-        """Those of T new tokens of every row: a slice, or (B, T) if rows differ."""
-        if self.hidden is None:
-            return slice(self.end, self.end + T)
-        return self.lengths[:, None] + torch.arange(T, device=self.lengths.device)
+        positions, past = slice(self.end, self.end + T), self.real
+        if past is not None:
+            positions = self.lengths[:, None] + torch.arange(T, device=x.device)
+        elif self.end and T > 1:
+            past = torch.ones(1, self.end, dtype=torch.bool, device=x.device)
+        else:
+            return positions, None
+        sees = F.pad(past, (0, T), value=True)[:, None, None]
+        return positions, sees & sees.new_ones(T, self.end + T).tril(self.end)
 
     def append(self, key, new):
         """Writes new (B, H, T, D) behind the columns of a buffer; returns them all, (B, H, end + T,
         D)."""
         old, end = self.store.get(key), self.end + new.shape[2]
         if torch.is_grad_enabled():     # backward will need the old ones as they were
-            new = new if old is None else torch.cat([old[:, :, :self.end], new], 2)
-            self.store[key] = new
-            return new
+            self.store[key] = new if old is None else torch.cat([old[:, :, :self.end], new], 2)
+            return self.store[key]
         if old is None or old.shape[2] < end:
             B, H, _, D = new.shape
             self.store[key] = new.new_empty(B, H, end + max(self.ROOM, end // 2), D)
@@ -442,34 +442,34 @@ class Cache:
     def newest(self, seen, n):
         """seen (B, end + T, C) -> (B, n, C): what it has of each row's last n tokens before this
         call; 0 where a row has fewer."""
-        if self.hidden is None:
+        if self.real is None:
             newest = seen[:, max(0, self.end - n):self.end]
             return F.pad(newest, (0, 0, n - newest.shape[1], 0))
         column = torch.arange(self.end, device=seen.device).expand(len(seen), -1)
-        column = column.masked_fill(self.hidden < 0, -1)
+        column = column.masked_fill(~self.real, -1)
         column = F.pad(column, (n, 0), value=-1).topk(n).values.flip(1)             # (B, n)
         newest = seen.gather(1, column.clamp(min=0)[..., None].expand(-1, -1, seen.shape[2]))
         return newest * (column >= 0)[..., None]
 
     def advance(self, T, lengths=None):
         """T positions were written, of which lengths (B,) per row are real (all, if None)."""
-        if self.hidden is not None or (lengths is not None and bool((lengths < T).any())):
-            new = torch.zeros(len(self.lengths), T, device=self.lengths.device)
+        if self.real is None and lengths is not None and bool((lengths < T).any()):
+            self.real = lengths.new_ones(len(lengths), self.end).bool()
+        if self.real is not None:
+            self.real = F.pad(self.real, (0, T), value=True)
             if lengths is not None:
                 place = torch.arange(T, device=lengths.device)
-                new = new.masked_fill(place >= lengths[:, None], -torch.inf)
-            old = torch.zeros_like(new[:, :1]).expand(-1, self.end)
-            self.hidden = torch.cat([old if self.hidden is None else self.hidden, new], 1)
+                self.real[:, self.end:] = place < lengths[:, None]
         self.end += T
         self.lengths = self.lengths + (T if lengths is None else lengths)
 
     def here(self):
         """Where the cache ends, for `back_to`."""
-        return self.end, self.lengths, self.hidden
+        return self.end, self.lengths, self.real
 
     def back_to(self, here):
         """Forgets what was written since `here`."""
-        self.end, self.lengths, self.hidden = here
+        self.end, self.lengths, self.real = here
 
     def keep_first(self, lengths):
         """Of what a single call has written, keeps each row's first lengths (B,) tokens."""
@@ -479,7 +479,7 @@ class Cache:
     def select(self, rows):
         """Keeps only the given rows (indices), e.g. those that are not finished."""
         self.lengths = self.lengths[rows]
-        self.hidden = None if self.hidden is None else self.hidden[rows]
+        self.real = None if self.real is None else self.real[rows]
         self.state = None if self.state is None else self.state[rows]
         self.store = {key: buffer[rows] for key, buffer in self.store.items()}
 

@@ -85,6 +85,7 @@ def elsewhere(monkeypatch):
     autocast = torch.autocast   # knows no AWAY; it is off there
     monkeypatch.setattr(torch, "autocast", lambda kind, *args, **kwargs: autocast(
         "cpu" if kind == AWAY.type else kind, *args, **kwargs))
+    monkeypatch.setattr(torch, "inference_mode", lambda mode=True: torch.no_grad())     # nor this
     noise = recurrent.noise     # torch leaves alone what should be drawn on this device
     monkeypatch.setattr(recurrent, "noise", lambda *shape, generator=None, device=None: noise(
         *shape, generator=generator).to(device))

@@ -194,6 +194,19 @@ def test_generate_batched_equals_one_by_one_without_cache(conv):
         assert row[:len(w)] == w and not any(row[len(w):])
 
 
+def test_training_can_use_what_decoding_made():
+    """RoPE's tables and the ids, which the backward pass needs; oneDNN is as it was."""
+    model, ids = tiny(), torch.randint(1, 23, (2, 5))
+    out = generate(model, model.embed(ids), None, Cache(), -1, 4)
+    assert out.shape == (2, 4) and torch.backends.mkldnn.enabled
+    loss = model.head(model(model.embed(out))).logsumexp(-1).sum()
+    got = torch.autograd.grad(loss, list(model.parameters()))
+    fresh = tiny()
+    loss = fresh.head(fresh(fresh.embed(out))).logsumexp(-1).sum()
+    for a, b in zip(got, torch.autograd.grad(loss, list(fresh.parameters()))):
+        torch.testing.assert_close(a, b, **EXACT)
+
+
 def test_sampling_follows_the_softmax_and_the_generator():
     logits = torch.tensor([0.0, 1.0, 2.0, -1.0]).expand(20000, 4)
 
