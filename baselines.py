@@ -206,7 +206,7 @@ class Coconut(ICoT):
         """Reads prompts ids (B, P). Returns a cache that holds them, and their last states (B, C).
         """
         cache, lengths = Cache(), (ids != PAD).sum(1)
-        return cache, self.model(self.model.embed(ids), cache, lengths, at=ends(lengths))
+        return cache, self.model(self.model.embed(ids), cache, lengths, at=ends(ids, lengths))
 
     def think(self, cache, h):
         """Goes on from h (R, C), the last states of what a cache holds. Returns n thoughts

@@ -50,7 +50,7 @@ from data.cli import BadInput, Flag, choice
 from data.common import END, EOS, MAX_SPEED, PAD, PAUSE, THINK, collate, speed_token
 from method import (ANSWER, CHAIN, CLOSE, LENGTH, OPEN, OPTION, QUESTION, RIGHT, Method, Rollout,
                     Solved, column, log_softmax, pack, split_at, states_before)
-from model import GREEDY, Cache, at_least_float32, last
+from model import GREEDY, Cache, at_least_float32, ends
 
 
 LATENT_SLOT = PAUSE     # stands in a row of ids where an embedding goes that is no word's
@@ -290,7 +290,8 @@ class CoLaR(Method):
         longest = self.args.max_think       # twice the longest chain of the training problems
         cap = min(longest, 2 * math.ceil(longest / slowest))            # latents
         cache = Cache()
-        h = last(self.model(self.model.embed(question), cache, lengths), lengths)   # (B, C)
+        at = ends(question, lengths)
+        h = self.model(self.model.embed(question), cache, lengths, at=at)           # (B, C)
         h = cache.repeat(h, samples)                                                # (R, C)
         auto = torch.full_like(cache.lengths, c == "auto").bool()                   # (R,)
         if c == "auto":

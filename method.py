@@ -26,7 +26,7 @@ import torch.nn.functional as F
 
 from data.cli import BadInput
 from data.common import PAD
-from model import GREEDY, Cache, at_least_float32, last
+from model import GREEDY, Cache, at_least_float32, ends
 
 QUESTION, OPEN, CHAIN, CLOSE, ANSWER = range(5)     # the parts of every sequence, in this order
 RIGHT, LENGTH, OPTION = range(3)    # what an action decides: the answer, also the length, a speed
@@ -218,7 +218,7 @@ def states_before(model, prompt, x, lengths):
                   prompt.cpu().unique(dim=0, return_inverse=True))
     prompt_lengths = (start != PAD).sum(1)
     cache = Cache()
-    h = last(model(model.embed(start), cache, prompt_lengths), prompt_lengths)      # (U, C)
+    h = model(model.embed(start), cache, prompt_lengths, at=ends(start, prompt_lengths))    # (U, C)
     h = h[row][:, None]                                                 # (R, 1, C)
     if x.shape[1] == 1:
         return h        # the prompt alone predicts it

@@ -16,6 +16,7 @@ row's positions are the same in training, in prefill and in decoding.
 import contextlib
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -31,7 +32,7 @@ class Config:
     heads: int = 4              # H; the head dimension is D = C / H
     conv: int = 0               # width of the causal convolutions; 0 = none
     norm: str = "layer"         # of NORMS
-    mlp: str = "gelu"           # of MLPS
+    mlp: str = "gelu"           # or "swiglu"
     hidden: int = 0             # size of the MLP; 0: the usual one
     qk_norm: bool = False       # norm on queries and keys
     rope_base: float = 10000.0
@@ -44,25 +45,17 @@ def at_least_float32(x):
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-class LayerNorm(nn.LayerNorm):
-    """Without a bias. Autocast runs it in float32."""
-
-    def __init__(self, width):
-        super().__init__(width, bias=False)
-
-
-class RMSNorm(nn.Module):
+class RMSNorm(nn.RMSNorm):
     """Llama's. In float32, also of what autocast has made bfloat16."""
 
     def __init__(self, width):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
+        super().__init__(width, eps=1e-5)
 
     def forward(self, x):
-        return F.rms_norm(at_least_float32(x), x.shape[-1:], self.weight, 1e-5)
+        return super().forward(at_least_float32(x))
 
 
-NORMS = {"layer": LayerNorm, "rms": RMSNorm}
+NORMS = {"layer": partial(nn.LayerNorm, bias=False), "rms": RMSNorm}    # of a width
 
 
 class Rope:
@@ -95,8 +88,7 @@ def rotate(x, cos, sin):
 class Place(NamedTuple):
     """Where the T tokens of a call stand: the same for all blocks."""
     positions: torch.Tensor         # (B, T), or a slice if all rows have the same
-    cos: torch.Tensor               # RoPE's tables there, (T, 1, D) or (B, T, 1, D)
-    sin: torch.Tensor
+    rope: tuple                     # cos and sin there, (T, 1, D) or (B, T, 1, D)
     mask: torch.Tensor = None       # added to scores, (B or 1, 1, T, columns); None: causal
     parent: torch.Tensor = None     # (B, T): index of the token before; None: each index less 1
 
@@ -109,8 +101,7 @@ def tree(branch):
     look at that one, and parent (B, T): the index of the token before, -1 if there is none.
     """
     t = torch.arange(branch.shape[1], device=branch.device)
-    sees = (branch[:, None] == 0) | (branch[:, None] == branch[:, :, None])
-    sees = sees & (t[:, None] >= t)                         # (B, T, T)
+    sees = ((branch[:, None] == 0) | (branch[:, None] == branch[:, :, None])).tril()    # (B, T, T)
     common = (branch == 0).sum(1, keepdim=True)
     first = branch != F.pad(branch, (1, -1))                # of its text
     return sees.sum(-1) - 1, sees[:, None], torch.where(first, common, t) - 1
@@ -122,9 +113,9 @@ class Attention(nn.Module):
         self.heads = cfg.heads
         self.qkv = nn.Linear(cfg.width, 3 * cfg.width, bias=False)
         self.out = nn.Linear(cfg.width, cfg.width, bias=False)
-        norm = NORMS[cfg.norm] if cfg.qk_norm else None
-        self.q_norm = norm(cfg.width // cfg.heads) if norm else None
-        self.k_norm = norm(cfg.width // cfg.heads) if norm else None
+        norm = NORMS[cfg.norm]
+        self.q_norm = norm(cfg.width // cfg.heads) if cfg.qk_norm else None
+        self.k_norm = norm(cfg.width // cfg.heads) if cfg.qk_norm else None
 
     def forward(self, x, place, cache):
         B, T, C = x.shape
@@ -133,7 +124,7 @@ class Attention(nn.Module):
         if self.q_norm:
             q, k = qk.chunk(2, 2)
             qk = torch.cat([self.q_norm(q), self.k_norm(k)], 2)
-        qk = rotate(qk, place.cos, place.sin).to(v.dtype)   # under autocast v is not float32
+        qk = rotate(qk, *place.rope).to(v.dtype)   # under autocast v is not float32
         q, k = qk.transpose(1, 2).chunk(2, 1)                               # (B, H, T, D)
         v = v.transpose(1, 2)
         if cache is not None:
@@ -146,33 +137,21 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """GPT-2's; hidden size 4 C."""
+    """GPT-2's, hidden size 4 C; or Llama's gated one (SwiGLU), 8/3 C, up to a multiple of 32."""
 
     def __init__(self, cfg):
         super().__init__()
-        hidden = cfg.hidden or 4 * cfg.width
-        self.up = nn.Linear(cfg.width, hidden, bias=False)
+        self.gated = {"gelu": False, "swiglu": True}[cfg.mlp]
+        usual = 32 * math.ceil(cfg.width * 8 / 3 / 32) if self.gated else 4 * cfg.width
+        hidden = cfg.hidden or usual
+        self.up = nn.Linear(cfg.width, 2 * hidden if self.gated else hidden, bias=False)
         self.down = nn.Linear(hidden, cfg.width, bias=False)
 
     def forward(self, x):
-        return self.down(F.gelu(self.up(x)))
-
-
-class GatedMLP(nn.Module):
-    """Llama's (SwiGLU); hidden size 8/3 C, up to a multiple of 32."""
-
-    def __init__(self, cfg):
-        super().__init__()
-        hidden = cfg.hidden or 32 * math.ceil(cfg.width * 8 / 3 / 32)
-        self.up = nn.Linear(cfg.width, 2 * hidden, bias=False)
-        self.down = nn.Linear(hidden, cfg.width, bias=False)
-
-    def forward(self, x):
+        if not self.gated:
+            return self.down(F.gelu(self.up(x)))
         gate, value = self.up(x).chunk(2, -1)
         return self.down(F.silu(gate) * value)
-
-
-MLPS = {"gelu": MLP, "swiglu": GatedMLP}
 
 
 class Conv(nn.Module):
@@ -215,7 +194,7 @@ class Block(nn.Module):
         self.post2 = norm(cfg.width) if cfg.sandwich else None
         self.conv1 = Conv(cfg.width, cfg.conv) if cfg.conv else None
         self.conv2 = Conv(cfg.width, cfg.conv) if cfg.conv else None
-        self.attn, self.mlp = Attention(cfg), MLPS[cfg.mlp](cfg)
+        self.attn, self.mlp = Attention(cfg), MLP(cfg)
 
     def forward(self, x, place, cache, at=None):
         """(B, T, C) -> (B, T, C), or with `at`, as in GPT.forward, (N, C)."""
@@ -267,8 +246,7 @@ class GPT(nn.Module):
 
         cache       x continues each of its rows
         lengths     (B,): how many of a row's T positions are real (all, if None). The others are
-                    padding on the right: their states mean nothing. Without a cache only a backbone
-                    that looks for a row's newest position needs it (recurrent.py)
+                    padding: their states mean nothing. Without a cache only recurrent.py asks
         layers      a list that gets the states (B, T, C) after every layer; with `at`, (N, C)
         branch      (B, T): which of a row's texts a token belongs to, as in `tree`; without a cache
         at          the N positions whose states are wanted, a mask (B, T) or their rows and columns
@@ -287,15 +265,14 @@ class GPT(nn.Module):
     def begin(self, x, cache, branch=None):
         """Readies the cache for embeddings x (B, T, C). Returns their Place."""
         T = end = x.shape[1]
-        positions, sees, parent, mask = slice(0, T), None, None, None
+        positions, sees, parent = slice(0, T), None, None
         if branch is not None:
             positions, sees, parent = tree(branch)
         elif cache is not None:
             positions, sees = cache.begin(x)
             end += cache.end
-        if sees is not None:
-            mask = x.new_zeros(sees.shape).masked_fill(~sees, -torch.inf)
-        return Place(positions, *self.rope(x, positions, end), mask, parent)
+        mask = None if sees is None else x.new_zeros(sees.shape).masked_fill(~sees, -torch.inf)
+        return Place(positions, self.rope(x, positions, end), mask, parent)
 
     def settings(self):
         """Knobs worth a row each in the table of results."""
@@ -343,48 +320,47 @@ class Sampler:
 GREEDY = Sampler()
 
 
-def ends(lengths):
-    """Lengths (B,) -> rows and columns (B,) of each row's last real position."""
-    return torch.arange(len(lengths), device=lengths.device), lengths - 1
-
-
-def last(h, lengths):
-    """h (B, T, C), lengths (B,), or None if all of T are real -> (B, C): the state of each row's
-    last real position."""
-    return h[:, -1] if lengths is None else h[ends(lengths)]
+def ends(x, lengths):
+    """Rows and columns (B,) of each row's last real position in x (B, T, ...); lengths (B,): how
+    many are real; None: all of T."""
+    rows = torch.arange(len(x), device=x.device)
+    return rows, (torch.full_like(rows, x.shape[1]) if lengths is None else lengths) - 1
 
 
 def generate(model, x, lengths, cache, stop, max_new, sample=GREEDY, samples=1):
     """Decodes each row until it writes `stop`, at most max_new tokens.
 
-    x (B, T, C): embeddings that continue `cache`, of which lengths (B,) per row are real (None: all
-    of them). Each row is continued `samples` times. Rows that have stopped leave the batch as soon
-    as they are a quarter of it. Uses up the cache. Returns ids (B samples, <= max_new), 0 after
-    `stop`.
+    x (B, T, C): embeddings that continue `cache`, of which lengths (B,) per row are real (None:
+    all). Each row is continued `samples` times. Rows that have stopped leave as soon as they are a
+    quarter of the batch. Uses up the cache. Returns ids (B samples, <= max_new), 0 after `stop`.
     """
     # Most of a token's time goes into calling operations, so each should be cheap to call:
     # inference_mode is a leaner no_grad, and a GELU of few numbers is faster without oneDNN.
     with torch.inference_mode(), changed(torch.backends.mkldnn, enabled=False):
-        h = cache.repeat(last(model(x, cache, lengths), lengths), samples)  # (R, C)
-        written = [[] for _ in h]   # ids of each row
-        rows = written              # those of the rows still in the batch
-        for t in range(max_new):
+        h = model(x, cache, lengths, at=ends(x, lengths))                   # (B, C)
+        h = cache.repeat(h, samples)                                        # (R, C)
+        out = torch.zeros(len(h), max_new, dtype=torch.long, device=x.device)
+        rows, written = torch.arange(len(h), device=x.device), []   # rows still in the batch, and
+        done = torch.zeros_like(rows, dtype=torch.bool)     # what they wrote since rows left it
+        for t in range(1, max_new + 1):
             logits = model.head(h)                              # (R, V)
             logits[:, 0] = -torch.inf   # 0 is what follows `stop`: it cannot be written
             token = sample(logits)                              # (R,)
-            for row, word in zip(rows, token.tolist()):
-                if row[-1:] != [stop]:          # else it only waits to leave the batch
-                    row.append(word)
-            going = [i for i, row in enumerate(rows) if row[-1] != stop]
-            if not going or t == max_new - 1:
-                break
-            if 4 * len(going) <= 3 * len(rows):
-                keep = torch.tensor(going, device=x.device)
-                rows, token = [rows[i] for i in going], token[keep]
+            written.append(token)
+            done = done | (token == stop)
+            finished = int(done.sum())
+            over = finished == len(rows) or t == max_new
+            if over or finished * 4 >= len(rows):
+                out[rows, t - len(written):t] = torch.stack(written, 1)
+                keep = (~done).nonzero()[:, 0]
+                rows, token, done, written = rows[keep], token[keep], done[keep], []
+                if over:
+                    break
                 cache.select(keep)
             h = model(model.embed(token)[:, None], cache)[:, 0]
-    longest = max(map(len, written))
-    return torch.tensor([row + [0] * (longest - len(row)) for row in written], device=x.device)
+    out = out[:, :t].clone()    # a normal tensor, which training may use
+    ended = (out == stop).cumsum(1) - (out == stop).long()
+    return out.masked_fill(ended > 0, 0)
 
 
 # ---- the cache -----------------------------------------------------------------------------------
@@ -407,9 +383,8 @@ class Cache:
         self.state = None       # (B, 1, C): where a recurrent backbone goes on, if it is `warm`
 
     def begin(self, x):
-        """Readies it for new embeddings x (B, T, C). Returns their positions, a slice or (B, T) if
-        rows differ, and which columns they see, (B or 1, 1, T, end + T). None: a token sees all
-        before it."""
+        """Readies it for embeddings x (B, T, C). Returns their positions, a slice or (B, T), and
+        the columns that each may look at, (B or 1, 1, T, end + T); None: all before it."""
         B, T, _ = x.shape
         if not self.end:
             self.lengths = torch.zeros(B, dtype=torch.long, device=x.device)
@@ -456,10 +431,10 @@ class Cache:
         if self.real is None and lengths is not None and bool((lengths < T).any()):
             self.real = lengths.new_ones(len(lengths), self.end).bool()
         if self.real is not None:
-            self.real = F.pad(self.real, (0, T), value=True)
+            new = self.real.new_ones(len(self.real), T)
             if lengths is not None:
-                place = torch.arange(T, device=lengths.device)
-                self.real[:, self.end:] = place < lengths[:, None]
+                new = torch.arange(T, device=lengths.device) < lengths[:, None]
+            self.real = torch.cat([self.real, new], 1)
         self.end += T
         self.lengths = self.lengths + (T if lengths is None else lengths)
 

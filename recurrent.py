@@ -53,7 +53,7 @@ import torch
 import torch.nn as nn
 
 from data.cli import BadInput, Flag, choice
-from model import (GPT, GREEDY, NORMS, Block, Cache, Rope, at_least_float32, generate, last)
+from model import GPT, GREEDY, NORMS, Block, Cache, Rope, at_least_float32, ends, generate
 
 SIGMA = 0.5         # of tau in Eq. (5)
 NOISE = 0.4         # variance of s_0
@@ -324,7 +324,7 @@ def kl_change(before, after):
 
 def last_state(s, lengths):
     """s (B, T, C) -> (B, C) at each row's last real position; its first one if it has none."""
-    return s[:, -1] if lengths is None else last(s, lengths.clamp(min=1))
+    return s[ends(s, None if lengths is None else lengths.clamp(min=1))]
 
 
 class Exit:
@@ -392,7 +392,7 @@ def speculate(model, x, lengths, cache, stop, max_new):
         logits = model.head(h)
         logits[..., 0] = -torch.inf     # as in `generate`
         return logits.argmax(-1)
-    token = likeliest(last(model(x, cache, lengths), lengths))           # (B,)
+    token = likeliest(model(x, cache, lengths, at=ends(x, lengths)))     # (B,)
     out = token.new_zeros(len(token), max_new + DRAFT)
     out[:, 0], count = token, torch.ones_like(token)
     spot, going = torch.arange(DRAFT, device=x.device), count < max_new

@@ -60,7 +60,7 @@ from colar import LATENT_SLOT, groups, offsets
 from data.cli import BadInput, Flag
 from data.common import END, EOS, PAD, PAUSE, THINK, collate
 from method import CHAIN, Method, Rollout, Solved, column, cross_entropy, pack, split_at
-from model import GREEDY, Cache, at_least_float32, last
+from model import GREEDY, Cache, at_least_float32, ends
 
 D = 16          # numbers in a code: few, so that all of them matter to what is nearest
 COMMITMENT_WEIGHT = 0.25        # beta of Eq. (5)
@@ -382,7 +382,7 @@ class Assorted(CoT):
         lengths, room = (part >= 0).sum(1), self.args.max_think + self.args.max_answer
         most = min(latents, self.args.max_think // 2)   # as many as the longest chain has words
         cache = Cache()
-        h = last(self.model(self.model.embed(ids), cache, lengths), lengths)    # (B, C)
+        h = self.model(self.model.embed(ids), cache, lengths, at=ends(ids, lengths))    # (B, C)
         h = cache.repeat(h, samples)                                            # (R, C)
         one = torch.ones_like(cache.lengths)
         if most:

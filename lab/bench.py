@@ -52,7 +52,7 @@ from data.files import writable, write
 from data.machine import pick_device
 from lab.ratios_worker import kept, storages
 from method import OPEN, column, pack
-from model import last
+from model import ends
 
 ROUNDS = 3          # through all rows; each call counts when it was fastest
 MANY, FEW = 64, 4   # problems solved in one batch, and one by one
@@ -267,7 +267,7 @@ class Reference:
         self.net.eval()
         for _ in range(new):
             logits = self.net(ids[:, :int(end.max())])                          # (B, T, V)
-            ids[row, end] = last(logits, end).argmax(-1)
+            ids[row, end] = logits[ends(logits, end)].argmax(-1)
             end = end + 1
         self.net.train()
         return ids

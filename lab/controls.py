@@ -36,7 +36,7 @@ from data.common import END, EOS, PAD, first_problems
 from data.rows import drawable, setting, wilson
 from eval import BATCH, in_batches, split_knobs
 from method import can, split_at
-from model import Cache, last
+from model import Cache, ends
 
 RIDGE = 1.0     # penalty of the probe, for states of variance 1
 FEWEST = 30     # problems of the test that a share is taken of
@@ -98,7 +98,7 @@ def read(method, prompt, z, n):
     new = (prompt != PAD).sum(1)
     cache = Cache()
     h = method.model(method.model.embed(prompt), cache, new)
-    h = last(h, new)[:, None]
+    h = h[ends(h, new)][:, None]
     return cache, torch.cat([h, method.model(z, cache, n)], 1) if z.shape[1] else h
 
 

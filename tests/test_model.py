@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model import GPT, Cache, Config, Conv, Rope, Sampler, generate, last, rotate
+from model import GPT, Cache, Config, Conv, Rope, Sampler, ends, generate, rotate
 from tests.naive import EXACT
 
 
@@ -142,7 +142,7 @@ def test_cache_equals_no_cache_for_ragged_rows(changes):
     for i, n in enumerate(lengths):
         prompt[i, :n] = rows[i][:n]
     cache = Cache()
-    state = [last(model(model.embed(prompt), cache, lengths), lengths)]
+    state = [model(model.embed(prompt), cache, lengths, at=ends(prompt, lengths))]
     one = torch.stack([r[n] for r, n in zip(rows, lengths)])[:, None]
     state.append(model(model.embed(one), cache, torch.tensor([1, 0, 1]))[:, -1])    # row 1 pauses
     state.append(model(model.embed(one), cache, torch.tensor([0, 1, 0]))[:, -1])    # and goes on

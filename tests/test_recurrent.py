@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 import recurrent
 from data.cli import BadInput
-from model import GPT, Cache, Config, LayerNorm, Sampler, generate
+from model import GPT, Cache, Config, Sampler, generate
 from recurrent import Exit, RecurrentGPT, draw_r, kl_change, last_state, latent_change, noise
 
 PROMPTS = [3, 7, 5]                         # tokens of each row's prompt
@@ -45,7 +45,7 @@ def embedded(model):
 
 
 def normed(x, norm):
-    if isinstance(norm, LayerNorm):
+    if isinstance(norm, torch.nn.LayerNorm):
         x = x - x.mean(-1, keepdim=True)
     return x / torch.sqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * norm.weight
 
