@@ -14,7 +14,7 @@ token: one model, many speeds.
                      </think> and in the answer, of the token itself
     (5) loss         (4) + (3), each the mean over what a speed predicts, then over speeds
 A problem is trained on at all speeds at once: its question is read once, and what follows it at
-each speed branches off (`tree` in model.py). To think is to feed mu * s back until the LM head's
+each speed branches off (`tree` in method.py). To think is to feed mu * s back until the LM head's
 next token is </think>, which it may be at once; the answer is then decoded on the same cache.
 That is stage one. In stage two rl.py rolls the model out with the head's noise (`rollout`) and
 scores what it did (`log_probs`).
@@ -49,7 +49,7 @@ import torch.nn.functional as F
 from data.cli import BadInput, Flag, choice
 from data.common import END, EOS, MAX_SPEED, PAD, PAUSE, THINK, collate, speed_token
 from method import (ANSWER, CHAIN, CLOSE, LENGTH, OPEN, OPTION, QUESTION, RIGHT, Method, Rollout,
-                    Solved, column, log_softmax, pack, split_at, states_before)
+                    Solved, column, log_softmax, pack, split_at, states_before, tree)
 from model import GREEDY, Cache, at_least_float32, ends
 
 
@@ -246,7 +246,7 @@ class CoLaR(Method):
         lengths = (size > 0).sum(1) - 1                             # (B,): nothing follows <eos>
         said = part > OPEN              # (B, S+1): the N slots to predict, never the first one
         h = self.model(z[:, :-1], None, lengths, at=said[:, 1:],            # (N, C): the states
-                       branch=branch[:, :-1] if c.shape[1] > 1 else None)   # before them
+                       tree=tree(branch[:, :-1]) if c.shape[1] > 1 else None)       # before them
         part, branch = part[said], branch[said]                             # (N,)
         ce = self.lm_loss(h, ids, slot, size, said)                         # (N,)
         labelled = part > (CHAIN if self.args.labels == "none" else OPEN)

@@ -19,6 +19,7 @@ What is summed or exponentiated is first made `at_least_float32`. Tests run meth
 may be cast down to float32.
 """
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn as nn
@@ -183,6 +184,23 @@ def split_at(ids, stop):
     """A list of ids before the first `stop`, and those after it."""
     cut = ids.index(stop) if stop in ids else len(ids)
     return ids[:cut], ids[cut + 1:]
+
+
+class Tree(NamedTuple):
+    """Rows in which several texts branch off a common one: how the backbone has to read them."""
+    positions: torch.Tensor     # (B, T): those of a text go on from the common one's
+    sees: torch.Tensor          # (B, 1, T, T): may a token look at that one?
+    parent: torch.Tensor        # (B, T): the index of the token before; -1: there is none
+
+
+def tree(branch):
+    """branch (B, T): 0 where a token is common to all of a row, then 1 ... 1, 2 ... 2, ... for
+    those of each text, which sees the common one and itself; at the end -1, padding -> Tree."""
+    t = torch.arange(branch.shape[1], device=branch.device)
+    sees = ((branch[:, None] == 0) | (branch[:, None] == branch[:, :, None])).tril()    # (B, T, T)
+    common = (branch == 0).sum(1, keepdim=True)
+    first = branch != F.pad(branch, (1, -1))                # of its text
+    return Tree(sees.sum(-1) - 1, sees[:, None], torch.where(first, common, t) - 1)
 
 
 # ---- what the model says about them --------------------------------------------------------------

@@ -48,14 +48,11 @@ def at_least_float32(x):
 class RMSNorm(nn.RMSNorm):
     """Llama's. In float32, also of what autocast has made bfloat16."""
 
-    def __init__(self, width):
-        super().__init__(width, eps=1e-5)
-
     def forward(self, x):
         return super().forward(at_least_float32(x))
 
 
-NORMS = {"layer": partial(nn.LayerNorm, bias=False), "rms": RMSNorm}    # of a width
+NORMS = {"layer": partial(nn.LayerNorm, bias=False), "rms": partial(RMSNorm, eps=1e-5)}
 
 
 class Rope:
@@ -91,20 +88,6 @@ class Place(NamedTuple):
     rope: tuple                     # cos and sin there, (T, 1, D) or (B, T, 1, D)
     mask: torch.Tensor = None       # added to scores, (B or 1, 1, T, columns); None: causal
     parent: torch.Tensor = None     # (B, T): index of the token before; None: each index less 1
-
-
-def tree(branch):
-    """Rows in which several texts go on from a common one, each with its own tokens alone.
-
-    branch (B, T): 0 where a token is common to all of a row, then 1 ... 1, 2 ... 2, ... for those
-    of each text; at the end -1, padding. Returns positions (B, T), `sees` (B, 1, T, T): may a token
-    look at that one, and parent (B, T): the index of the token before, -1 if there is none.
-    """
-    t = torch.arange(branch.shape[1], device=branch.device)
-    sees = ((branch[:, None] == 0) | (branch[:, None] == branch[:, :, None])).tril()    # (B, T, T)
-    common = (branch == 0).sum(1, keepdim=True)
-    first = branch != F.pad(branch, (1, -1))                # of its text
-    return sees.sum(-1) - 1, sees[:, None], torch.where(first, common, t) - 1
 
 
 class Attention(nn.Module):
@@ -241,18 +224,18 @@ class GPT(nn.Module):
                 out = name.endswith(("out.weight", "down.weight"))  # into the residual: smaller
                 nn.init.normal_(p, std=cfg.width ** -0.5 * (0.5 if out else 1))
 
-    def forward(self, x, cache=None, lengths=None, layers=None, branch=None, at=None):
+    def forward(self, x, cache=None, lengths=None, layers=None, tree=None, at=None):
         """Embeddings (B, T, C) -> hidden states (B, T, C), normed, ready for `self.head`.
 
         cache       x continues each of its rows
         lengths     (B,): how many of a row's T positions are real (all, if None). The others are
                     padding: their states mean nothing. Without a cache only recurrent.py asks
         layers      a list that gets the states (B, T, C) after every layer; with `at`, (N, C)
-        branch      (B, T): which of a row's texts a token belongs to, as in `tree`; without a cache
+        tree        where several texts branch off a common one in a row: Tree of method.py
         at          the N positions whose states are wanted, a mask (B, T) or their rows and columns
                     (N,) each: it returns these alone, (N, C), and the last MLP computes no others
         """
-        T, place = x.shape[1], self.begin(x, cache, branch)
+        T, place = x.shape[1], self.begin(x, cache, tree)
         for block in self.blocks:
             final = block is self.blocks[-1]
             x = block(x, place, cache, at if final else None)
@@ -262,13 +245,11 @@ class GPT(nn.Module):
             cache.advance(T, lengths)
         return self.norm(x)
 
-    def begin(self, x, cache, branch=None):
+    def begin(self, x, cache, tree=None):
         """Readies the cache for embeddings x (B, T, C). Returns their Place."""
         T = end = x.shape[1]
-        positions, sees, parent = slice(0, T), None, None
-        if branch is not None:
-            positions, sees, parent = tree(branch)
-        elif cache is not None:
+        positions, sees, parent = tree or (slice(0, T), None, None)
+        if cache is not None:
             positions, sees = cache.begin(x)
             end += cache.end
         mask = None if sees is None else x.new_zeros(sees.shape).masked_fill(~sees, -torch.inf)

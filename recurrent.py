@@ -178,10 +178,10 @@ class RecurrentGPT(GPT):
                 std = (NOISE / self.cfg.width / (2 * layers if out else 1)) ** 0.5
                 p.data.copy_(cut_normal(*p.shape, std=std))
 
-    def forward(self, x, cache=None, lengths=None, layers=None, branch=None, at=None):
+    def forward(self, x, cache=None, lengths=None, layers=None, tree=None, at=None):
         """As GPT.forward. In training and without a cache r is drawn, else it is self.r. `layers`
         gets what prelude, core and coda make."""
-        place = self.begin(x, cache, branch)
+        place = self.begin(x, cache, tree)
         e = x * self.cfg.width ** 0.5
         for block in self.prelude:
             e = block(e, place, cache)                                  # (B, T, C)

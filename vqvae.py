@@ -10,13 +10,12 @@ Stage one, `vqvae`: a VQ-VAE turns every chunk of L reasoning tokens into one of
     (5) loss         mean over words of -log p(chunk | f_dec(q_1 ... q_i | g(P)))
                      + beta * mean over dimensions of (x - sg[q])^2
 
-Stage two, `assorted`: the leftmost m chunks of a trace give way to their codes, and a language
-model from scratch, with K + 2 more words, learns the mixture like any text:
+Stage two, `assorted`: the leftmost m chunks of a trace give way to codes, and a language model from
+scratch, with K + 2 more words, learns the mixture like any text:
 
     sequence         question <think> <boLatent> z_1 ... z_m <eoLatent> c_{m+1} ... </think> answer
     (6) m            uniform among 0, 1/4, 1/2, 3/4 and all of the trace's chunks, rounded
-    (7) loss         mean of -log p over what follows <think> in M mixtures of each problem
-The M mixtures have different shares. They branch off a question that is read once (`model.tree`).
+    (7) loss         mean of -log p over what follows <think> in M different mixtures of a problem
 
 At test time the model writes all of it itself. `latents` forces the mixture: 0 = no <boLatent> in
 the beginning (so text, from a model that has learned text), n = text after n codes, many = no text
@@ -59,7 +58,7 @@ from baselines import CoT
 from colar import LATENT_SLOT, groups, offsets
 from data.cli import BadInput, Flag
 from data.common import END, EOS, PAD, PAUSE, THINK, collate
-from method import CHAIN, Method, Rollout, Solved, column, cross_entropy, pack, split_at
+from method import CHAIN, Method, Rollout, Solved, column, cross_entropy, pack, split_at, tree
 from model import GREEDY, Cache, at_least_float32, ends
 
 D = 16          # numbers in a code: few, so that all of them matter to what is nearest
@@ -351,20 +350,19 @@ class Assorted(CoT):
         return mix(chunk, code, latent, self.bo, self.eo)
 
     def loss(self, batch):
-        """Eq. (7). A row of what the model reads is a prompt and its M branches."""
+        """Eq. (7). A row is a prompt, which is read once, and the M mixtures that branch off it."""
         B, M = len(batch.question), self.branches
         chain, answer = self.chain(batch, M), batch.answer.repeat_interleave(M, 0)
         written = pack(chain, column(answer, END), answer)[0]               # (B M, S)
         read = written.masked_fill(written == EOS, PAD).view(B, M, -1)      # nothing follows <eos>
         ids, branch, _ = pack(torch.cat(self.prompt(batch), 1), *read.unbind(1))    # (B, T) each
         opens, lengths = ids == THINK, (branch >= 0).sum(1)
-        at = opens | (branch > 0)
-        h = self.model(self.model.embed(ids), None, lengths, at=at,
-                       branch=branch if M > 1 else None)                    # (N, C)
+        at, shape = opens | (branch > 0), tree(branch) if M > 1 else None
+        h = self.model(self.model.embed(ids), None, lengths, at=at, tree=shape)     # (N, C)
         first, opens = written[:, 0], opens[at]         # each mixture's first word: after <think>
         h = torch.cat([h[opens].repeat_interleave(M, 0), h[~opens]])
-        later = written[:, 1:]
-        loss = cross_entropy(self.model, h, torch.cat([first, later[later != PAD]]))
+        words = torch.cat([first, written[:, 1:][written[:, 1:] != PAD]])
+        loss = cross_entropy(self.model, h, words)
         return loss, {"loss": loss.detach()}
 
     def solve(self, batch, sample=GREEDY, latents=None):

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from model import GPT, Cache, Config, Conv, Rope, Sampler, ends, generate, rotate
+from method import tree
 from tests.naive import EXACT
 
 
@@ -99,7 +100,7 @@ def test_texts_that_branch_off_one_are_as_if_alone(conv):
     for i, row in enumerate(sizes):
         of = [0] * common[i] + [k + 1 for k, n in enumerate(row) for _ in range(n)]
         branch[i, :len(of)] = torch.tensor(of)
-    h = model(x, branch=branch)
+    h = model(x, tree=tree(branch))
     for i, row in enumerate(texts):
         end = common[i]
         for text in row:

@@ -568,9 +568,10 @@ def test_branches_are_the_sequences_that_are_trained(replace, monkeypatch):
     method, seen = make("assorted", "--replace", replace), []
     forward = method.model.forward
 
-    def spy(*args, branch=None):
-        seen.append(1 if branch is None else int(branch.max()))
-        return forward(*args, branch=branch)
+    def spy(*args, tree=None, **more):      # where branches begin, a token's parent is farther off
+        far = 0 if tree is None else (tree.parent < torch.arange(tree.parent.shape[1]) - 1).sum(1)
+        seen.append(1 + int(torch.as_tensor(far).max()))
+        return forward(*args, tree=tree, **more)
     monkeypatch.setattr(method.model, "forward", spy)
     method.loss(batch_of(method, 2))
     assert seen == [method.branches] == [1 if replace in ("all", "curriculum") else 5]
