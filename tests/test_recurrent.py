@@ -668,10 +668,10 @@ def continued(model, max_new, stop, **knobs):
     lengths, calls, forward = torch.tensor(LENGTHS), [], model.forward
     ids = some_ids(5, 9, seed=3) * (torch.arange(9) < lengths[:, None])
 
-    def spy(*args):
+    def spy(*args, **more):
         calls.append(model.drafting)
         assert model.r == (model.draft if model.drafting else 6)
-        return forward(*args)
+        return forward(*args, **more)
     vars(model)["forward"] = spy
     with model.using(r=6, **knobs):
         out = model.generate(model.embed(ids), lengths, Cache(), stop, max_new)

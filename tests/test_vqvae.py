@@ -568,9 +568,11 @@ def test_branches_are_the_sequences_that_are_trained(replace, monkeypatch):
     method, seen = make("assorted", "--replace", replace), []
     forward = method.model.forward
 
-    def spy(*args, tree=None, **more):      # where branches begin, a token's parent is farther off
-        far = 0 if tree is None else (tree.parent < torch.arange(tree.parent.shape[1]) - 1).sum(1)
-        seen.append(1 + int(torch.as_tensor(far).max()))
+    def spy(*args, tree=None, **more):
+        seen.append(1)
+        if tree is not None:        # <think>, which all branches follow, has a child in each
+            children = tree.parent[:, :, None] == torch.arange(tree.parent.shape[1])
+            seen[-1] = int(children.sum(1).amax(1).min())       # of a row without padding
         return forward(*args, tree=tree, **more)
     monkeypatch.setattr(method.model, "forward", spy)
     method.loss(batch_of(method, 2))

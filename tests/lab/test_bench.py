@@ -99,8 +99,8 @@ def test_memory_of_iterations_is_constant(written):
 
 
 def test_flops_of_a_plain_gpt_are_counted_by_hand(nano):
-    """6 per weight and position, but for the head, which sees what is predicted; attention takes
-    two products forward, and backward four and one again."""
+    """6 per weight and position, but for the MLP (there is one layer) and the head, which see what
+    is predicted; attention takes two products forward, and backward four and one again."""
     row, batch = bench.Ours(nano, "cot", "gpt"), nano.sorted[0]
     B, C, V = len(batch.examples), 64, len(nano.vocab)
     T = max(bench.words([collate([e], nano.vocab)]) + 1 for e in batch.examples)   # + 2 - 1
@@ -109,7 +109,7 @@ def test_flops_of_a_plain_gpt_are_counted_by_hand(nano):
     muon = 0        # of every matrix (short, long): five times two products with it, and a square
     for short, long in ((C, 3 * C), (C, C), (C, 4 * C), (C, 4 * C)):
         muon += 5 * (2 * 2 * short * short * long + 2 * short ** 3)
-    by_hand = 6 * (attn + mlp) * B * T + 14 * B * T * T * C + 6 * C * V * said + muon
+    by_hand = 6 * attn * B * T + 14 * B * T * T * C + 6 * (mlp + C * V) * said + muon
     assert bench.flops(lambda: row.update(batch)) == by_hand
 
 
