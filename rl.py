@@ -45,7 +45,6 @@ It works alike on explicit chains of thought: the control for what such learning
 """
 import copy
 import math
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -274,11 +273,11 @@ def finish(training, examples):
     config, out = training.config, Path(training.config["out"])
     rows = tested_rows(out)
     if not rows:
-        seconds, name = time.time() - training.began, config["stage"]
+        name = config["stage"]
         rows = measure(name.removesuffix("+rl"), training, training.start, examples,
                        config["parent"])
         rows += measure(name, training, training.method, examples, config)
-        write_results(out, rows, config, seconds)
+        write_results(out, rows, config, training.seconds)
         print(f"\n{table(rows)}\n")
         print(evaluation.show(training.method, training.task, examples[:3], **training.knobs))
         print(f"saved in {out}", flush=True)

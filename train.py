@@ -64,7 +64,7 @@ class Training:
 
     def __init__(self, method, config, device, dtype):
         self.method, self.config, self.device, self.dtype = method, config, device, dtype
-        self.step, self.began = 0, time.time()
+        self.step, self.seconds, self.began = 0, 0.0, time.time()
         self.settings = method.settings()       # of `solve`, for the validations
         self.rank, self.world = (0, 1) if method.ALONE else (machine.RANK, machine.WORLD)
         self.params = [p for p in method.parameters() if p.requires_grad]
@@ -121,15 +121,17 @@ class Training:
 
     def state(self):
         """What a checkpoint holds."""
+        self.seconds = time.time() - self.began     # of training: another stage may follow it
         return {"format": checkpoint.FORMAT, "config": self.config, "step": self.step,
-                "seconds": time.time() - self.began, "dtype": str(self.dtype).split(".")[1],
+                "seconds": self.seconds, "dtype": str(self.dtype).split(".")[1],
                 "method": self.method.state_dict(), "scaler": self.scaler.state_dict(),
                 "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
                 **checkpoint.random_state(self.device)}
 
     def restore(self, state):
         """Goes on from a checkpoint. ValueError if it is another model's."""
-        self.step, self.began = state["step"], self.began - state["seconds"]
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.began -= self.seconds
         checkpoint.load_weights(self.method, state["method"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             checkpoint.load_moments(optimizer, saved["state"])
@@ -350,10 +352,10 @@ def finish(training, task, rows):
     if tested:
         rows = tested
     else:
-        test, seconds = first_problems(task, "test", config["test_n"]), time.time() - training.began
+        test = first_problems(task, "test", config["test_n"])
         own = evaluation.sweep(config["method"], method, task, test)
         rows = rows + evaluation.named(own, config)
-        write_results(out, rows, config, seconds)
+        write_results(out, rows, config, training.seconds)
         print(f"\n{table(rows)}\n")
         print(evaluation.show(method, task, test[:3], **method.shown()))
         print(f"saved in {out}", flush=True)

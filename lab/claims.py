@@ -27,7 +27,7 @@ from lab.tables import by_seed, over_seeds, summary
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"      # or the folder that `main` is told
-READMES = ("README.md", "results/README.md")
+READMES = ("README.md", "results/README.md", "results/speed.md")
 VERDICTS = ("reproduced", "partly", "not at this scale", "open")
 UNITS = {"points": 100, "%": 100, "": 1}
 

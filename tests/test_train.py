@@ -48,6 +48,15 @@ def test_colar_trains_both_stages_and_reports(colar_run):
     assert (colar_run / "curves.png").stat().st_size > 5000
 
 
+def test_minutes_are_those_of_a_stage_alone(colar_run, tmp_path, monkeypatch):
+    """Not those of the stage after it, at whose end both are tested."""
+    clock = iter(range(0, 10**6, 60))       # it is a minute later whenever one asks
+    monkeypatch.setattr(train.time, "time", lambda: next(clock))
+    out = run(tmp_path, "--method", "colar", "--steps", "20", "--first-steps", "5")
+    cot, colar = (results(folder)["minutes"] for folder in (out / "cot", out))
+    assert 0 < cot < colar
+
+
 def test_colar_starts_from_the_cot_weights(colar_run):
     cot, colar = runs.load(colar_run / "cot"), runs.load(colar_run)
     embed = "model.embed.weight"    # frozen, so still what the CoT stage left
