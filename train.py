@@ -358,6 +358,8 @@ def finish(training, task, rows):
         write_results(out, rows, config, training.seconds)
         print(f"\n{table(rows)}\n")
         print(evaluation.show(method, task, test[:3], **method.shown()))
+        if config["size"] == "nano":
+            print("size nano shows that all is wired up; it learns nothing. --size mini does")
         print(f"saved in {out}", flush=True)
     if not (out / "curves.png").exists():
         draw(plot(rows), out / "curves.png")

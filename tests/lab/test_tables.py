@@ -7,7 +7,7 @@ import pytest
 
 import runs
 from data.cli import BadInput
-from lab import bench, claims
+from lab import bench, claims, ratios
 from lab.tables import STUDENT, over_seeds, pool, summary
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +55,18 @@ def test_gain_is_paired_by_seed(tmp_path):
 @pytest.mark.parametrize("path", sorted(ROOT.glob("results/bench*.json")), ids=lambda p: p.stem)
 def test_speed_is_what_bench_wrote(path):
     assert bench.report(json.loads(path.read_text(encoding="utf-8"))) in README
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("results/ratios-*.json")), ids=lambda p: p.stem)
+def test_ratios_are_what_lab_ratios_wrote(path):
+    assert ratios.report(json.loads(path.read_text(encoding="utf-8"))["rows"]) in README
+
+
+def test_the_time_of_the_default_command_is_what_was_measured():
+    found = json.loads((ROOT / "results/default-time.json").read_text(encoding="utf-8"))
+    here, before = found["seconds"]["here"], found["seconds"]["097c379"]
+    said = f"{here:.0f} s against {before:.0f} s, {here / before:.2f} of the time"
+    assert said in README and f"one thread: {found['mini']['seconds']:.0f} s" in README
 
 
 @pytest.mark.parametrize("argv, name", [
