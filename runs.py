@@ -81,7 +81,8 @@ FLAGS = {   # None: --size decides
                    ("auto", "cuda", "mps", "cpu")),
     "dtype": Flag("auto", "of matrix products; weights are float32",
                   ("auto", "float32", "bfloat16", "float16")),
-    "compile": Flag(False, "torch.compile the backbone for training, where it needs no cache"),
+    "compile": Flag(False, "torch.compile the backbone for training, where it needs no cache. On a "
+                    "CPU a small run ends before this has paid"),
     "threads": Flag(0, "CPU threads; 0 = all cores", most=2**10),
     "workers": Flag(0, "processes that draw the problems ahead: for a GPU, which needs many",
                     most=2**10),

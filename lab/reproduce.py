@@ -30,7 +30,7 @@ from data.files import write
 from runs import parse
 
 ROOT = Path(__file__).parents[1]
-OLD = ("rl-first",)     # not by default: made before rl.py had --kl-penalty
+OLD = "rl-first", "before"       # not by default: made by older code than today's commands
 RENAMED = {"--accum": "--grad-accum", "--sort": "--bucket", "--clip": "--grad-clip",
            "--punish": "--length-penalty", "--beta": "--kl-penalty", "--drop": "--word-dropout"}
 SCRIPTS = {"--controls": "lab.controls", "--decode": "lab.latents"}   # once flags of eval.py
