@@ -36,7 +36,7 @@ SIZES = {   # one dial; any flag given by hand wins
     "nano": dict(layers=1, width=32, heads=2, batch=8, steps=30, first_steps=30,
                  lr=1e-2, val_n=8, test_n=32),
     # a minute on one CPU core: it learns what can be seen
-    "mini": dict(layers=2, width=64, heads=4, batch=16, steps=680, first_steps=500,
+    "mini": dict(layers=2, width=64, heads=4, batch=16, steps=640, first_steps=560,
                  lr=1.2e-2, val_n=100, test_n=200),
     # minutes on two CPU cores
     "tiny": dict(layers=3, width=64, heads=4, batch=16, steps=1500, first_steps=1200,
