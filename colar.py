@@ -30,7 +30,8 @@ Differs from the paper:
  5. Greedy: the mean of the head, the likeliest token. There both are sampled (temperature 1).
  6. sigma has a floor (--sigma-min) and a ceiling (e^2); s is measured, where they have a constant
     per model.
- 7. An update sees each of its problems at all speeds; theirs draws one speed (--c-per batch).
+ 7. An update sees each of its problems at all speeds; theirs draws one speed (--c-per batch). The
+    hidden size of the latent head is 2 C; there 2,048, equal to C.
  8. No entropy bonus -alpha H(N(mu, sigma)) in (3); in their code, too, alpha is 0 by default.
  9. A problem may need no thought: the LM head is asked before the first latent, too.
 The official code's empty group between the last latent and </think>, with its all-zero target, and
@@ -142,7 +143,7 @@ def speeds(text):
 class CoLaR(Method):
     """Learns to think in merged embeddings at any factor of c_train, starting from a CoT model."""
     FLAGS = {
-        "c_train": Flag("1,2,3,4,5", "compression factors that training draws from"),
+        "c_train": Flag("1,2,3,4,5", "compression factors that are trained"),
         "c_per": Flag("all", "a problem is seen at all speeds at once, or c is drawn for each, or "
                       "once per batch (paper)", ("all", "example", "batch")),
         "pool": Flag("sqrt", "divide a group's sum by sqrt n, or by n (mean: ablation MP)",
