@@ -21,8 +21,11 @@ Differs from the papers:
     Coconut's and iCoT's optimizers start anew at every stage; here one schedule runs through.
  2. std, the embeddings' standard deviation: norms of states and embeddings differ by 1 / std.
  3. Coconut's <start> is <think>, its <end> is left out; all rows of a batch have n k/K thoughts.
- 4. iCoT removes 8 tokens per epoch, and all from 39 on; Eq. (1) does it in the middle third.
+ 4. iCoT removes 8 tokens per epoch, and all from 39 on; Eq. (1) does it in the middle third. o is
+    0 until then; theirs is drawn from the start.
  5. CODI's student and teacher share </think>, and their distance is taken there; theirs at ":".
+    It is |a - b| over the blocks' outputs; theirs, smooth L1, embeddings and last norm included.
+    Theirs has a LayerNorm after the MLP, C hidden units in place of 2 C, and no <eos> as target.
  6. On a recurrent backbone all that has a cache, Coconut's sequences and both of CODI's, is trained
     with r = --mean-r; the others draw their r.
 

@@ -34,6 +34,7 @@ Differs from the paper:
     hidden size of the latent head is 2 C; there 2,048, equal to C.
  8. No entropy bonus -alpha H(N(mu, sigma)) in (3); in their code, too, alpha is 0 by default.
  9. A problem may need no thought: the LM head is asked before the first latent, too.
+10. The first <think> is no label; theirs also predicts the "###" that opens the thinking.
 The official code's empty group between the last latent and </think>, with its all-zero target, and
 its second pass over the whole sequence for the answer do not occur here.
 

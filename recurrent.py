@@ -345,7 +345,7 @@ class Exit:
         if self.kind == "kl":
             return kl_change(before, now) < self.limit
         again = now.argmax(-1) == before.argmax(-1)
-        self.same = torch.where(again, self.same, 0) + 1        # iterations that agree
+        self.same = torch.where(again, self.same + 1, 0)        # agreements in a row
         return self.same >= self.limit
 
 

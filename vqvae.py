@@ -34,9 +34,9 @@ Differs from the paper:
  1. L is 5 and K 256, not 16 and 64 to 1,024: 16 tokens do not fit into 10 bits (an unofficial copy
     rebuilds 47% of them). A chunk holds a step or half of one; none spans two steps (--no-align).
  2. g(P), one vector has_chunk, is the question itself: the backbone reads it and then the codes.
- 3. The encoder sees one chunk, so equal chunks have equal codes; its size, beta and (4) are ours.
- 4. The codebook starts from k-means, and a code that nothing uses starts again from a vector that
-    its own code fits badly. The paper does not say what it does.
+ 3. The encoder sees one chunk: equal chunks have equal codes. Its size, beta and (4), done before
+    (2) (in libraries, after it), are ours.
+ 4. The codebook starts from k-means, an unused code anew from a vector that its code fits badly.
  5. m: shares of the trace, all five in an update (--mixtures 1: one is drawn). Theirs, one of {0,
     72, 128, ... 256} tokens, covers all of a short trace or none.
  6. From scratch on every task; theirs fine-tunes a language model, but for mazes.

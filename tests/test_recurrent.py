@@ -567,11 +567,13 @@ def test_exit_on_kl():
 
 
 def test_exit_on_the_same_word():
-    """Stops at the third iteration in a row that has the same likeliest word."""
-    words = [[0, 1], [0, 2], [0, 2], [0, 2], [1, 2], [1, 0]]
+    """Stops when three iterations in a row have had the likeliest word of the one before: at the
+    fourth with the same word, as in the official code."""
+    words = [[1, 2], [1, 3], [1, 3], [1, 3], [2, 3], [2, 1]]
     logits = [F.one_hot(torch.tensor(w), 4).float().tolist() for w in words]
     assert fed(Exit("argmax", 3), logits) == [
-        [False, False], [False, False], [True, False], [True, True], [False, True], [False, False]]
+        [False, False], [False, False], [False, False], [True, False], [False, True],
+        [False, False]]
 
 
 def test_defaults_and_unknown_exits():
