@@ -9,7 +9,8 @@ A worked example (level "tiny"), 2 steps:
 
 Differences read "4 fewer than Ann", products "2 times as many as Ann". At level "full" a second
 operator may follow: "half as many as Ann , plus 3 ." With --shuffle the statements come in random
-order.
+order. With --redundant a chain has up to two idle steps for each that is needed, about somebody who
+is known by then: "Ben has << 12 - 0 = 12 >> ." What such a chain could do without is left to find.
 
 Each statement needs the result of the one before, so the answer takes all the steps. A step names
 whom it is about: then every word of it can be looked up in the question or computed from the words
@@ -34,6 +35,7 @@ decimals or percentages; names instead of things; every problem has at least one
 
     python -m data.arithmetic --level full      # three problems and the table above
 """
+import random
 from collections import Counter
 
 from data.cli import Flag, Parser, choice
@@ -60,12 +62,13 @@ class Arithmetic:
         "level": Flag("tiny", "tiny: numbers to 20, one word each; full: to 999, digit by digit",
                       tuple(LEVELS)),
         "shuffle": Flag(False, "statements in random order"),
+        "redundant": Flag(False, "idle steps in the chain: it is one to three times as long"),
     }
     splits = ("train", "val", "test", *(f"{name}{part}" for name in HARDER
                                         for part in ("-train", "-val", "")))
 
-    def __init__(self, level="tiny", shuffle=False):
-        self.level, self.shuffle = level, shuffle
+    def __init__(self, level="tiny", shuffle=False, redundant=False):
+        self.level, self.shuffle, self.redundant = level, shuffle, redundant
         self.top, self.digits, self.two = choice(level, LEVELS, "level")
         numbers = list("0123456789") if self.digits else [str(n) for n in range(self.top + 1)]
         self.words = NAMES + numbers + (
@@ -82,19 +85,37 @@ class Arithmetic:
         who = rng.sample(NAMES, k + 1)
         a = rng.randint(2, self.top // 2)
         lines, steps, key = [[who[0], "has", *self.spell(a), "."]], [], [str(a)]
+        values = [a]                                        # of who[0], who[1], ...
         for x, y in zip(who, who[1:]):
             op, b = self.operation(rng, a)
             more = self.second(rng, apply(a, op, b))
             result = apply(a, op, b) + more
             lines.append([y, "has", *self.statement(op, b, x, more), "."])
-            steps.append([y, "has", "<<", *self.spell(a), op, *self.spell(b), *self.addition(more),
-                          "=", *self.spell(result), ">>", "."])
+            equation = [*self.spell(a), op, *self.spell(b), *self.addition(more)]
+            steps.append(self.step(y, equation, result))
             key += [op, str(b), str(more)]
             a = result
+            values.append(a)
         if self.shuffle:
             rng.shuffle(lines)
         question = sum(lines, []) + ["how", "many", "does", who[-1], "have", "?"]
+        if self.redundant:      # its own randomness: the problems are those of the plain task
+            steps = self.padded(random.Random(" ".join(question)), steps, who, values)
         return Example(question, steps, self.spell(a), k), " ".join(key)
+
+    def step(self, name, equation, result):
+        return [name, "has", "<<", *equation, "=", *self.spell(result), ">>", "."]
+
+    def padded(self, rng, steps, who, values):
+        """The steps, with 0 to 2 len(steps) idle ones anywhere between, before and after them."""
+        idle = [[] for _ in range(len(steps) + 1)]          # before each step, and at the end
+        for _ in range(rng.randint(0, 2 * len(steps))):
+            known = rng.randrange(len(idle))                # so many results, and the first number
+            i = rng.randint(0, known)
+            op, b = rng.choice((("+", 0), ("-", 0), ("*", 1), ("/", 1)))
+            equation = [*self.spell(values[i]), op, *self.spell(b)]
+            idle[known].append(self.step(who[i], equation, values[i]))
+        return idle[0] + sum(([step, *more] for step, more in zip(steps, idle[1:])), [])
 
     def operation(self, rng, a):
         """An operator and operand that keep the result a whole number in 1..top."""

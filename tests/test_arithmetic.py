@@ -19,7 +19,7 @@ def value(words):
             text.append(w)
             continue
         a, b = total, number(text)
-        total = b if op is None else {"+": a + b, "-": a - b, "*": a * b, "/": a / b}[op]
+        total = b if op is None else {"+": a + b, "-": a - b, "*": a * b, "/": b and a / b}[op]
         text, op = [], w
     return total
 
@@ -52,6 +52,32 @@ def test_chain_follows_from_the_question(level):
         assert asked == f"how many does {y} have ?" and number(e.answer) == known[y]
         assert task.check(e, e.answer) and not task.check(e, e.answer + ["1"])
         assert set(e.question + sum(e.steps, []) + e.answer) <= set(task.words)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_idle_steps_only_repeat_what_is_known(level):
+    """The same problems with chains one to three times as long; without the steps that repeat a
+    known number they are the chains of the default."""
+    plain, longer = Arithmetic(level), Arithmetic(level, redundant=True)
+    shares = []
+    for i in range(300):
+        short, e = plain.sample("train", i), longer.sample("train", i)
+        assert (e.question, e.answer, e.difficulty) == (short.question, short.answer,
+                                                        short.difficulty)
+        first = e.question.index(".")
+        known, needed = {e.question[0]: number(e.question[2:first])}, []
+        for step in e.steps:
+            equals = step.index("=")
+            result = number(step[equals + 1:-2])
+            assert value(step[3:equals]) == result
+            if step[0] in known:
+                assert known[step[0]] == result
+            else:
+                needed.append(step)
+            known[step[0]] = result
+        assert needed == short.steps
+        shares.append(len(e.steps) / len(short.steps))
+    assert 1 == min(shares) and max(shares) == 3 and 1.9 < sum(shares) / len(shares) < 2.1
 
 
 @pytest.mark.parametrize("op, b, more, text", [
