@@ -22,13 +22,15 @@ The answer alone teaches little: rows of three moves are learned by heart, longe
 in minutes (results/README.md). So `nocot` is trained on every prefix of a question, too, in one
 pass: at each move, what the answer would be (`--no-prefixes`: not); but for prefixes that are
 questions of other splits, which training must not answer. No other method sees them.
+Without special data, lengths may grow: with --grow N the first N training problems begin at one
+move and end at --moves.
 
     python -m data.permutation --group s5
 """
 import itertools
 
 from data.cli import Flag, Parser, choice
-from data.common import Example, draw, shown, split_of, texts
+from data.common import PER_SEED, Example, draw, shown, split_of, texts
 
 GROUPS = {"s3": 3, "s5": 5}
 FEWEST = 3      # moves; of fewer there are hardly any problems
@@ -50,13 +52,15 @@ class Permutation:
         "group": Flag("s3", "permutations of 3 letters or of 5", tuple(GROUPS)),
         "moves": Flag(12, "most moves in a training problem", least=FEWEST, most=10**4),
         "prefixes": Flag(True, "nocot: train on the answer after every move, too"),
+        "grow": Flag(0, "training problems until they have all --moves; the first has one",
+                     most=10**9),
     }
     splits = "train", "val", "test", "long", "long-train", "long-val"
 
-    def __init__(self, group="s3", moves=12, prefixes=True):
+    def __init__(self, group="s3", moves=12, prefixes=True, grow=0):
         n = choice(group, GROUPS, "group")
         self.most, self.name = moves, f"permutation/{group}/{moves}"
-        self.prefixes = prefixes
+        self.prefixes, self.grow = prefixes, grow
         self.moves, self.letters = moves_of(n), "abcde"[:n]
         self.words = ["start", *self.moves, *map("".join, itertools.permutations(self.letters))]
 
@@ -65,6 +69,9 @@ class Permutation:
         if split.startswith("long"):
             first, end = self.most + 1, self.most + (self.most + 1) // 2
         full = 0.5 if split == "train" else 0
+        seen = index % PER_SEED     # training problems before this one
+        if split == "train" and seen < self.grow:
+            first, end = 1, 1 + (self.most - 1) * seen // self.grow
         return draw(lambda rng: self.make(rng, first, end, full), self.name, split, index)
 
     def make(self, rng, first, end, full):

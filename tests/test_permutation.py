@@ -4,6 +4,7 @@ import itertools
 import pytest
 
 from data.cli import BadInput
+from data.common import PER_SEED
 from data.permutation import GROUPS, Permutation, moves_of
 from tests.helpers import fails
 
@@ -189,3 +190,16 @@ def test_too_few_moves(capsys):
     """The user's mistake."""
     line = fails(["--task", "permutation", "--moves", "2"], capsys)
     assert line.endswith("--moves 2: must be at least 3")
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_training_lengths_grow(seed):
+    """From one move to all of them over the first N training problems, whatever the seed; then,
+    and in all other splits, problems are those of the plain task."""
+    plain, grown = Permutation("s5", 6), Permutation("s5", 6, grow=600)
+    begin = seed * PER_SEED
+    lengths = [grown.sample("train", begin + i).difficulty for i in range(600)]
+    assert [max(lengths[i:i + 120]) for i in range(0, 600, 120)] == [1, 2, 3, 4, 5]
+    assert min(lengths[480:]) == 1
+    for split, index in (("train", begin + 600), ("val", begin), ("test", begin), ("long", begin)):
+        assert grown.sample(split, index) == plain.sample(split, index)
