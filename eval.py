@@ -190,15 +190,22 @@ def parse(argv, prog, description):
         writable(path)
     if args.plot and Path(args.plot).suffix not in (".png", ".pdf", ".svg"):
         raise BadInput(f"--plot {args.plot}: must end in .png, .pdf or .svg")
+    for option, value in (("--top-k", args.top_k), ("--sigma-min", args.sigma_min)):
+        if value and not args.k:
+            raise BadInput(f"{option}: for the samples of --k")
+    if args.threshold and not args.exit:
+        raise BadInput("--threshold: of an exit; add --exit")
     return args, {name: getattr(args, name) for name in knobs if getattr(args, name)}
 
 
 def check_runs(folders, given):
-    """BadInput for a folder that is no run, and for a knob that none of the runs has."""
+    """BadInput for a folder that is no run, and for what is given but none of the runs has: a knob,
+    or "sigma_min"."""
     known = []
     for folder in folders:
         config = load(folder)["config"]
-        known += [*METHODS[config["method"]].KNOBS, *BACKBONES[config["backbone"]].KNOBS]
+        known += [*METHODS[config["method"]].KNOBS, *BACKBONES[config["backbone"]].KNOBS,
+                  *({"sigma_min"} & config.keys())]
     for name in given:
         if name not in known:
             raise BadInput(f"--{name.replace('_', '-')}: none of these runs has this knob")
@@ -256,7 +263,7 @@ def main(argv=None, prog="eval.py", description=__doc__, measure=measure, figure
         args, given = parse(argv, prog, description)
         script = prog if prog.endswith(".py") else f"-m {prog}"
         args.command = f"python {script} {shlex.join(argv)}"
-        check_runs(args.runs, given)
+        check_runs(args.runs, [*given, *(["sigma_min"] if args.sigma_min else [])])
         found = [measured(run, name, args, given, measure)
                  for run, name in zip(args.runs, names_of(args.runs))]
         rows = [row for one in found for row in one["rows"]]

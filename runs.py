@@ -19,6 +19,7 @@ from data.cli import BadInput, Flag, Parser, merge, must_match, named, options
 from data.common import FileTask, Vocab
 from data.gsm8k import GSM8K
 from data.maze import Maze
+from data.own import Own
 from data.permutation import Permutation
 from data.problems import FILES, paths_of, with_files
 from data.prontoqa import ProntoQA
@@ -29,7 +30,7 @@ METHODS = {"cot": baselines.CoT, "nocot": baselines.NoCoT, "pause": baselines.Pa
            "icot": baselines.ICoT, "coconut": baselines.Coconut, "codi": baselines.CODI,
            "colar": colar.CoLaR, "vqvae": vqvae.VQVAE, "assorted": vqvae.Assorted}
 TASKS = {"arithmetic": Arithmetic, "maze": Maze, "prosqa": ProsQA, "prontoqa": ProntoQA,
-         "permutation": Permutation, "gsm8k": GSM8K}
+         "permutation": Permutation, "gsm8k": GSM8K, "own": Own}
 BACKBONES = {"gpt": model.GPT, "recurrent": recurrent.RecurrentGPT}
 SIZES = {   # one dial; any flag given by hand wins
     # seconds: is everything wired up? It learns nothing
@@ -86,7 +87,8 @@ FLAGS = {   # None: --size decides
     "threads": Flag(0, "CPU threads; 0 = all cores", most=2**10),
     "workers": Flag(0, "processes that draw the problems ahead: for a GPU, which needs many",
                     most=2**10),
-    "data": Flag("", "train on this JSON file of {question, steps, answer}, as they are"),
+    "data": Flag("", "train on this JSON file of {question, steps, answer}, in the words of the "
+                 "task. --task own takes any words"),
 }
 STAGES_SHARE = ("task", "backbone", "layers", "width", "heads", "conv", "qk_norm")
 MAY_CHANGE = ("out", "init", "command", "device", "threads", "workers", "max_think", "max_answer",
@@ -114,6 +116,9 @@ def parse(argv, description=None):
     config["out"] = config["out"] or "runs/{method}-{task}-{size}-s{seed}".format(**config)
     if config["data"] and config.get("extra"):
         raise BadInput("--extra: adds to the problems of a task, which --data replaces")
+    if not config["data"] and not hasattr(TASKS[config["task"]], "sample"):
+        raise BadInput(f"--task {config['task']} has no problems of its own: give train.py --data "
+                       f"FILE (python -m data.{config['task']} --example FILE writes one to try)")
     check_width(config)
     return with_files(config) if config["data"] or config.get("extra") else config
 

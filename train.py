@@ -339,6 +339,10 @@ def load_parent(config, device):
              *METHODS[cls.PARENT].FLAGS, *runs.BACKBONES[config["backbone"]].FLAGS]
     must_match({**config, "method": cls.PARENT}, state["config"], names,
                f"--init {init}: it has")
+    mine, its = (set(c.get("pieces", "").split()) for c in (config, state["config"]))
+    if mine != its:
+        raise BadInput(f"--init {init}: its words are not those of --data {config['data']}; only "
+                       f"one of the two has {', '.join(sorted(mine ^ its)[:5])}")
     if state["step"] < state["config"]["steps"]:
         raise BadInput(f"--init {init}: not finished; continue it with --resume first")
     return parent

@@ -1,11 +1,13 @@
 """What all tasks share: the example, the vocabulary, the split rule and ragged batches.
 
-A task is a class with (see data/permutation.py for the shortest one)
+A task is a class, and a line in TASKS (runs.py). Copy data/permutation.py, which is the shortest
+one; tests/test_tasks.py then tests what the contract says. The class has
     FLAGS                   {name: Flag}: what its constructor takes
     words                   list of every word its examples may contain
     splits                  names `sample` knows: "train", "val", "test", and its own beyond these
                             (out of distribution)
-    sample(split, index)    Example; pure: the same on every machine for the same arguments
+    sample(split, index)    Example; pure: the same on every machine for the same arguments. A task
+                            without it (data/own.py) has only the problems of --data
     parse(record)           Example from a {question, steps, answer} record of --data; ValueError
                             if it cannot
     check(example, words)   is this answer right? By meaning, not by string
@@ -13,6 +15,8 @@ and, if it needs them,
     LEARNS                  names of what it makes of its files (a tokenizer): attributes, arguments
                             of its constructor, and kept in the config of a run
     records(text)           the records of a file's text, for formats that are not JSON
+    learn(examples)         takes its words from those of the file that a run is trained on. Called
+                            as long as `words` is empty
     trained_on(examples)    [bool]: which of these a run has trained on; for tasks whose training
                             problems are those of a file. BadInput if that is gone
 It knows no method and no model.
@@ -112,8 +116,12 @@ class Vocab:
     """Words <-> ids; the specials come first, so for every task their ids are the constants."""
 
     def __init__(self, words):
+        """BadInput if a word comes twice: one of a file that the method writes, too."""
         self.words = SPECIALS + list(words)
         self.ids = {word: i for i, word in enumerate(self.words)}
+        twice = [word for i, word in enumerate(self.words) if self.ids[word] != i]
+        if twice:
+            raise BadInput(f"the word {shown(twice[0])} is reserved")
 
     def __len__(self):
         return len(self.words)
@@ -287,7 +295,7 @@ def read_problems(task, path):
     if not isinstance(records, list) or not records:
         raise BadInput(f"--data {path}: holds no problems; "
                        "a list of {question, steps, answer} is needed")
-    known, found, remarks = set(task.words), {}, []
+    found, answers, first, remarks = {}, {}, {}, []     # first: {word: the record it is first in}
     for i, record in enumerate(records):
         try:
             e = task.parse(record)
@@ -298,14 +306,33 @@ def read_problems(task, path):
             what = error if isinstance(error, ValueError) else repr(error)
             raise BadInput(f"--data {path}, record {i}: {what}") from None
         for word in chain(e.question, *e.steps, e.answer):
-            if word not in known:
-                raise BadInput(f"--data {path}, record {i}: {shown(word)} is not in the vocabulary")
+            first.setdefault(word, i)
         remarks += [(i, remark) for remark in e.remarks]
         if found.setdefault(fingerprint(e), e) is not e:
             remarks.append((i, "left out: the same as an earlier one"))
+        elif answers.setdefault(same(e), e.answer) != e.answer:
+            remarks.append((i, "with the question of an earlier one, but another answer"))
     if not found:
         raise BadInput(f"--data {path}: all of its records are left out ({remarks[0][1]})")
-    return list(found.values()), summary(f"{path}: {len(found):,} problems", remarks)
+    examples = list(found.values())
+    if not task.words:
+        task.learn(examples)
+    check_words(task, path, first)
+    return examples, summary(f"{path}: {len(found):,} problems", remarks)
+
+
+def check_words(task, path, first):
+    """BadInput, naming them, for words that the task lacks. first: {word: the record it is in}."""
+    known = set(task.words)
+    unknown = [word for word in first if word not in known]
+    if not unknown:
+        return
+    others = ", ".join(map(shown, unknown[1:6])) + (" ..." if len(unknown) > 6 else "")
+    more = f", nor are {len(unknown) - 1:,} more: {others}" if others else ""
+    hint = ("a run knows the words of the file that it was trained on" if hasattr(task, "learn")
+            else "--task own takes its words from the file")
+    raise BadInput(f"--data {path}, record {first[unknown[0]]}: {shown(unknown[0])} is not in the "
+                   f"vocabulary{more}; {hint}")
 
 
 def summary(what, remarks):
@@ -323,6 +350,17 @@ def fingerprint(example):
     """A hash of problem, chain and answer."""
     whole = repr((same(example), example.steps, example.answer))
     return hashlib.sha256(whole.encode()).digest()
+
+
+def untaught(split):
+    """Of {split: [Example]}: which words training never shows, to follow a summary."""
+    words = {name: {word for e in examples for word in chain(e.question, *e.steps, e.answer)}
+             for name, examples in split.items()}
+    some = sorted((words["val"] | words["test"]) - words["train"])
+    if not some:
+        return ""
+    names = ", ".join(map(shown, some[:5])) + (" ..." if len(some) > 5 else "")
+    return f"; {len(some):,} words that only val or test have: {names}"
 
 
 def mixed(examples):
@@ -357,10 +395,17 @@ class FileTask:
         self.task, self.path, self.sha256 = task, path, sha256
 
     def __getattr__(self, name):
-        """What is not here: words, parse, check, records, LEARNS ..."""
+        """What is not here: parse, check, records, LEARNS ..."""
         if name == "task":      # not yet there, in a copy that is being unpickled
             raise AttributeError(name)
         return getattr(self.task, name)
+
+    @property
+    def words(self):
+        """Those of its task. If that takes them from the file, the file is read for them."""
+        if not self.task.words:
+            self.loaded     # which calls `learn`
+        return self.task.words
 
     @property
     def examples(self):
@@ -385,11 +430,14 @@ class FileTask:
         # an empty chain is no example for the others: without one they are not trained on
         split["train"] = [e for e in split["train"] if not e.no_chain] or split["train"]
         if not all(split.values()):
-            raise BadInput(f"--data {self.path}: too few problems to fill train, val and test")
+            raise BadInput(f"--data {self.path}: too few problems to fill train, val and test: "
+                           f"{', '.join(f'{len(some)} {name}' for name, some in split.items())}")
         line += "".join(f"; {len(some):,} {name}" for name, some in split.items())
         unused = len(found) - sum(map(len, split.values()))
         if unused:
             line += f"; {unused:,} unused: no chain, or one more solution in val or test"
+        if hasattr(self.task, "learn"):
+            line += untaught(split)
         return split, line
 
     def check_file(self):
@@ -400,6 +448,12 @@ class FileTask:
         if trouble:
             raise BadInput(f"--data {self.path}, which the run was begun with: {trouble}; "
                            "its own splits need it, eval.py --data OTHER does not")
+
+    def look_in(self, path):
+        """Reads its problems from `path`, if that is the file it was begun with at another place.
+        """
+        if self.sha256 and digest(path) == self.sha256:
+            self.path = path
 
     def sample(self, split, index):
         """Every seed and every epoch has all problems once, in an order of its own."""

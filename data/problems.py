@@ -39,8 +39,12 @@ def problems(task, args):
     Prints what is said of the file.
     """
     if args.data:
+        if args.split != "test":
+            raise BadInput(f"--split {args.split}: --data takes all problems of a file")
         examples, line = read_problems(task, args.data)
         print(line)
+        if isinstance(task, FileTask):
+            task.look_in(args.data)
         new = unseen(task, examples)
         if not new:
             raise BadInput(f"--data {args.data}: the run was trained on all of its problems")

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import torch
 
-from data.cli import BadInput, Flag, Parser, choice, one_line
-from data.common import PAD, collate, first_problems
+from data.cli import BadInput, Flag, Parser, one_line
+from data.common import PAD, collate
 from data.files import draw, writable
+from data.problems import problems
 from method import split_at
 from runs import load_run
 from vqvae import VQVAE
@@ -55,6 +56,7 @@ def plot(found, codes):
 FLAGS = {
     "split": Flag("test", "test, val, or the task's own"),
     "n": Flag(500, "problems", least=1),
+    "data": Flag("", "a JSON file of problems instead of a split"),
 }
 
 
@@ -70,10 +72,11 @@ def main(argv=None):
         if not isinstance(vqvae, VQVAE):
             raise BadInput(f"{args.run}: has no codes; a run of vqvae or assorted is needed")
         writable(picture)
-        examples = first_problems(task, choice(args.split, task.splits, "split"), args.n)
+        examples = problems(task, args)
         found = meanings(vqvae, examples)
         if not found:
-            raise BadInput(f"{args.run}: no problem of {args.split} has a step to make codes of")
+            raise BadInput(f"{args.run}: no problem of {args.data or args.split} has a step to "
+                           "make codes of")
         rebuilt, mixed = vqvae.rebuilt(examples)
         print("\n".join(lines(found)))
         print(f"\n{100 * rebuilt:.1f}% of words rebuilt from the codes, {100 * mixed:.1f}% from "

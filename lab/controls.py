@@ -274,7 +274,11 @@ def measure(name, method, task, examples, settings, args):
     rows = examine(name, method, task, examples, settings)
     for row in rows[::len(INTERVENTIONS)]:
         knobs = {k: v for k, v in row["knobs"].items() if k != "thoughts"}
-        row["probe"], row["frequent"] = probe(method, task, examples, knobs)
+        try:
+            row["probe"], row["frequent"] = probe(method, task, examples, knobs)
+        except BadInput as error:       # of a file that is gone
+            print(f"{name}: without the probe, which is fitted on training problems ({error})")
+            continue
         print(f"{name} {setting({'knobs': knobs})}\n"
               f"{readable(row['probe'], row['frequent'])}\n")
     return rows

@@ -1,6 +1,7 @@
 """The tests run what users run, but for two things. Chains end after 20 tokens: untrained models
 write to the limit. GSM8K's place is taken by a few problems of our own, so that nothing is
-downloaded. And one thread: to small models a second one only costs."""
+downloaded; the task `own` has the file that it writes as an example. And one thread: to small
+models a second one only costs."""
 import functools
 import os
 
@@ -10,8 +11,8 @@ import pytest
 import torch
 
 import runs
-from data import gsm8k
-from tests.helpers import write_stories
+from data import gsm8k, own
+from tests.helpers import FEW, write_stories
 
 MAX_THINK = 20      # tokens of a chain
 
@@ -28,4 +29,7 @@ def quick(tmp_path_factory):
             "max_think": MAX_THINK})
         patch.setattr(gsm8k, "FOLDER", tmp_path_factory.mktemp("gsm8k"))
         write_stories(gsm8k.FOLDER)
+        path = tmp_path_factory.mktemp("own") / "zorp.json"
+        own.main(["--example", str(path)])
+        patch.setitem(FEW, "own", ["--data", str(path)])
         yield

@@ -33,14 +33,15 @@ SCRIPTS = {         # {script, at the top or in lab/: a short command line that 
     "bench": "--size nano --steps 3 --methods cot --backbones gpt --threads 1",
     "claims": "results", "reproduce": "default --list", "data/arithmetic": "", "data/maze": "",
     "data/prosqa": "--n 20", "data/prontoqa": "", "data/permutation": "",
-    "data/gsm8k": "--from gsm8k-files"}
+    "data/own": "--data problems/own.json", "data/gsm8k": "--from gsm8k-files"}
 RUNS = {            # {run folder: the command that makes it}; every case has them all
     **{method: f"train --method {method} --out {method}{NANO}"
        for method in ("cot", "colar", "assorted")},
     "recurrent": f"train --method nocot --backbone recurrent --out recurrent{NANO}",
     "rl": f"rl colar --steps 2 --samples 2 --out rl{SHORT}",
     **{task: f"train --method nocot --task {task} --out {task}{NANO}"
-       for task in ("maze", "prosqa", "prontoqa", "permutation", "gsm8k")}}
+       for task in ("maze", "prosqa", "prontoqa", "permutation", "gsm8k")},
+    "own": f"train --method nocot --task own --data problems/own.json --out own{NANO}"}
 RESUME = {run: f"{RUNS[run]} --resume" for run in ("cot", "colar", "rl", "assorted")}
 TASKS = {           # {task: its class, the level that its records are written at, in English?}
     "arithmetic": ("Arithmetic", "tiny", False), "maze": ("Maze", "small", False),
@@ -71,9 +72,9 @@ FILES = {           # {row: [(files of which one is damaged, a command that read
                         f" --variants 3{NANO}")],
     **{f"{task}, train --data": [(f"problems/{task}*", f"train --method {method} --task {task} "
                                   f"--data {{}} --out new{NANO}") for method in ("cot", "colar")]
-       for task in [*TASKS, "gsm8k"]},
+       for task in [*TASKS, "own", "gsm8k"]},
     **{f"{task}, eval --data": [(f"problems/{task}*", f"eval {task if task in RUNS else 'cot'} "
-                                 "--data {} --n 5")] for task in [*TASKS, "gsm8k"]}}
+                                 "--data {} --n 5")] for task in [*TASKS, "own", "gsm8k"]}}
 MENDED = "claims", "--resume"   # where a damaged file may also be made anew, or not be needed
 WRITE = {           # {command line: flags after it that name what is written}
     "train" + NANO: ["--out"], "rl colar" + SHORT: ["--out"], "depth recurrent --n 4": ["--out"],
@@ -235,6 +236,7 @@ def gsm8k_files():
 def problem_files(n=60):
     """{name: n valid records}, for every task and format."""
     files = {name: [form(*story) for story in stories(n)] for name, form in FORMATS.items()}
+    files["own"] = importlib.import_module("data.own").example_records(n)
     for task, (name, level, english) in TASKS.items():
         source = getattr(importlib.import_module(f"data.{task}"), name)(level)
 
@@ -357,7 +359,7 @@ def plain(rng, script):
     words = [script, *SCRIPTS[script].split()]
     if script == "train":
         words += ["--method", rng.choice("cot pause icot coconut codi colar assorted".split())]
-        words += ["--task", rng.choice([*TASKS, "gsm8k"])] if rng.random() < 0.5 else []
+        words += ["--task", rng.choice([*TASKS, "own", "gsm8k"])] if rng.random() < 0.5 else []
         words += ["--backbone", "recurrent"] if rng.random() < 0.3 else []
     return words
 

@@ -14,6 +14,7 @@ DEEP = ["--backbone", "recurrent", "--mean-r", "3", "--layers", "3"]
 FEW = {"colar": ["--c-train", "1,2"], "vqvae": ["--codes", "64"], "assorted": ["--codes", "64"],
        "coconut": ["--latents", "2"], "codi": ["--latents", "2"],
        "maze": ["--level", "tiny"]}      # flags that keep a method or task small
+# "own": its file; see conftest.py
 
 STORIES = [     # question, solution; {a}, {b}: numbers; {c}, {d}: computed
     ("Zoe has {a} jars with {b} beans each. She eats 5 beans. How many beans are left?",

@@ -544,9 +544,17 @@ def test_eval_command(colar_run, tmp_path, capsys):
                           (["--n", "-1"], "--n -1: must be at least 0"),
                           (["--c", "a"], "'a' is no whole number"),
                           (["--r", "3"], "--r: none of these runs has this knob"),
+                          (["--top-k", "3"], "--top-k: for the samples of --k"),
+                          (["--sigma-min", "0.1"], "--sigma-min: for the samples of --k"),
+                          (["--exit", "kl"], "--exit: none of these runs has this knob"),
+                          (["--threshold", "0.1"], "--threshold: of an exit; add --exit"),
+                          (["--data", "d.json", "--split", "val"], "--split val: --data takes all"),
                           (["--plot", "x.foo"], "must end in"),
                           (["--json", "/nowhere/x.json"], "no such folder")):
         assert message in fails([str(colar_run), *argv], capsys, evaluation.main)
+    argv = [str(colar_run / "cot"), "--k", "1", "--sigma-min", "0.1"]
+    assert "none of these runs has this knob" in fails(argv, capsys, evaluation.main)
+    assert "no latents to read" in fails([str(colar_run / "cot")], capsys, latents.main)
     assert "no ckpt.pt" in fails([str(tmp_path)], capsys, evaluation.main)
     assert "not a results.json" in fails([str(colar_run / "config.json")], capsys, tables.main)
 

@@ -1,0 +1,122 @@
+"""Every command of README.md, docs/, course/ and the docstrings of scripts is one that its script
+takes, and every file that they name is there: they cannot rot.
+
+A command is read by the parser of its script, bounds of its values included, and then stopped:
+nothing runs, and RUN or FILE need not exist.
+"""
+import argparse
+import ast
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from data.cli import Parser
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("course/*.md"))]
+SCRIPTS = [path for folder in ("", "data/", "lab/", "course/")
+           for path in sorted(ROOT.glob(f"{folder}*.py"))]
+COMMAND = re.compile(r"(?:python|torchrun --\S+) (?:-m [\w.]+|[\w/]+\.py)(?: .*)?")
+MEANT = {"S": "0"}      # what stands for a number
+
+
+class Parsed(Exception):
+    """The parser had no objection."""
+
+
+def commands(text, blocks):
+    """The commands of a text, without comments: of its lines, in blocks of code if `blocks`, and of
+    what stands in `code`; a line that ends in a backslash goes on."""
+    if blocks:
+        parts = re.split(r"^```.*$", text, flags=re.M)
+        lines = [line for part in parts[1::2] for line in joined(part)]
+        lines += re.findall(r"`([^`\n]+)`", "".join(parts[::2]))
+    else:
+        lines = joined(text)
+    for line in lines:
+        for part in line.split("&&"):
+            if COMMAND.fullmatch(part.strip()):
+                yield shlex.split(part, comments=True)
+
+
+def joined(text):
+    return re.sub(r"\\\n\s*", " ", text).splitlines()
+
+
+def found():
+    """Each command of the pages and docstrings, named by where it stands."""
+    for path in [*PAGES, *SCRIPTS]:
+        text, page = path.read_text(encoding="utf-8"), path.suffix == ".md"
+        if not page:
+            text = ast.get_docstring(ast.parse(text)) or ""
+        for words in commands(text, page):
+            yield pytest.param(words, id=f"{path.relative_to(ROOT)}: {' '.join(words)}")
+
+
+def parse(words, monkeypatch):
+    """Gives the words of a command to the parser of its script. Parsed if it takes them."""
+    read, read_plain = Parser.parse, argparse.ArgumentParser.parse_args
+
+    def stop(self, *args):
+        read(self, *args)
+        raise Parsed
+
+    def stop_plain(self, *args):
+        values = read_plain(self, *args)
+        if isinstance(self, Parser):
+            return values       # `stop` goes on with them
+        raise Parsed
+    monkeypatch.setattr(Parser, "parse", stop)
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop_plain)
+    _, *words = [word for word in words if not word.startswith("--nproc")]
+    module = words[0] == "-m"
+    script, *argv = words[module:]
+    argv = [MEANT.get(word, word) for word in argv if word not in ("--help", "...")]
+    monkeypatch.setattr(sys, "argv", [script, *argv])
+    if module:
+        monkeypatch.delitem(sys.modules, script, raising=False)     # else runpy warns
+        runpy.run_module(script, run_name="__main__")
+    else:
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+
+
+@pytest.mark.parametrize("words", list(found()))
+def test_a_command_is_taken_by_its_script(words, monkeypatch):
+    if words[1:3] == ["-m", "pytest"]:
+        assert all(Path(ROOT, word).exists() for word in words if word.startswith("tests/"))
+        return
+    with pytest.raises(Parsed):
+        parse(words, monkeypatch)
+
+
+@pytest.mark.parametrize("command", [
+    "python train.py --metod cot", "python train.py --method colour", "python eval.py",
+    "python eval.py RUN --c 99", "python -m lab.walk --tre .", "python none.py",
+    "python -m lab.none", "torchrun --nproc_per_node=2 train.py x"])
+def test_a_command_that_is_wrong_is_caught(command, monkeypatch, capsys):
+    (words,) = commands(command, False)
+    with pytest.raises((SystemExit, OSError, ImportError)) as stop:
+        parse(words, monkeypatch)
+    assert getattr(stop.value, "code", 2) == 2
+
+
+def test_commands_are_found():
+    text = "Run `python a.py --x`, not `python`.\n```\npip install x && python -m b  # why\n```"
+    assert list(commands(text, True)) == [["python", "-m", "b"], ["python", "a.py", "--x"]]
+    assert list(commands("    python a.py \\\n        --x     # why", False)) == [
+        ["python", "a.py", "--x"]]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_what_a_page_names_is_there(page):
+    """The files that it links to, and the Python files in `code`."""
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", text)
+    assert not [link for link in links if not (page.parent / link).exists()]
+    files = re.findall(r"`([\w/]+\.py)`", text)
+    assert not [file for file in files
+                if not (ROOT / file).exists() and not (page.parent / file).exists()]
