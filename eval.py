@@ -14,6 +14,7 @@
     python -m lab.tables results/default/*.json             # seeds side by side, as Markdown
 
 accuracy   share of problems whose greedy answer `Task.check` accepts, with a 95% Wilson interval
+right      which problems were: "110...". By them a run is compared with the first one by pairs
 steps      mean number of sequential model calls spent thinking (the papers' #L)
 ms         wall time per problem when solved in batches of BATCH
 iterations of a recurrent backbone, mean over its calls and their unfinished rows
@@ -32,11 +33,11 @@ from tqdm import tqdm
 
 import runs
 from data.cli import BadInput, Flag, Parser, one_line
-from data.common import collate
+from data.common import collate, same_all
 from data.files import draw, writable, write
 from data.machine import pick_device
 from data.problems import problems
-from data.rows import names_of, pass_at, plot, record, table, wilson
+from data.rows import by_pairs, names_of, pass_at, plot, record, table, wilson
 from method import can
 from model import Sampler
 from runs import BACKBONES, METHODS, knobs_of, load, load_run, variant
@@ -89,6 +90,7 @@ def evaluate(method, task, examples, progress=None, **knobs):
         "accuracy": sum(right) / len(right), "low": low, "high": high,
         "steps": sum(s.n_think for s in solved) / len(solved),
         "ms": 1000 * seconds / len(solved), **cost, **method.extras(examples, solved),
+        "problems": same_all(examples), "right": "".join("1" if r else "0" for r in right),
         "by_difficulty": {str(d): {"n": len(r), "accuracy": sum(r) / len(r)}
                           for d, r in by.items()},
     }
@@ -99,7 +101,7 @@ def sweep(name, method, task, examples, settings=None):
     if settings is None:
         settings = settings_of(method, {})
     with tqdm(total=len(settings) * len(examples), desc=f"test {name}", unit="problem",
-              leave=False) as bar:
+              leave=False, disable=None) as bar:        # None: only a terminal has a bar
         return [{"method": name, **evaluate(method, task, examples, bar, **k)} for k in settings]
 
 
@@ -271,7 +273,7 @@ def main(argv=None, prog="eval.py", description=__doc__, measure=measure, figure
             write(args.json, json.dumps(found, indent=1))
         if args.plot:
             draw(figure(rows), args.plot)
-        print(table(rows))
+        print("\n".join([table(rows), *by_pairs(rows)]))
 
 
 if __name__ == "__main__":

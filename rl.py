@@ -202,9 +202,8 @@ class GRPO(Training):
                 now = self.method.log_probs(rollout)
                 loss, parts = objective(now, old, start, advantage, self.config)
             self.backward(loss)
-            logged.append({**parts, "norm": self.optimizer_step()})
-        return {name: float(sum(parts[name] for parts in logged)) / len(logged)
-                for name in logged[0]}
+            logged.append({"loss": loss.detach(), **parts, "norm": self.optimizer_step()})
+        return train.means(logged)
 
 
 def splits(name, task):
@@ -220,13 +219,20 @@ def splits(name, task):
 def parse(argv):
     """argv -> the config of the run that we start from, with ours over it."""
     parser, knobs = Parser("rl.py", __doc__), runs.knobs_of("rl.py", FLAGS)
-    parser.add_argument("init", metavar="RUN", help="run folder of any trained method but vqvae")
+    parser.add_argument("init", metavar="RUN", nargs="?",
+                        help="run folder of any trained method but vqvae")
     parser.add_argument("--out", type=named, metavar="DIR", help="run folder [RUN-rl]")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out with the "
+                        "flags it was started with, which need not be repeated")
+    begun = runs.resumed(parser.parse_known_args(argv)[0], "rl.py")
     parser.add_flags(FLAGS)
+    parser.start_from(begun)
     parser.add_flags({name: replace(flag, default=None, kind=flag.type())
                       for name, flag in knobs.items()})
     given = parser.parse(argv)
+    given["init"] = given["init"] or begun.get("init")
+    if not isinstance(given["init"], str):
+        parser.error("RUN: a run folder is needed")
     parent = runs.load(given["init"])["config"]
     task, method = runs.build(parent)
     new = {name: flag for name, flag in FLAGS.items() if name not in (*runs.FLAGS, "sigma_min")}
@@ -235,7 +241,7 @@ def parse(argv):
     given["knobs"] = {name: v for name, v in given["knobs"].items() if v is not None}
     for name in given["knobs"]:
         choice(name, method.KNOBS, f"knob of {parent['method']}")
-    given["knobs"] = given["knobs"] or method.settings()[-1]
+    given["knobs"] = given["knobs"] or practised(begun, method) or method.settings()[-1]
     method.reinforceable(**given["knobs"])
     given["seed"] = parent["seed"] if given["seed"] is None else given["seed"]
     given["out"] = given["out"] or f"{given['init'].rstrip('/')}-rl"
@@ -243,6 +249,18 @@ def parse(argv):
     before = {name: parent[name] for name in ("steps", "seed", "knobs", *NAMED) if name in parent}
     return {**parent, **given, "grad_accum": 1, "parent": before,
             "stage": parent.get("stage", parent["method"]) + "+rl"}
+
+
+def practised(begun, method):
+    """The knobs of the run that is continued; {} if there is none, or if they are not the method's.
+    """
+    knobs = begun.get("knobs")
+    if not isinstance(knobs, dict) or not all(
+            name in method.KNOBS and (method.KNOBS[name].holds(value) or
+                                      value in method.KNOBS[name].words)
+            for name, value in knobs.items()):
+        return {}
+    return knobs
 
 
 def run(config, resume):
@@ -283,8 +301,8 @@ def finish(training, examples):
         print(f"saved in {out}", flush=True)
     if not (out / "reward.png").exists():
         draw(plot_rewards(read_log(out / "log.jsonl")), out / "reward.png")
-    if not (out / "curves.png").exists():
-        draw(plot(rows), out / "curves.png")
+    if not (out / "accuracy.png").exists():
+        draw(plot(rows), out / "accuracy.png")
     return rows
 
 

@@ -1,10 +1,13 @@
 """What a run is: its method, task and backbone, its flags, its folder on disk.
 
-A run folder holds config.json, log.jsonl, ckpt.pt, results.json and curves.png, each of which
-appears whole or not at all. `parse` turns a command line into a config, a flat dict with every
-setting of the run; `build` turns a config into its task and its untrained method; `load_run` opens
-a trained one.
+A run folder holds config.json, log.jsonl, ckpt.pt, results.json and two figures: curves.png of its
+training, accuracy.png of its test. Each appears whole or not at all. `parse` turns a command line
+into a config, a flat dict with every setting of the run; `build` turns a config into its task and
+its untrained method; `load_run` opens a trained one.
 """
+import re
+import zlib
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -90,6 +93,8 @@ FLAGS = {   # None: --size decides
     "data": Flag("", "train on this JSON file of {question, steps, answer}, in the words of the "
                  "task. --task own takes any words"),
 }
+BESIDE = "steps", "first_steps", "width", "grad_accum", "warmup", "grad_clip", "dtype"
+LONGEST = 80        # signs of a folder's name that flags may take
 STAGES_SHARE = ("task", "backbone", "layers", "width", "heads", "conv", "qk_norm")
 MAY_CHANGE = ("out", "init", "command", "device", "threads", "workers", "max_think", "max_answer",
               "pieces")     # when a run is resumed
@@ -97,29 +102,33 @@ MAY_CHANGE = ("out", "init", "command", "device", "threads", "workers", "max_thi
 
 # ---- command line --------------------------------------------------------------------------------
 
-def parse(argv, description=None):
+def parse(argv, description=None, prog="train.py"):
     """argv -> config: a flat dict with every setting of the run."""
-    parser = Parser("train.py", description)
+    parser = Parser(prog, description)
     parser.add_flags(KINDS)
+    parser.add_argument("--out", type=named, metavar="DIR", help="run folder [runs/METHOD-TASK-"
+                        "SIZE-FLAGS-sSEED, FLAGS those that differ from the default]")
+    parser.add_argument("--init", type=named, metavar="RUN",
+                        help="run folder of a trained first stage")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out with the "
+                        "flags it was started with, which need not be repeated")
+    begun = resumed(parser.parse_known_args(argv)[0], "train.py")
+    parser.start_from(begun)
     kinds = vars(parser.parse_known_args(argv)[0])
     for name, flag in KINDS.items():
         flag.check(name, kinds[name])
-    parser.add_argument("--out", type=named, metavar="DIR",
-                        help="run folder [runs/METHOD-TASK-SIZE-sSEED]")
-    parser.add_argument("--init", type=named, metavar="RUN",
-                        help="run folder of a trained first stage")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_flags(flags_of(kinds))
+    parser.start_from(begun)
     config = parser.parse(argv)
     for name, value in unless_given(config).items():
         config[name] = value if config[name] is None else config[name]
-    config["out"] = config["out"] or "runs/{method}-{task}-{size}-s{seed}".format(**config)
     if config["data"] and config.get("extra"):
         raise BadInput("--extra: adds to the problems of a task, which --data replaces")
     if not config["data"] and not hasattr(TASKS[config["task"]], "sample"):
         raise BadInput(f"--task {config['task']} has no problems of its own: give train.py --data "
                        f"FILE (python -m data.{config['task']} --example FILE writes one to try)")
     check_width(config)
+    config["out"] = config["out"] or f"runs/{folder_name(config)}"
     return with_files(config) if config["data"] or config.get("extra") else config
 
 
@@ -169,17 +178,45 @@ def variant(config):
 
     The width, and what is reported beside the name, are not in it.
     """
-    named = {"backbone": KINDS["backbone"], **TASKS[config["task"]].FLAGS,
-             **METHODS[config["method"]].FLAGS, **BACKBONES[config["backbone"]].FLAGS,
-             **{name: FLAGS[name] for name in ("qk_norm", "optimizer", "bucket", "data")}}
-    sized = ["layers", "heads", "conv"]
+    return " ".join(differing(config, tells_apart(config)))
+
+
+def tells_apart(config):
+    """Names of the flags that `variant` speaks of."""
+    names = ["backbone", *TASKS[config["task"]].FLAGS, *METHODS[config["method"]].FLAGS,
+             *BACKBONES[config["backbone"]].FLAGS, "qk_norm", "optimizer", "bucket", "data"]
     if "stage" not in config:       # rl.py has some of these for itself
-        sized += ["batch", "lr"]
-        named |= {name: FLAGS[name] for name in ("weight_decay", "decay")}
-    named |= {name: Flag(unless_given(config)[name], "") for name in sized}
+        names += ["weight_decay", "decay", "batch", "lr"]
+    return [*names, "layers", "heads", "conv"]
+
+
+def differing(config, names, always=False):
+    """["--flag value"] of those of these flags that are not at their default, or `always`; files
+    without their folders."""
+    usual, flags = unless_given(config), KINDS | flags_of(config)
+    flags = {name: replace(flags[name], kind=flags[name].type(), default=None if always else
+                           usual.get(name, flags[name].default)) for name in names}
     config = config | {flag: ",".join(Path(path).name for path in paths_of(config, flag))
-                       for flag in FILES if flag in config}     # without their folders
-    return " ".join(options(named, config))
+                       for flag in FILES if flag in config}
+    return options(flags, config)
+
+
+def folder_name(config):
+    """METHOD-TASK-SIZE-FLAGS-sSEED: the folder of a run, if no other is given. FLAGS are those that
+    differ from the default, as in `variant`, and others that change what a run becomes."""
+    words = differing(config, [*BESIDE, *tells_apart(config)])
+    words += [f"--init {config['init']}"] * bool(config["init"])
+    return as_name("{method}-{task}-{size}".format(**config), words) + f"-s{config['seed']}"
+
+
+def as_name(start, words):
+    """A name for a folder that begins with `start`: of words like "--pool mean", in signs that
+    every system allows. A long one is cut, and ends with its hash."""
+    text = "".join("-" + word.removeprefix("--").replace(" ", "=", 1) for word in words)
+    text = re.sub(r"[^A-Za-z0-9_.,=+-]", "_", text)
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]}...{zlib.crc32(' '.join(words).encode(errors='replace')):08x}"
+    return start + text
 
 
 # ---- task and method -----------------------------------------------------------------------------
@@ -229,11 +266,10 @@ def check(config):
     for name, flag in KINDS.items():
         flag.check(name, config[name])
     for name, flag in flags_of(config).items():
-        value, kind = config[name], flag.type()
-        if not isinstance(value, (int, float) if kind is float else kind):
-            raise ValueError(f"--{name} {value}")
+        if not flag.holds(config[name]):
+            raise ValueError(f"--{name} {config[name]}")
         if "stage" not in config:       # rl.py has bounds of its own
-            flag.check(name, value)
+            flag.check(name, config[name])
     check_width(config)
     for name in ("seed", "max_think", "max_answer"):
         if not isinstance(config[name], int):
@@ -254,11 +290,28 @@ def load_run(run, device="cpu", **changes):
     return task, method.to(device), state
 
 
+def begun_in(out):
+    """The checkpoint of the run in a folder and its config; None for each that is not there."""
+    state = load(out) if (out / "ckpt.pt").exists() else None
+    return state, state["config"] if state else read_config(out / "config.json")
+
+
+def resumed(args, script):
+    """The config of the run that a command line continues, with --resume --out RUN; else {}.
+    BadInput if it is a run of another script."""
+    begun = begun_in(Path(args.out))[1] if args.resume and args.out else None
+    if begun is None:
+        return {}
+    maker = "rl.py" if "stage" in begun else "train.py"
+    if maker != script:
+        raise BadInput(f"{args.out}: continue it with python {maker} --resume --out {args.out}")
+    return begun
+
+
 def reopen(config, resume):
     """The checkpoint of the run in --out to continue from; None if it has none yet."""
     out = Path(config["out"])
-    state = load(out) if (out / "ckpt.pt").exists() else None
-    begun = state["config"] if state else read_config(out / "config.json")
+    state, begun = begun_in(out)
     if begun is None:
         return None
     if not resume:
@@ -266,4 +319,6 @@ def reopen(config, resume):
     must_match(config, begun, [k for k in config if k not in MAY_CHANGE],
                f"{out}: repeat the flags it was started with; it has")
     config["init"] = config["init"] or begun.get("init")
+    if "command" in begun:      # which has all of its flags
+        config["command"] = begun["command"]
     return state

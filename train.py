@@ -3,7 +3,7 @@
     python train.py --method colar                     # CoT stage, then CoLaR from it
     python train.py --method nocot --steps 6000        # the control: no thoughts
     python train.py --method cot --task maze --level tiny     # another task
-    python train.py --method colar --resume            # continues it, on a CPU bit for bit
+    python train.py --resume --out RUN                 # continues it, on a CPU bit for bit
     torchrun --nproc_per_node=2 train.py --grad-accum 2     # two processes share a step's batches
 
 A method that starts from another one (CoLaR from CoT) trains that first, in a run folder inside its
@@ -16,7 +16,6 @@ alone validates, writes and talks.
 import contextlib
 import math
 import os
-import sys
 import time
 import zlib
 from pathlib import Path
@@ -35,9 +34,10 @@ import runs
 from data import checkpoint, machine
 from data.cli import BadInput, must_match
 from data.common import FileTask, batches, first_problems
-from data.files import Log, draw
+from data.curves import plot_training
+from data.files import Log, draw, read_log
 from data.machine import any_process, barrier, print0
-from data.rows import plot, summary_line, table, tested_rows, write_results
+from data.rows import names_of, plot, summary_line, table, tested_rows, write_results
 from data.script import Interrupt, Stopped, command, diverged, folder, keep_config
 from runs import METHODS
 
@@ -65,6 +65,7 @@ class Training:
     def __init__(self, method, config, device, dtype):
         self.method, self.config, self.device, self.dtype = method, config, device, dtype
         self.step, self.seconds, self.began = 0, 0.0, time.time()
+        self.since = []     # of every step since the last row of the log: what is to be logged
         self.settings = method.settings()       # of `solve`, for the validations
         self.rank, self.world = (0, 1) if method.ALONE else (machine.RANK, machine.WORLD)
         self.params = [p for p in method.parameters() if p.requires_grad]
@@ -76,9 +77,11 @@ class Training:
                                                 find_unused_parameters=True)
 
     def update(self, batches):
-        """One optimizer step on this process's share of the step's batches. Returns the parts of
-        the last one's loss, and the norm of the gradient."""
+        """One optimizer step on this process's share of the step's batches. Returns what is to be
+        logged: their mean loss, its parts, the norm of the gradient, and how many tokens they had.
+        """
         self.method.progress = self.step / self.config["steps"]
+        logged = []
         for i, batch in enumerate(batches):
             if self.config["grad_accum"] > 1:   # so that it does not matter who takes a batch
                 number = self.rank + i * self.world
@@ -89,9 +92,10 @@ class Training:
                 with self.autocast():
                     loss, parts = self.loss(batch.to(self.device))
                 self.backward(loss / len(batches))
+            logged.append({"loss": loss.detach(), **parts})
         norm = self.optimizer_step()
         self.step += 1
-        return {**parts, "norm": norm}
+        return {**means(logged), "norm": norm, "tokens": sum(batch.tokens() for batch in batches)}
 
     def autocast(self):
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
@@ -119,11 +123,29 @@ class Training:
         self.scaler.update()
         return norm
 
+    def row(self):
+        """A row of the log: means over the steps since the last one, the learning rate, the seconds
+        of training so far, and the tokens per second that training alone would reach."""
+        mean = means(self.numbers())
+        tokens, busy = mean.pop("tokens", None), mean.pop("busy")
+        row = {**mean, "lr": learning_rate(self.step - 1, self.config),
+               "seconds": round(time.time() - self.began, 1)}
+        if tokens is not None:
+            row["tokens_per_s"] = round(tokens * self.world / max(busy, 1e-9))
+        self.since = []
+        return {name: float(f"{value:.6g}") for name, value in row.items()}
+
+    def numbers(self):
+        """What is to be logged, no longer on a GPU. It is asked for once in a row, since whoever
+        reads a number there waits until it is known."""
+        return [{name: float(value) for name, value in one.items()} for one in self.since]
+
     def state(self):
         """What a checkpoint holds."""
         self.seconds = time.time() - self.began     # of training: another stage may follow it
         return {"format": checkpoint.FORMAT, "config": self.config, "step": self.step,
-                "seconds": self.seconds, "dtype": str(self.dtype).split(".")[1],
+                "seconds": self.seconds, "since": self.numbers(),
+                "dtype": str(self.dtype).split(".")[1],
                 "method": self.method.state_dict(), "scaler": self.scaler.state_dict(),
                 "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
                 **checkpoint.random_state(self.device)}
@@ -132,6 +154,8 @@ class Training:
         """Goes on from a checkpoint. ValueError if it is another model's."""
         self.step, self.seconds = state["step"], state["seconds"]
         self.began -= self.seconds
+        self.since = [{name: float(value) for name, value in one.items()}
+                      for one in state.get("since", [])]       # older checkpoints have none
         checkpoint.load_weights(self.method, state["method"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             checkpoint.load_moments(optimizer, saved["state"])
@@ -205,6 +229,13 @@ def orthogonal(x):
     return x.mT if tall else x
 
 
+def means(logged):
+    """[{name: number}] -> {name: its mean over those that have it}."""
+    names = dict.fromkeys(name for one in logged for name in one)
+    found = {name: [one[name] for one in logged if name in one] for name in names}
+    return {name: sum(values) / len(values) for name, values in found.items()}
+
+
 def learning_rate(step, config):
     """The rate of the step after `step`: linear warm-up, constant, linear to 0."""
     left = (config["steps"] - step) / max(1, config["decay"] * config["steps"])
@@ -216,29 +247,36 @@ def learning_rate(step, config):
 def train(training, task, out, splits=("train", "val")):
     """Trains to step config["steps"] in the run folder `out`, from wherever `training` stands."""
     method, config = training.method, training.config
-    start, total, saved = training.step, config["steps"], time.time()
+    start, total, began = training.step, config["steps"], time.time()
+    saved = began
     data = batches(task, method.vocab, config["batch"], config["seed"],
                    start * config["grad_accum"], config["bucket"], splits[0], training.rank,
                    training.world, config["workers"])
     val = first_problems(task, splits[1], config["val_n"])
     bar = tqdm(total=total, initial=start, desc=f"train {config['method']}", unit="step",
-               mininterval=1 if sys.stderr.isatty() else 10, dynamic_ncols=True,
-               disable=not machine.MAIN)
+               mininterval=1, dynamic_ncols=True,
+               disable=None if machine.MAIN else True)      # None: only a terminal has a bar
     log = Log(out / "log.jsonl" if machine.MAIN else None, start)
     with contextlib.closing(data), contextlib.closing(log), Interrupt() as interrupt, bar, \
             compiled(method.model, config["compile"]):
         while training.step < total and not any_process(interrupt.asked, training.device):
+            tick = time.perf_counter()
             try:
-                parts = training.update([next(data) for _ in range(
+                logged = training.update([next(data) for _ in range(
                     config["grad_accum"] // training.world)])
             except FloatingPointError as error:
                 raise diverged(error, out) from None
+            training.since.append({**logged, "busy": time.perf_counter() - tick})
             bar.update()
             step = training.step
             if step % training.log_every == 0 or step == total:
-                row = {name: round(float(value), 5) for name, value in parts.items()}
-                bar.set_postfix(row, refresh=False)
+                row = training.row()
                 log.write(step=step, **row)
+                bar.set_postfix(row, refresh=False)
+                if bar.disable:
+                    left = (time.time() - began) / (step - start) * (total - step)
+                    print0(f"  step {step} of {total}: {as_text(row)}, "
+                           f"{tqdm.format_interval(left)} left")
             validate = step % max(1, total // VALIDATIONS) == 0
             if validate and machine.MAIN:
                 rows = [evaluation.evaluate(method, task, val, **k) for k in training.settings]
@@ -251,6 +289,13 @@ def train(training, task, out, splits=("train", "val")):
             checkpoint.save(out, training.state())
     if training.step < total:
         raise Stopped
+
+
+def as_text(row):
+    """A row of the log in short: "loss 2.31, norm 0.8, lr 0.01, 12 s, 45,378 tokens/s"."""
+    units = {"seconds": " s", "tokens_per_s": " tokens/s"}
+    return ", ".join(f"{value:,.0f}{units[name]}" if name in units else f"{name} {value:.4g}"
+                     for name, value in row.items())
 
 
 @contextlib.contextmanager
@@ -293,12 +338,12 @@ def train_stages(config, resume, held):
     torch.manual_seed(config["seed"])
     task, method = runs.build(config)
     parent, before = None, []
-    if config["init"]:
+    if config["init"] and not state:    # what it gave is in the checkpoint
         parent = load_parent(config, device)
     barrier()       # none has looked at the folder too late
     if machine.MAIN and not state:
         keep_config(config)    # now that nothing can be wrong with the input any more
-    if METHODS[config["method"]].PARENT and not parent:
+    if METHODS[config["method"]].PARENT and not config["init"]:
         before = train_stages(first_stage(config), resume, held)
         parent = before[-1][0].method
     torch.manual_seed(config["seed"])
@@ -349,8 +394,8 @@ def load_parent(config, device):
 
 
 def finish(training, task, rows):
-    """Tests a trained method and draws its curves; prints and keeps its rows after those of its
-    first stage. What is there already is not made again."""
+    """Tests a trained method and draws its curves and accuracy; prints and keeps its rows after
+    those of its first stage. What is there already is not made again."""
     config, method, out = training.config, training.method, Path(training.config["out"])
     tested = tested_rows(out)
     if tested:
@@ -366,7 +411,9 @@ def finish(training, task, rows):
             print("size nano shows that all is wired up; it learns nothing. --size mini does")
         print(f"saved in {out}", flush=True)
     if not (out / "curves.png").exists():
-        draw(plot(rows), out / "curves.png")
+        draw(plot_training(read_log(out / "log.jsonl"), *names_of([out])), out / "curves.png")
+    if not (out / "accuracy.png").exists():
+        draw(plot(rows), out / "accuracy.png")
     return rows
 
 

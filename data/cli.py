@@ -79,6 +79,11 @@ class Flag:
     def type(self):
         return self.kind or type(self.default)
 
+    def holds(self, value):
+        """Is it of the type of this flag's values?"""
+        kind = self.type()
+        return isinstance(value, (int, float) if kind is float else kind)
+
     def read(self, text):
         """Returns the value that a text stands for."""
         if text in self.words:
@@ -190,6 +195,12 @@ class Parser(argparse.ArgumentParser):
             else:
                 text |= {"default": flag.default, "type": flag.read}
             self.add_argument(option, **text)
+
+    def start_from(self, config):
+        """Flags that are not given are as in this config, where it has them."""
+        for name, flag in self.flags.items():
+            if flag.holds(config.get(name)):
+                self.set_defaults(**{name: config[name]})
 
     def parse(self, argv=None):
         """argv -> {flag: value}, each within its bounds; else one line, and exit 2."""

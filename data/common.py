@@ -65,6 +65,11 @@ def same(example):
     return example.key or " ".join(example.question)
 
 
+def same_all(examples):
+    """A text that stands for these problems in their order: 16 digits of a hash."""
+    return hashlib.sha256(repr([same(e) for e in examples]).encode()).hexdigest()[:16]
+
+
 def split_of(key):
     """The split that owns a problem: a hash of its content, so no problem is in two splits."""
     # surrogatepass: JSON can hold half a character, "\ud800", which is no UTF-8
@@ -146,6 +151,10 @@ class Batch:
     def map(self, f):
         parts = self.question, self.chain, self.step_of, self.answer, self.prefixes
         return Batch(*map(f, parts), self.examples)
+
+    def tokens(self):
+        """How many words its rows have, without padding."""
+        return sum(int((part != PAD).sum()) for part in (self.question, self.chain, self.answer))
 
     def to(self, device):
         return self.map(lambda t: t.to(device))     # non_blocking: MPS would read freed memory

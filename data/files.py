@@ -102,7 +102,8 @@ def read_json(path):
 # ---- the log of a run ----------------------------------------------------------------------------
 
 class Log:
-    """log.jsonl: a row a line, {"step": 50, name: number} or {"step": 50, "val": [rows of eval]}.
+    """log.jsonl: a row a line, {"step": 50, "loss": number, ...} of means over the steps since the
+    last one, or {"step": 50, "val": [rows of eval]}.
     """
 
     def __init__(self, path, step=0):

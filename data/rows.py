@@ -1,7 +1,8 @@
 """Rows of results: the file that keeps them, as text, and as a figure.
 
 A row is what eval.py measures at one setting: {"method", "variant", "updates", "knobs", "n",
-"accuracy", "low", "high", "steps", "ms", ...}.
+"accuracy", "low", "high", "steps", "ms", ...}. Of greedy answers it keeps which problems they are
+about, "problems", a hash, and which of them were "right": "1101...".
 """
 import json
 import math
@@ -36,6 +37,29 @@ def wilson(right, n, z=1.96):
 def pass_at(k, right, n):
     """pass@k, unbiased, if `right` of n samples are: 1 - C(n - right, k) / C(n, k); 2107.03374."""
     return 1 - math.comb(n - right, k) / math.comb(n, k)
+
+
+def paired(row, other):
+    """The accuracy of a row minus that of another one, and its 95% interval: (difference, low,
+    high). None unless both are known to be about the same problems.
+
+    Only problems that one has right and the other wrong tell them apart (McNemar 1947). One more of
+    each kind is added (Bonett and Price 2012): like Wilson's, the interval holds near 0.
+    """
+    if not row.get("problems") or row["problems"] != other.get("problems"):
+        return None
+    pairs, n = list(zip(row["right"], other["right"])), row["n"]
+    won, lost = pairs.count(("1", "0")), pairs.count(("0", "1"))
+    p, q = (won + 1) / (n + 2), (lost + 1) / (n + 2)
+    half = 1.96 * math.sqrt((p + q - (p - q) ** 2) / (n + 2))
+    return (won - lost) / n, max(-1.0, p - q - half), min(1.0, p - q + half)
+
+
+def counterpart(row, others):
+    """The one among other rows that a row is compared with: of the same setting, or the only one;
+    None if there is neither."""
+    alike = [other for other in others if other["knobs"] == row["knobs"]] or others
+    return alike[0] if len(alike) == 1 else None
 
 
 # ---- as a file -----------------------------------------------------------------------------------
@@ -74,6 +98,9 @@ def check_row(row):
         raise ValueError("no problems")
     check_types([row["method"], row["variant"], row.get("run", "")], str)
     check_types(row["knobs"].values(), (int, float, str))
+    check_types([row.get("problems", ""), row.get("right", "")], str)
+    if "problems" in row and (len(row["right"]) != row["n"] or set(row["right"]) - {"0", "1"}):
+        raise ValueError("right is not 0 or 1 for each problem")
 
 
 def check_types(values, kinds):
@@ -161,6 +188,25 @@ def table(rows):
                      f"{r['steps']:>12.1f}{r['ms']:>12.2f}"
                      + "".join(f"  {cell(r, key):>{len(t)}}" for key, t in extra.items()))
     return "\n".join(lines)
+
+
+def by_pairs(rows):
+    """Lines that compare the rows of several runs with those of the first one, where both have
+    solved the same problems."""
+    first = [row for row in rows if row.get("run") == rows[0].get("run")]
+    lines = []
+    for row in rows[len(first):]:
+        other = counterpart(row, first)
+        found = paired(row, other) if other else None
+        if found:
+            names = [f"{r['run']} {setting(r)}".strip() for r in (row, other)]
+            lines.append(f"{names[0]} - {names[1]}: {points(*found)}")
+    return ["\non the same problems, by pairs:", *lines] if lines else []
+
+
+def points(difference, low, high):
+    """A difference of two shares as text, with its interval."""
+    return f"{100 * difference:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def cell(row, key):

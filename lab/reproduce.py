@@ -17,16 +17,14 @@ a command was recorded are called by today's.
 """
 import itertools
 import json
-import os
 import shlex
-import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.cli import BadInput, Flag, Parser, choice, one_line
 from data.files import write
+from lab.jobs import launch, run_all
 from runs import parse
 
 ROOT = Path(__file__).parents[1]
@@ -75,13 +73,16 @@ def todays(command):
     return script, argv
 
 
-def job(command, minutes=0.0):
-    """The Job of a recorded command line."""
+def job(command, minutes=0.0, out=None):
+    """The Job of a recorded command line. out: the run folder that a training then had, by default
+    today's."""
     script, argv = todays(command)
     option = {a: b for a, b in zip(argv, argv[1:]) if a.startswith("--")}
     runs = list(itertools.takewhile(lambda word: not word.startswith("-"), argv))
     if script == ["train.py"]:
         needs = [option["--init"]] if "--init" in option else []
+        if out and "--out" not in option:
+            argv += ["--out", out] * (out != parse(argv)["out"])    # another name by default
         return Job([*script, *argv], parse(argv)["out"], needs, minutes=minutes)
     if script == ["rl.py"]:
         return Job([*script, *argv], option.get("--out", f"{runs[0]}-rl"), runs, minutes=minutes)
@@ -105,7 +106,8 @@ def plan(folders):
         for path in sorted((ROOT / "results" / folder).glob("*.json")):
             records = json.loads(path.read_text(encoding="utf-8"))
             record = records[0] if isinstance(records, list) else records
-            found = job(record["config"]["command"], record["minutes"])
+            found = job(record["config"]["command"], record["minutes"],
+                        record["config"].get("out"))
             again = made.setdefault(found.run, found) if found.run else found
             if again.argv != found.argv:
                 raise BadInput(f"{path}: another command makes {found.run}, too")
@@ -141,45 +143,23 @@ def ready(one):
 
 def work(jobs, out, at_once):
     """Runs jobs until none is left or can start. Returns those that failed."""
-    left, running, failed = [j for j in jobs if not j.done(out)], {}, []
-    try:
-        turn(left, running, failed, out, at_once)
-    except KeyboardInterrupt:       # which those that run get, too: they save and stop
-        for process in running:
-            process.wait()
-        raise
-    return failed + left
-
-
-def turn(left, running, failed, out, at_once):
-    """The loop of `work`: starts what can start, and collects what has ended."""
-    while left or running:
-        for one in [j for j in left if ready(j)][:at_once - len(running)]:
-            left.remove(one)
-            running[start(one, out)] = one
-        if not running:
-            break
-        time.sleep(0.2)
-        for process in [p for p in running if p.poll() is not None]:
-            one = running.pop(process)
-            if process.returncode:
-                failed.append(one)
-                print(f"FAILED ({process.returncode}): {shlex.join(one.argv)}", flush=True)
-            else:
-                collect(one, out)
-                rest = sum(j.minutes for j in left) / at_once
-                print(f"done: {shlex.join(one.argv)}; {len(left)} to start, about {rest:.0f} "
-                      "minutes", flush=True)
+    def ended(one, code, left):
+        if code:
+            print(f"FAILED ({code}): {shlex.join(one.argv)}", flush=True)
+            return
+        collect(one, out)
+        rest = sum(j.minutes for j in left) / at_once
+        print(f"done: {shlex.join(one.argv)}; {len(left)} to start, about {rest:.0f} minutes",
+              flush=True)
+    left = [one for one in jobs if not one.done(out)]
+    return run_all(left, at_once, lambda one: start(one, out), ready, ended)
 
 
 def start(one, out):
     for name in one.results:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
     log = out / "logs" / (shlex.join(one.argv).replace("/", "_").replace(" ", "_")[:200] + ".txt")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "wb") as file:
-        return subprocess.Popen(one.command(out), stdout=file, stderr=file,
-                                env={**os.environ, "PYTHONPATH": str(ROOT)})
+    return launch(one.command(out), log, ROOT)
 
 
 def collect(one, out):

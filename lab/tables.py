@@ -107,7 +107,8 @@ def mean_row(rows):
     if all("gain" in r for r in rows):
         means["gain"], means["gain_half"] = over_seeds([r["gain"] for r in rows])
     interval = {"low": accuracy - half, "high": accuracy + half} if len(rows) > 1 else {}
-    return {**rows[0], "accuracy": accuracy, **interval, **means, "seeds": len(rows)}
+    first = {name: value for name, value in rows[0].items() if name not in ("problems", "right")}
+    return {**first, "accuracy": accuracy, **interval, **means, "seeds": len(rows)}
 
 
 def summary(paths):

@@ -1,6 +1,7 @@
-"""The tests run what users run, but for two things. Chains end after 20 tokens: untrained models
-write to the limit. GSM8K's place is taken by a few problems of our own, so that nothing is
-downloaded; the task `own` has the file that it writes as an example. And one thread: to small
+"""The tests run what users run, but for three things. Chains end after 20 tokens: untrained models
+write to the limit. The figures of a run are made but not drawn, unless a test looks at them: that
+takes longer than its training. GSM8K's place is taken by a few problems of our own, so that nothing
+is downloaded; the task `own` has the file that it writes as an example. And one thread: to small
 models a second one only costs."""
 import functools
 import os
@@ -10,8 +11,10 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""     # before torch: exact equality is ch
 import pytest
 import torch
 
+import rl
 import runs
-from data import gsm8k, own
+import train
+from data import files, gsm8k, own
 from tests.helpers import FEW, write_stories
 
 MAX_THINK = 20      # tokens of a chain
@@ -22,11 +25,13 @@ torch.backends.mps.is_available = functools.cache(lambda: False)    # torch 2.15
 
 @pytest.fixture(autouse=True, scope="session")
 def quick(tmp_path_factory):
-    """Chains end early, and GSM8K is in a folder of its own."""
+    """Chains end early, figures are not drawn, and GSM8K is in a folder of its own."""
     with pytest.MonkeyPatch.context() as patch:
         limits = runs.limits
         patch.setattr(runs, "limits", lambda task, n=256: limits(task, n) | {
             "max_think": MAX_THINK})
+        for script in (train, rl):
+            patch.setattr(script, "draw", lambda figure, path: files.write(path, "not drawn"))
         patch.setattr(gsm8k, "FOLDER", tmp_path_factory.mktemp("gsm8k"))
         write_stories(gsm8k.FOLDER)
         path = tmp_path_factory.mktemp("own") / "zorp.json"

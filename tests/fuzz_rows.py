@@ -31,7 +31,8 @@ SCRIPTS = {         # {script, at the top or in lab/: a short command line that 
     "rl": "colar --steps 1 --samples 2 --out new" + SHORT,
     "eval": "cot --n 4", "depth": "recurrent --n 4 --r 1,2", "codes": "assorted --n 4",
     "bench": "--size nano --steps 3 --methods cot --backbones gpt --threads 1",
-    "claims": "results", "reproduce": "default --list", "data/arithmetic": "", "data/maze": "",
+    "claims": "results", "reproduce": "default --list", "curves": "cot colar --csv new.csv",
+    "data/arithmetic": "", "data/maze": "",
     "data/prosqa": "--n 20", "data/prontoqa": "", "data/permutation": "",
     "data/own": "--data problems/own.json", "data/gsm8k": "--from gsm8k-files"}
 RUNS = {            # {run folder: the command that makes it}; every case has them all
@@ -43,6 +44,7 @@ RUNS = {            # {run folder: the command that makes it}; every case has th
        for task in ("maze", "prosqa", "prontoqa", "permutation", "gsm8k")},
     "own": f"train --method nocot --task own --data problems/own.json --out own{NANO}"}
 RESUME = {run: f"{RUNS[run]} --resume" for run in ("cot", "colar", "rl", "assorted")}
+AS_BEGUN = {run: f"{'rl' if run == 'rl' else 'train'} --resume --out {run}" for run in RESUME}
 TASKS = {           # {task: its class, the level that its records are written at, in English?}
     "arithmetic": ("Arithmetic", "tiny", False), "maze": ("Maze", "small", False),
     "prosqa": ("ProsQA", "tiny-text", True), "prontoqa": ("ProntoQA", "tiny-text", True),
@@ -57,13 +59,16 @@ FORMATS = {         # of GSM8K and its relatives: a record of question, equation
                                              "lEquations": [f"X={steps[0].split('=')[0]}-5"]},
     "gsm8k-hard": lambda q, steps, a: {"input": q, "target": float(a)}}
 FILES = {           # {row: [(files of which one is damaged, a command that reads it)]}
-    "ckpt.pt": [*((f"{run}/ckpt.pt", RESUME[run]) for run in RESUME),
+    "ckpt.pt": [*((f"{run}/ckpt.pt", resume[run]) for resume in (RESUME, AS_BEGUN)
+                  for run in resume),
                 *((f"{run}/ckpt.pt", f"{script} {SCRIPTS[script]}") for script, run in (
                     ("eval", "cot"), ("rl", "colar"), ("depth", "recurrent"),
                     ("codes", "assorted"))), ("colar/ckpt.pt", "eval colar --n 4 --k 2"),
                 ("cot/ckpt.pt", f"train --method colar --init cot --out new{NANO}")],
-    **{name: [(f"{run}/{name}", RESUME[run]) for run in RESUME]
+    **{name: [(f"{run}/{name}", resume[run]) for resume in (RESUME, AS_BEGUN) for run in resume]
        for name in ("config.json", "log.jsonl")},
+    "curves": [(f"{run}/{name}", f"curves {run} --csv new.csv --plot new.png")
+               for run in ("cot", "colar", "rl") for name in ("config.json", "log.jsonl")],
     "results.json": [pair for run in RESUME for pair in (
         (f"{run}/results.json", f"tables {run}/results.json"),
         (f"{run}/results.json", RESUME[run]))],
@@ -79,6 +84,7 @@ MENDED = "claims", "--resume"   # where a damaged file may also be made anew, or
 WRITE = {           # {command line: flags after it that name what is written}
     "train" + NANO: ["--out"], "rl colar" + SHORT: ["--out"], "depth recurrent --n 4": ["--out"],
     "eval cot --n 4": ["--json", "--plot"], "tables cot/results.json": ["--plot"],
+    "curves cot": ["--plot", "--csv"],
     "controls cot --n 4": ["--plot"], f"bench {SCRIPTS['bench']}": ["--json"]}
 PATHS = WRITE | {   # and what is read; "": the next word
     f"train --out new{NANO}": ["--data", "--init"], "eval cot": ["--data"],
@@ -423,8 +429,8 @@ def undamaged_row(rng, work):
 
 
 KINDS_OF = {"gsm8k, --extra": ["not finite", "signs"] * 6}     # more often than elsewhere
-INSIDE = ("ckpt.pt config.json log.jsonl results.json curves.png reward.png codes.png depth.json "
-          "ckpt.part config.part results.part")
+INSIDE = ("ckpt.pt config.json log.jsonl results.json curves.png accuracy.png reward.png codes.png "
+          "depth.json ckpt.part config.part results.part")
 ROWS = {
     "undamaged": undamaged_row,
     **{f"flags of {name}": partial(flag_row, name, NUMBERS, TEXTS) for name in SCRIPTS},

@@ -55,6 +55,14 @@ def log(folder):
     return [json.loads(line) for line in text.splitlines()]
 
 
+def untimed(value):
+    """Rows of a log or of results without what time they took."""
+    if isinstance(value, dict):
+        return {name: untimed(v) for name, v in value.items()
+                if name not in ("ms", "seconds", "tokens_per_s")}
+    return [untimed(v) for v in value] if isinstance(value, list) else value
+
+
 def record(example):
     """An Example as a file of --data has it."""
     return {"question": " ".join(example.question), "answer": " ".join(example.answer),

@@ -17,7 +17,7 @@ from data import checkpoint, files
 from data.cli import BadInput, Flag, one_line
 from data.rows import plot_rewards, read_results
 from lab import bench, claims, codes, depth, reproduce, tables
-from tests.helpers import NANO, fails, log, results, run
+from tests.helpers import NANO, fails, log, results, run, untimed
 
 NEW = [*NANO, "--method", "cot", "--test-n", "4", "--out"]
 RESUME = ["--resume", *NEW]
@@ -146,11 +146,6 @@ def test_a_full_disk_stops_a_run_in_one_line_and_nothing_is_lost(name, cot_run, 
     assert untimed(log(out)) == untimed(log(cot_run))
 
 
-def untimed(rows):
-    """Rows of a log without what time they took."""
-    return [{**row, "val": [{**tested, "ms": 0} for tested in row.get("val", [])]} for row in rows]
-
-
 # ---- what is damaged -----------------------------------------------------------------------------
 
 def change(*keys, to=None, by=None):
@@ -248,7 +243,8 @@ def test_damaged_results_are_made_anew_or_refused(text, copy, capsys):
     (("knobs",), []), (("knobs",), {"c": [2]}), (("method",), 5), (("by_difficulty",), {"1": 3}),
     (("config", "task"), "mazes"), (("method",), "colr"), (("config", "seed"), None),
     (("config", "steps"), "x"), (("config", "size"), "big"), (("config", "backbone"), []),
-    (("loss",), "x"), (("updates",), "x"), (("run",), 7)])
+    (("loss",), "x"), (("updates",), "x"), (("run",), 7), (("right",), "1"), (("right",), 5),
+    (("problems",), []), (("right",), "0x11")])
 def test_results_with_one_odd_value_get_one_line(keys, value, cot_run, tmp_path, capsys):
     record = results(cot_run)
     target = record if keys[0] == "config" else record["rows"][0]
@@ -267,11 +263,13 @@ def test_results_with_one_odd_value_get_one_line(keys, value, cot_run, tmp_path,
         claims.rows.cache_clear()
 
 
-def test_a_missing_figure_is_drawn(cot_run, tmp_path):
+@pytest.mark.parametrize("name", ["curves.png", "accuracy.png"])
+def test_a_missing_figure_is_drawn(name, cot_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "draw", files.draw)
     shutil.copytree(cot_run, tmp_path / "copy")
-    (tmp_path / "copy" / "curves.png").unlink()
+    (tmp_path / "copy" / name).unlink()
     train.main([*RESUME, str(tmp_path / "copy")])
-    assert (tmp_path / "copy" / "curves.png").stat().st_size > 5000
+    assert (tmp_path / "copy" / name).stat().st_size > 5000
 
 
 @pytest.mark.parametrize("text", ["", '{"step": 1, "reward": 0.5, "steps": 3}\n{"step": 2, "re',

@@ -10,11 +10,12 @@ import tests
 
 ROOT = Path(__file__).parents[1]
 ORDER = ("data", "model", "recurrent", "method", "baselines", "colar", "vqvae", "runs", "eval",
-         "train", "rl", "lab")
+         "train", "rl", "lab", "sweep")
 TOP = sorted(ROOT.glob("*.py"))
 FILES = [*TOP, *sorted(ROOT.glob("data/*.py")), *sorted(ROOT.glob("lab/*.py"))]
 LONGEST, WIDEST = 450, 100      # lines of a file of TOP, signs of a line
-TOGETHER = 3518     # lines of all of TOP
+LESSON = [path for path in TOP if ORDER.index(path.stem) < ORDER.index("lab")]
+TOGETHER = 3640     # lines of all of LESSON
 
 
 def floor(module):
@@ -43,7 +44,7 @@ def faults(module, source):
                 continue
             if id(node) not in top:
                 found.append(f"{module}:{node.lineno} imports {name} inside a function")
-            if there > here or there == here and len(ORDER) - 1 != here != 0:
+            if there > here or there == here and ORDER[here] not in ("data", "lab"):
                 found.append(f"{module}:{node.lineno} imports {name}, which stands above it")
     return found
 
@@ -84,7 +85,7 @@ def test_a_file_of_the_top_level_is_short(path):
 
 
 def test_the_top_level_is_short():
-    assert sum(len(lines(path)) for path in TOP) <= TOGETHER
+    assert sum(len(lines(path)) for path in LESSON) <= TOGETHER
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)

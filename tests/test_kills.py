@@ -19,7 +19,7 @@ import rl
 import runs
 import train
 from data import checkpoint, files, rows, script
-from tests.helpers import fails, same
+from tests.helpers import fails, same, untimed
 
 if not hasattr(os, "fork"):
     pytest.skip("processes are not forked here", allow_module_level=True)
@@ -33,11 +33,12 @@ RUNS = {        # what is killed: (the command, which of its folders it is kille
     "colar": (["--method", "colar", *NANO], ""),
     "rl": (RL, "")}
 FILES = {       # which time that it is written is the last one
-    "config.json": 1, "log.jsonl": 3, "ckpt.pt": 2, "results.json": 1, "curves.png": 1}
+    "config.json": 1, "log.jsonl": 3, "ckpt.pt": 2, "results.json": 1, "accuracy.png": 1}
 MOMENTS = "before", "halfway", "whole", "after", "full"
 TRIALS = [(run, file, moment) for run in RUNS for file in FILES for moment in MOMENTS
           if (file, moment) != ("log.jsonl", "whole")]      # lines get their name as they come
-TRIALS += [("rl", "reward.png", moment) for moment in MOMENTS]
+TRIALS += [(run, "reward.png" if run == "rl" else "curves.png", moment)
+           for run in RUNS for moment in MOMENTS]
 
 
 # ---- what happens at a write ---------------------------------------------------------------------
@@ -152,13 +153,6 @@ def whole(tmp_path_factory):
 
 
 # ---- what must be the same -----------------------------------------------------------------------
-
-def untimed(value):
-    """Rows without what time they took."""
-    if isinstance(value, dict):
-        return {k: untimed(v) for k, v in value.items() if k != "ms"}
-    return [untimed(v) for v in value] if isinstance(value, list) else value
-
 
 def contents(out):
     """All that must be the same, of all stages of a run: {file of a folder: contents}."""

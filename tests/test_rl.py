@@ -20,7 +20,7 @@ from data.common import END, EOS, PAD, THINK, collate, speed_token
 from lab import tables
 from method import LENGTH, OPTION, RIGHT, Rollout, Solved
 from model import Sampler
-from tests.helpers import NANO, fails, same, small
+from tests.helpers import NANO, fails, log, same, small, untimed
 from tests.naive import EXACT, TASK, VOCAB, batch_of, colar_and_cot, stop_some_at_once
 
 SAMPLED = Sampler(1.0)
@@ -443,7 +443,8 @@ def main(argv):
 @pytest.mark.parametrize("which", ["", "cot"])
 def test_stopped_and_resumed_equals_uninterrupted(sft, which, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Arithmetic, "check", lambda self, example, words: len(words) % 2)
-    main([sft / which, *ARGS, "--out", tmp_path / "whole"])
+    argv = [sft / which, *ARGS, *([] if which else ["--c", "2"])]
+    main([*argv, "--out", tmp_path / "whole"])
     update = rl.GRPO.update
 
     def ctrl_c_in_step_2(self, *args):
@@ -452,15 +453,24 @@ def test_stopped_and_resumed_equals_uninterrupted(sft, which, tmp_path, monkeypa
         return update(self, *args)
     monkeypatch.setattr(rl.GRPO, "update", ctrl_c_in_step_2)
     with pytest.raises(SystemExit) as stop:
-        main([sft / which, *ARGS, "--out", tmp_path / "parts"])
+        main([*argv, "--out", tmp_path / "parts"])
     assert stop.value.code == 130 and runs.load(tmp_path / "parts")["step"] == 2
     assert "rl.py" in capsys.readouterr().out
     monkeypatch.setattr(rl.GRPO, "update", update)
-    main([sft / which, *ARGS, "--out", tmp_path / "parts", "--resume"])
+    main(["--out", tmp_path / "parts", "--resume"])     # its config has the rest
     whole, parts = runs.load(tmp_path / "whole"), runs.load(tmp_path / "parts")
     for key in ("step", "method", "optimizers", "rng"):
         assert same(whole[key], parts[key]), key
     assert not same(runs.load(sft / which)["method"], whole["method"])
+    rows = untimed(log(tmp_path / "whole"))
+    assert untimed(log(tmp_path / "parts")) == rows
+    with pytest.raises(SystemExit):
+        train.main(["--resume", "--out", str(tmp_path / "parts")])
+    assert "continue it with python rl.py --resume" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--resume", "--out", sft / which])
+    assert "continue it with python train.py --resume" in capsys.readouterr().err
+    assert {"reward", "kept", "loss", "kl", "norm", "lr"} <= set().union(*rows)
 
 
 def test_stages_build_on_each_other_and_are_told_apart(sft, tmp_path):

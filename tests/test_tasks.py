@@ -20,7 +20,7 @@ import torch
 import runs
 from data import gsm8k
 from data.arithmetic import Arithmetic
-from data.common import SPECIALS, draw, same
+from data.common import SPECIALS, same
 from data.permutation import Permutation
 from data.prontoqa import ProntoQA
 from tests.helpers import FEW
@@ -136,7 +136,7 @@ def elsewhere():
             "print(json.dumps(test_tasks.digests(*sys.argv[1:])))")
     seed = "1" if os.environ.get("PYTHONHASHSEED") == "0" else "0"
     done = subprocess.run([sys.executable, "-c", code, gsm8k.FOLDER, FEW["own"][1]],
-                          capture_output=True, text=True, check=True,
+                          capture_output=True, text=True, encoding="utf-8", check=True,
                           cwd=Path(__file__).parents[1],
                           env=os.environ | {"PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1"})
     return json.loads(done.stdout)

@@ -23,7 +23,8 @@ from lab import latents, tables
 from method import Method, Rollout, Solved
 from model import GPT, Cache, Config
 from recurrent import RecurrentGPT
-from tests.helpers import NANO, fails, log, record, results, run, same, write_records
+from tests.helpers import (NANO, fails, log, record, results, run, same, untimed,
+                           write_records)
 from tests.naive import EXACT
 
 CPU = torch.device("cpu")
@@ -45,7 +46,8 @@ def test_colar_trains_both_stages_and_reports(colar_run):
     *_, trained, validated = log(colar_run)
     assert trained["step"] == 10 and {"ce", "latent", "norm"} <= set(trained)
     assert len(validated["val"]) == 5
-    assert (colar_run / "curves.png").stat().st_size > 5000
+    for name in ("curves.png", "accuracy.png", "cot/curves.png", "cot/accuracy.png"):
+        assert (colar_run / name).exists()
 
 
 def test_minutes_are_those_of_a_stage_alone(colar_run, tmp_path, monkeypatch):
@@ -70,6 +72,7 @@ def test_colar_starts_from_the_cot_weights(colar_run):
 def test_stopped_and_resumed_equals_uninterrupted(method, backbone, how, tmp_path, monkeypatch,
                                                   capsys):
     monkeypatch.setattr(RecurrentGPT, "settings", lambda self: [{"r": 3}])
+    monkeypatch.setattr(train.Training, "log_every", 5)     # it is stopped between two rows
     argv = [*NANO, "--method", method, "--backbone", backbone]
     train.main(argv + ["--out", str(tmp_path / "whole")])
     update = train.Training.update
@@ -84,10 +87,50 @@ def test_stopped_and_resumed_equals_uninterrupted(method, backbone, how, tmp_pat
     assert stop.value.code == 130 and runs.load(tmp_path / "parts")["step"] == 7
     assert "--resume" in capsys.readouterr().out
     monkeypatch.setattr(train.Training, "update", update)
-    train.main(argv + ["--out", str(tmp_path / "parts"), "--resume"])
-    whole, parts = runs.load(tmp_path / "whole"), runs.load(tmp_path / "parts")
+    (tmp_path / "parts").rename(tmp_path / "moved")
+    train.main(["--out", str(tmp_path / "moved"), "--resume"])      # its config has the flags
+    whole, parts = runs.load(tmp_path / "whole"), runs.load(tmp_path / "moved")
     for key in ("step", "method", "optimizers", "rng"):
         assert same(whole[key], parts[key]), key
+    assert untimed(log(tmp_path / "moved")) == untimed(log(tmp_path / "whole"))
+    first, second = (results(tmp_path / name)["config"] for name in ("whole", "moved"))
+    ours = {"out": 0, "command": 0}
+    assert first | ours == second | ours and second["command"].endswith("/parts")
+
+
+@pytest.mark.parametrize("accum", [1, 2])
+def test_a_row_of_the_log_is_the_mean_since_the_last_one(accum, tmp_path, monkeypatch, capsys):
+    """Also of the last steps, fewer than the others; and over the batches of a step."""
+    losses, tokens, update = [], [], train.Training.update
+    loss = runs.METHODS["colar"].loss
+
+    def watched_loss(self, batch):
+        value, parts = loss(self, batch)
+        losses.append((value.item(), parts["ce"].item()))
+        return value, parts
+
+    def watched(self, batches):
+        for batch in batches:
+            parts = batch.question, batch.chain, batch.answer
+            tokens.append(sum(word != 0 for part in parts for row in part.tolist() for word in row))
+        return update(self, batches)
+    monkeypatch.setattr(runs.METHODS["colar"], "loss", watched_loss)
+    monkeypatch.setattr(train.Training, "update", watched)
+    monkeypatch.setattr(train.Training, "log_every", 4)
+    monkeypatch.setattr(train.time, "perf_counter", iter(range(10**6)).__next__)    # 1 s a step
+    out = run(tmp_path, "--first-steps", "1", "--grad-accum", str(accum), "--warmup", "3")
+    rows, tokens = [row for row in log(out) if "val" not in row], tokens[accum:]
+    assert [row["step"] for row in rows] == [4, 8, 10]
+    for row, first in zip(rows, (0, 4, 8)):
+        mine = slice(first * accum, row["step"] * accum)
+        for name, values in zip(("loss", "ce"), zip(*losses[mine])):
+            assert row[name] == pytest.approx(sum(values) / len(values), rel=1e-5)
+        assert row["tokens_per_s"] == round(sum(tokens[mine]) / (row["step"] - first))
+        config = runs.load(out)["config"]
+        assert row["lr"] == pytest.approx(train.learning_rate(row["step"] - 1, config), rel=1e-5)
+    assert rows[0]["seconds"] <= rows[2]["seconds"] < 60
+    lines = [line for line in capsys.readouterr().out.splitlines() if " of 10: loss" in line]
+    assert len(lines) == 3 and "tokens/s" in lines[0] and lines[0].endswith(" left")
 
 
 def test_a_nan_stops_the_run_and_keeps_the_last_checkpoint(tmp_path, monkeypatch, capsys):
@@ -179,6 +222,30 @@ def test_an_existing_run_is_not_overwritten(colar_run, capsys):
     assert (colar_run / "ckpt.pt").read_bytes() == before
 
 
+def test_runs_are_named_by_the_flags_that_differ(tmp_path):
+    def name(*argv):
+        return runs.parse(list(argv))["out"]
+    assert name() == "runs/colar-arithmetic-tiny-s0"
+    assert name("--pool", "mean", "--test-n", "9") == "runs/colar-arithmetic-tiny-pool=mean-s0"
+    assert name("--method", "nocot", "--steps", "6000", "--seed", "1", "--threads", "1") == (
+        "runs/nocot-arithmetic-tiny-steps=6000-s1")
+    assert name("--size", "nano", "--lr", "0.01", "--conv", "0") == "runs/colar-arithmetic-nano-s0"
+    assert name("--no-align", "--c-train", "1,3") == (
+        "runs/colar-arithmetic-tiny-c-train=1,3-no-align-s0")
+    path = write_records(tmp_path / "two words ☃.json", [Arithmetic().sample("train", 0)])
+    assert name("--data", str(path)) == "runs/colar-arithmetic-tiny-data=two_words__.json-s0"
+    assert name("--init", "../cot") == "runs/colar-arithmetic-tiny-init=.._cot-s0"
+    long = [name("--init", "x" * 200 + end) for end in "ab"]
+    assert long[0] != long[1] and all(len(one) < 130 for one in long)
+    assert all(one.split("=")[1].startswith("x" * 70) for one in long)
+
+
+def test_names_of_folders_agree_with_variants_in_tables():
+    config = runs.parse(["--pool", "mean", "--layers", "1", "--qk-norm", "--optimizer", "adamw"])
+    for word in runs.variant(config).removeprefix("--").split(" --"):
+        assert f"-{word.replace(' ', '=')}-" in config["out"]
+
+
 def test_a_stopped_stage_is_no_start(colar_run, tmp_path, capsys):
     state = runs.load(colar_run / "cot")
     (tmp_path / "half").mkdir()
@@ -190,7 +257,7 @@ def test_a_stopped_stage_is_no_start(colar_run, tmp_path, capsys):
 def test_resume_keeps_the_run_given_by_init(colar_run, tmp_path):
     out = run(tmp_path, "--init", str(colar_run / "cot"))
     (out / "results.json").unlink()
-    run(tmp_path, "--resume")       # --init is not repeated: no CoT stage is trained
+    train.main(["--out", str(out), "--resume"])     # as begun: no CoT stage is trained
     assert not (out / "cot").exists() and (out / "results.json").exists()
 
 
@@ -612,6 +679,42 @@ def test_pass_at_k_equals_counting():
             draws = list(itertools.combinations(range(5), k))
             want = sum(min(d) < right for d in draws) / len(draws)
             assert abs(rows.pass_at(k, right, 5) - want) < 1e-12
+
+
+@pytest.mark.parametrize("mine, other", [
+    ("1101", "1011"), ("1110", "0010"), ("1111", "0000"), ("0000", "1111"), ("1010", "1010")])
+def test_a_comparison_by_pairs_is_a_mean_over_problems(mine, other):
+    """Of the differences 1, 0 or -1, beside one 1 and one -1 that are added for the interval."""
+    row, base = ({"n": 4, "problems": "p", "right": right} for right in (mine, other))
+    difference, low, high = rows.paired(row, base)
+    each = [int(a) - int(b) for a, b in zip(mine, other)]
+    assert difference == sum(each) / 4
+    each += [1, -1]
+    sd = torch.tensor(each).double().std(correction=0).item()
+    for end, sign in ((low, -1), (high, 1)):
+        want = sum(each) / 6 + sign * 1.96 * sd / 6 ** 0.5
+        assert end == pytest.approx(min(1, max(-1, want)))
+    assert low <= difference <= high
+    assert rows.paired(row, base | {"problems": "q"}) is None
+    assert rows.paired(row, {"n": 4}) is None and rows.paired({"n": 4}, {"n": 4}) is None
+
+
+def test_rows_keep_which_problems_were_right(colar_run, tmp_path, capsys):
+    """And a second run is compared with the first one where the problems are the same."""
+    task, method, _ = runs.load_run(colar_run)
+    answers = [task.sample("test", i) for i in range(6)]
+    words = [s.answer for s in evaluation.solve_all(method, answers, c=2)]
+    row = evaluation.evaluate(method, task, answers, c=2)
+    assert row["right"] == "".join(str(int(task.check(e, w))) for e, w in zip(answers, words))
+    other = evaluation.evaluate(method, task, answers[::-1], c=2)
+    assert other["right"] == row["right"][::-1] and other["problems"] != row["problems"]
+    capsys.readouterr()
+    evaluation.main([str(colar_run / "cot"), str(colar_run), "--c", "1,2", "--n", "6"])
+    text = capsys.readouterr().out.split("on the same problems, by pairs:\n")[1]
+    assert re.fullmatch(r"(run c=[12] - cot: [+-]\d+\.\d points \(-.* to \+.*\)\n){2}", text)
+    evaluation.main([str(colar_run / "cot"), "--n", "6"])
+    evaluation.main([str(colar_run / "cot"), str(colar_run), "--k", "1", "--n", "6"])
+    assert "by pairs" not in capsys.readouterr().out
 
 
 def test_wilson_interval():

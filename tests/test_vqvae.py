@@ -1032,7 +1032,7 @@ def test_codes_are_explained(assorted_run, capsys):
 
 
 def test_problems_without_steps_have_nothing_to_explain(assorted_run, capsys, monkeypatch):
-    monkeypatch.setattr(lab_codes, "first_problems", lambda *_: [Example(["how"], [], ["3"], 0)])
+    monkeypatch.setattr(lab_codes, "problems", lambda *_: [Example(["how"], [], ["3"], 0)])
     assert "no problem of test has a step" in fails([str(assorted_run)], capsys, lab_codes.main)
 
 

@@ -132,3 +132,11 @@ def test_every_recorded_command_of_this_project_can_be_planned():
     root = reproduce.ROOT / "results"
     assert files == {str(p.relative_to(root)) for p in root.glob("*/*.json")
                      if p.parent.name not in reproduce.OLD}
+
+
+def test_a_recorded_run_keeps_the_folder_that_it_had_by_default():
+    command = "python train.py --pool mean --seed 3"
+    new, old = reproduce.job(command), reproduce.job(command, 1.0, "runs/colar-arithmetic-tiny-s3")
+    assert new.run == "runs/colar-arithmetic-tiny-pool=mean-s3" and "--out" not in new.argv
+    assert old.run == "runs/colar-arithmetic-tiny-s3" and old.argv[-2:] == ["--out", old.run]
+    assert reproduce.job(command, 1.0, new.run).argv == new.argv
