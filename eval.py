@@ -166,7 +166,7 @@ def named(rows, config):
 
 
 FLAGS = {
-    "split": Flag("test", "test, val, or the task's own"),
+    "split": Flag("test", "test, val, the task's own, or fresh: see data/common.py"),
     "n": Flag(0, "problems; 0: 500, or all of --data"),
     "data": Flag("", "a JSON file of problems instead of a split"),
     "show": Flag(0, "print so many worked problems"),

@@ -80,6 +80,7 @@ FLAGS = {   # None: --size decides
     "grad_clip": Flag(1.0, "largest gradient norm", above=0),
     "val_n": Flag(None, "validation problems, solved about five times in a run", kind=int, least=1),
     "test_n": Flag(None, "test problems for the final table", kind=int, least=1),
+    "test_split": Flag("test", "their split; fresh: those that no table was made with"),
     "seed": Flag(0, "of weights and data"),
     "device": Flag("auto", "auto: cuda, mps or cpu, the first that is there",
                    ("auto", "cuda", "mps", "cpu")),

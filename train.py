@@ -32,8 +32,8 @@ import eval as evaluation
 import model
 import runs
 from data import checkpoint, machine
-from data.cli import BadInput, must_match
-from data.common import FileTask, batches, first_problems
+from data.cli import BadInput, choice, must_match
+from data.common import FileTask, batches, first_problems, splits_of
 from data.curves import plot_training
 from data.files import Log, draw, read_log
 from data.machine import any_process, barrier, print0
@@ -334,7 +334,11 @@ def train_stages(config, resume, held):
     held.enter_context(folder(Path(config["out"])))
     state = runs.reopen(config, resume)
     device, dtype = machine.setup(config, state)
-    config |= runs.limits(runs.make_task(config))
+    task = runs.make_task(config)
+    choice(config["test_split"], splits_of(task), "--test-split")
+    if config["test_split"] != "test":
+        first_problems(task, config["test_split"], 1)   # BadInput now, not after the training
+    config |= runs.limits(task)
     torch.manual_seed(config["seed"])
     task, method = runs.build(config)
     parent, before = None, []
@@ -401,7 +405,7 @@ def finish(training, task, rows):
     if tested:
         rows = tested
     else:
-        test = first_problems(task, "test", config["test_n"])
+        test = first_problems(task, config["test_split"], config["test_n"])
         own = evaluation.sweep(config["method"], method, task, test)
         rows = rows + evaluation.named(own, config)
         write_results(out, rows, config, training.seconds)

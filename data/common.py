@@ -91,11 +91,30 @@ def draw(make, name, split, index):
             return example
 
 
+USED = 1000     # problems at the beginning of a split that tables were made with, at most
+
+
+def splits_of(task):
+    """The names of all splits that `first_problems` knows: those of the task, "fresh" for what of
+    test no table was made with, and "NAME-fresh" of its own splits."""
+    ends = "train", "val", "test"
+    return (*task.splits, "fresh", *(f"{name}-fresh" for name in task.splits
+                                     if name.rsplit("-", 1)[-1] not in ends))
+
+
 def first_problems(task, split, n):
     """The first n different problems of a split; fewer if it seems to hold no more.
 
     It seems so after 4n draws, of which the last 4 per problem found have brought nothing new.
+    "fresh" and "NAME-fresh" are the problems of test and NAME after the first USED, so none of
+    those is among them, whatever their place. BadInput if there are none.
     """
+    if split.endswith("fresh"):
+        used = split.removesuffix("fresh").removesuffix("-") or "test"
+        fresh = first_problems(task, used, USED + n)[USED:]
+        if not fresh:
+            raise BadInput(f"{split}: {used} holds no more than {USED:,} problems, all used before")
+        return fresh
     found, index, newest = {}, 0, 0
     while len(found) < n and index < max(4 * n, newest + 4 * len(found)):
         example = task.sample(split, index)

@@ -2,7 +2,7 @@
 import os
 
 from data.cli import BadInput, choice
-from data.common import FileTask, digest, first_problems, mixed, read_problems
+from data.common import FileTask, digest, first_problems, mixed, read_problems, splits_of
 from data.files import reason
 
 FILES = ("data", "extra")   # flags that name files
@@ -49,7 +49,7 @@ def problems(task, args):
         if not new:
             raise BadInput(f"--data {args.data}: the run was trained on all of its problems")
         return mixed(new)[:args.n] if args.n else new
-    choice(args.split, task.splits, "split")
+    choice(args.split, splits_of(task), "split")
     if isinstance(task, FileTask):
         print(task.summary)
     return first_problems(task, args.split, args.n or 500)

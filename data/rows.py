@@ -83,7 +83,7 @@ def read_results(path):
 def check_config(config):
     """TypeError, or another, unless a config has what tables read of it."""
     check_types([config["seed"], config.get("steps", 0)], int)
-    check_types([config["task"], config.get("split") or ""], str)
+    check_types([config["task"], config.get("split") or "", config.get("test_split", "")], str)
     check_types([config.get(name, "") for name in ("method", "backbone", "size")], str)
 
 

@@ -54,7 +54,7 @@ def plot(found, codes):
 
 
 FLAGS = {
-    "split": Flag("test", "test, val, or the task's own"),
+    "split": Flag("test", "test, val, the task's own, or fresh: see data/common.py"),
     "n": Flag(500, "problems", least=1),
     "data": Flag("", "a JSON file of problems instead of a split"),
 }

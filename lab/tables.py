@@ -48,7 +48,7 @@ def by_seed(paths):
     for path in paths:
         for row, config in read_rows(path):
             row["line"] = f"{row['method']} {row['variant']}".strip()
-            split = config.get("split") or "test"
+            split = config.get("split") or config.get("test_split", "test")
             where = f"on {split}" if split != "test" else ""
             words = row["method"], setting(row), row["variant"], where
             row["name"] = " ".join(filter(None, words))

@@ -9,16 +9,18 @@ import signal
 import pytest
 import torch
 
+from data import common
 from data.arithmetic import Arithmetic
 from data.cli import BadInput, choice
 from data.common import (EOS, PER_SEED, SPECIALS, THINK, FileTask, Vocab, batches, collate,
-                         digest, first_problems, read_problems, same, speed_token, split_of)
+                         digest, first_problems, read_problems, same, speed_token, split_of,
+                         splits_of)
 from data.maze import Maze
 from data.permutation import Permutation
 from data.prontoqa import ProntoQA
 from data.prosqa import ProsQA
 from method import pack
-from runs import limits
+from runs import TASKS, limits
 from tests.helpers import record, write_records
 
 TASK = Arithmetic()
@@ -91,6 +93,38 @@ def test_first_problems_go_on_while_there_is_something_new():
         def sample(self, split, index):
             return TASK.sample(split, min(9, index // 5))
     assert first_problems(Slow(), "test", 10) == [TASK.sample("test", i) for i in range(10)]
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if name not in ("gsm8k", "own")])
+def test_fresh_problems_are_no_used_ones(name, monkeypatch):
+    """The same for whoever asks, of the split's own kind, and none is among the problems that any
+    table may have been made with. (gsm8k: all of its test set is used; own: it has no problems.)"""
+    monkeypatch.setattr(common, "USED", 8)
+    task = TASKS[name]()
+    names = splits_of(task)
+    assert set(task.splits) < set(names) and "fresh" in names
+    slow = {"maze": ["ood"], "prosqa": ["ood", "test-4", "dense"]}.get(name, [])
+    used, fresh = {}, {}
+    for split in set(task.splits) - {"train", "val", *slow}:
+        if split == "test" or f"{split}-fresh" in names:
+            other = "fresh" if split == "test" else f"{split}-fresh"
+            used |= {same(e): e for e in first_problems(task, split, 8)}
+            few, more = (first_problems(task, other, n) for n in (3, 5))
+            assert [same(e) for e in more[:3]] == [same(e) for e in few]
+            fresh |= {same(e): e for e in more}
+    assert len(fresh) > 4 and not used.keys() & fresh.keys()
+
+
+def test_fresh_problems_are_left_out_by_content(monkeypatch):
+    """A used problem is none, wherever it comes again; and there may be none at all."""
+    class Again:
+        def sample(self, split, index):
+            return TASK.sample(split, [0, 1, 0, 2, 1, 3][index % 6])
+    monkeypatch.setattr(common, "USED", 2)
+    assert first_problems(Again(), "fresh", 9) == [TASK.sample("test", i) for i in (2, 3)]
+    monkeypatch.setattr(common, "USED", 4)
+    with pytest.raises(BadInput, match="fresh: test holds no more than 4 problems"):
+        first_problems(Again(), "fresh", 9)
 
 
 def test_split_of_gives_an_eighth_each_to_val_and_test():

@@ -201,6 +201,9 @@ def test_a_nan_gradient_never_reaches_a_checkpoint(tmp_path, monkeypatch, capsys
     (["--resume"], "no run there to resume"),
     (["--heads", "3"], "no multiple"),
     (["--c-train", "2,12"], "unknown factor in --c-train 2,12 '12'"),
+    (["--test-split", "fersh"], "unknown --test-split 'fersh' .nearest: fresh"),
+    (["--method", "cot", "--task", "permutation", "--moves", "3", "--test-split", "fresh"],
+     "fresh: test holds no more than 1,000 problems, all used before"),
     (["--pool", "max"], "unknown --pool 'max' .known: sqrt, mean"),
     (["--device", "cuda:7"], "unknown --device 'cuda:7' .nearest: cuda"),
     (["--data", "none.json"], "none.json.*No such file"),
@@ -567,6 +570,17 @@ def test_seconds_add_up_when_resumed():
     training = train.Training(runs.build(config)[1], config, CPU, torch.float32)
     training.restore({**training.state(), "seconds": 500.0})
     assert 500 <= training.state()["seconds"] < 560
+
+
+def test_a_run_is_tested_on_the_split_that_it_names(tmp_path):
+    """By train.py as by eval.py, and its rows of a table say so."""
+    out = run(tmp_path, "--method", "nocot", "--test-split", "long-fresh")
+    evaluation.main([str(out), "--split", "long-fresh", "--n", "8", "--json", str(tmp_path / "e")])
+    (row,), (again,) = (rows.read_results(path)[0]["rows"] for path in (out / "results.json",
+                                                                  tmp_path / "e"))
+    assert row["by_difficulty"] == again["by_difficulty"] and min(row["by_difficulty"]) == "5"
+    ((name, _, split, _),) = tables.by_seed([out / "results.json", tmp_path / "e"])
+    assert name.endswith(" on long-fresh") and split == "long-fresh"
 
 
 @pytest.mark.parametrize("method", [m for m in runs.METHODS if m not in ("cot", "colar")])

@@ -1,15 +1,17 @@
 """The table of claims: numbers and verdicts follow from results/."""
 import json
 import locale
-import math
 import re
 import shutil
 
 import pytest
 
 from data.cli import BadInput
-from lab import claims, reproduce
-from lab.claims import Claim, Part
+from lab import claims
+from lab.claims import Judged, Part
+from lab.earlier import EARLIER
+from lab.intervals import interval
+from lab.plan import Double, Gain
 from lab.tables import STUDENT
 
 
@@ -36,13 +38,52 @@ def results(tmp_path, monkeypatch):
 
 def test_differences_are_paired_by_seed(results):
     """40 and 20 points: 30 +- t sd / sqrt 2, and sd is 20 / sqrt 2."""
-    part = claims.gain("x: cot", "x: nocot @100", "over none", 5.0)
+    part = claims.gain("x: cot", "x: nocot @100", "than none", 5.0)
     mean, half = part.interval()
     assert mean == pytest.approx(30) and half == pytest.approx(STUDENT[0] * 10)
-    assert str(part) == f"+30.0 ± {STUDENT[0] * 10:.1f} points over none" and part.n == 50
+    assert str(part) == f"30.0 ± {STUDENT[0] * 10:.1f} points more than none" and part.n == 50
+    assert str(claims.gain("x: nocot @100", "x: cot", "than CoT")).endswith(" points less than CoT")
     part = claims.change("x: nocot @100", "x: cot", "steps")
-    assert str(part) == "-50.0 ± 0.0% steps"
+    assert str(part) == "50.0 ± 0.0% fewer steps"
+    assert str(claims.change("x: cot", "x: nocot @100", "steps")) == "100.0 ± 0.0% more steps"
+    part = claims.gain("x: cot", "x: cot", "than CoT")
+    assert str(part) == "no more and no less than CoT (± 0.0)"
     assert str(claims.value("x: nocot @200", "alone")) == f"65.0 ± {STUDENT[0] * 5:.1f}% alone"
+
+
+def test_a_star_is_a_mean_and_a_double_a_difference(results):
+    assert claims.get("x: *cot") == pytest.approx({0: (0.9 + 0.5 + 0.6) / 3, 1: (0.8 + 1.3) / 3})
+    one = Gain("x: cot", "x: nocot @100", "")
+    two = Gain("x: nocot @200", "x: nocot @100", "")
+    part = claims.measured(Double(one, two, "than later", 0.0))
+    assert part.values == pytest.approx({0: 30, 1: 10}) and part.said_bound() == "no less"
+
+
+def test_the_interval_is_over_problems_too_where_they_are_known(results):
+    """Two seeds and four problems; the rows of one seed then turn to be about others."""
+    for name, seed, right in (("cot", 0, "1110"), ("cot", 1, "1110"), ("nocot", 0, "0010"),
+                              ("nocot", 1, "0010")):
+        path = claims.RESULTS / "x" / f"{name}-{seed}-100.json"
+        record = json.loads(path.read_text(encoding="utf-8"))
+        record["rows"][0] |= {"problems": "a1", "right": right, "n": 4,
+                              "accuracy": right.count("1") / 4}
+        path.write_text(json.dumps(record), encoding="utf-8")
+    part = claims.gain("x: cot", "x: nocot @100", "than none", 0.0)
+    assert part.each.tolist() == 2 * [[100, 100, 0, 0]] and part.n == 4
+    assert part.interval() == interval([50.0, 50.0], part.each) and part.interval()[1] > 0
+    assert "interval over seeds" not in claims.size(Judged(1, [part], None))
+    record["rows"][0]["problems"] = "b2"
+    path.write_text(json.dumps(record), encoding="utf-8")
+    claims.rows.cache_clear()
+    part = claims.gain("x: cot", "x: nocot @100", "than none", 0.0)
+    assert part.each is None and part.interval() == (50.0, 0.0)
+    assert claims.size(Judged(1, [part], None)).endswith(", the interval over seeds")
+
+
+def test_nothing_is_decided_before_all_seeds_are_there():
+    one = Judged(1, [part(NARROW, -10)], None, planned=8)
+    assert one.verdict() == "undecided" and one.why() == "6 of 8 seeds are still to be run."
+    assert Judged(1, [part(NARROW, -10)], None, planned=2).verdict() == "reproduced"
 
 
 def test_a_row_is_named_without_doubt(results):
@@ -51,41 +92,56 @@ def test_a_row_is_named_without_doubt(results):
             claims.get(ref)
 
 
-WIDE, NARROW, ONE = {0: 0.0, 1: 0.2}, {0: 0.09, 1: 0.11}, {0: 0.1}     # mean 10 points each
+WIDE, NARROW, ONE = {0: 0, 1: 20}, {0: 9, 1: 11}, {0: 10}       # mean 10 points each
 
 
-@pytest.mark.parametrize("values, bound, upper, mean, sure", [
-    (NARROW, -10, False, True, True), (NARROW, 5, False, True, False),
-    (WIDE, 5, False, True, False), (NARROW, 11, False, False, False),
-    (NARROW, 30, True, True, True), (WIDE, 15, True, True, False),
-    (NARROW, 9, True, False, False), (ONE, 5, False, True, False)])
-def test_bounds(values, bound, upper, mean, sure):
-    """Its mean, and its whole interval, beyond the bound; a single seed is never sure."""
-    part = Part(values, "points", "", bound, upper)
-    assert (part.holds(sure=False), part.holds(sure=True)) == (mean, sure)
+def part(values, bound, saved=False):
+    return Part(values, " points more", " points less", "as much", bound, saved, n=7)
 
 
-def test_verdicts():
-    def verdict(*bounds):
-        parts = [Part(NARROW, "points", "", bound, n=7) for bound in bounds]
-        return Claim("", "", parts, [], "").verdict()
-    assert verdict(-10, -20) == "reproduced"
-    assert verdict(-10, 11) == verdict(5, 11) == verdict(5) == "partly"
-    assert verdict(11) == verdict(11, 12) == "not at this scale"
-    saved = Part({0: -0.5, 1: -0.6}, "%", "", -10, upper=True, n=7)
-    assert Claim("", "", [saved, Part(NARROW, "points", "", 11)], [], "").verdict() == \
-        "not at this scale"         # to save is not enough
-    assert Claim("", "", [], [saved], "").verdict() == "open"
-    claim = Claim("", "", [Part(NARROW, "%", "", n=7), Part(ONE, "%", "", n=9)], [], "")
-    assert claim.size() == "1 x 7"
-    assert math.isnan(Part(ONE, "%", "").interval()[1]) and str(Part(ONE, "%", "a")) == "10.0% a"
+@pytest.mark.parametrize("values, bound, saved, verdict", [
+    (NARROW, -10, False, "reproduced"), (NARROW, 5, False, "undecided"),
+    (WIDE, 5, False, "undecided"), (NARROW, 30, False, "refuted at this scale"),
+    (NARROW, 30, True, "reproduced"), (WIDE, 15, True, "undecided"),
+    (NARROW, -10, True, "refuted at this scale"), (ONE, 5, False, "undecided"),
+    (ONE, 50, False, "undecided"), ({0: 0, 1: 0}, 0, False, "reproduced"),
+    ({}, 0, False, "not run")])
+def test_bounds(values, bound, saved, verdict):
+    """The whole interval is beyond the bound, or short of it; a single seed is never sure."""
+    assert Judged(1, [part(values, bound, saved)], part(NARROW, None)).verdict() == verdict
+
+
+@pytest.mark.parametrize("bounds, verdict, shown", [
+    ((-10, -20), "reproduced", -10), ((-10, 11), "undecided", 11), ((-10, 30), "refuted", 30),
+    ((11, 30), "refuted", 30), ((-10, None), "not run", None), ((30, None), "refuted", 30)])
+def test_all_quantities_decide_and_the_least_sure_is_shown(bounds, verdict, shown):
+    """None: a quantity that was not run, which cannot save what another one refutes."""
+    parts = [part({} if bound is None else NARROW, bound) for bound in bounds]
+    one = Judged(1, parts, part(NARROW, None))
+    assert one.verdict().startswith(verdict)
+    assert (one.deciding() and one.deciding().bound) == shown
+    assert one.short().startswith(one.verdict())
+    assert ("±" in one.short()) == (verdict == "undecided")
 
 
 def test_digest():
-    sure, unsure = Part(NARROW, "points", "", 5, n=7), Part(NARROW, "points", "", 11, n=7)
-    found = [Claim("", "", parts, [], "") for parts in ([sure], [unsure], [], [sure], [unsure])]
+    found = [Judged(i, [part(NARROW, bound)], None)
+             for i, bound in enumerate((5, 30, -10, 5, 30), 1)]
     assert claims.digest(found) == [
-        "- **partly**: 1, 4", "- **not at this scale**: 2, 5", "- **open**: 3"]
+        "- **reproduced** (1): 3", "- **refuted at this scale** (2): 2, 5",
+        "- **undecided** (2): 1, 4"]
+
+
+def test_words_never_contradict_their_sign():
+    """Nor is a number ever negative, and cells can be read at a glance."""
+    text = claims.table()
+    assert not re.search(r"[-+]\d[\d.]* ±", text)
+    assert max(len(cell) for line in text.splitlines() if line.startswith("|")
+               for cell in line.split("|")) <= 120
+    for one in map(claims.judged, claims.CLAIMS):
+        for some in [*one.parts, one.control]:
+            if some.values and str(some)[0].isdigit() and some.more != some.less:
+                assert (some.more in str(some)) == (some.interval()[0] >= 0)
 
 
 def test_the_claims_follow_from_results():
@@ -145,10 +201,9 @@ def test_what_was_made_anew_has_a_table_of_its_own(tmp_path, monkeypatch, capsys
     claims.rows.cache_clear()
     text = (tmp_path / "CLAIMS.md").read_text(encoding="utf-8")
     assert text in capsys.readouterr().out
-    lines = {line.split(" | ")[2]: line for line in text.splitlines() if line.startswith("| ")}
-    run = [line for line in lines.values() if "**open**" not in line]
-    assert len(lines) == 21 and len(run) == 4 and all("| 2 x " in r for r in run[1:])
-    assert "(not run) over CoT" in lines["ProsQA: +18.7 points; ProntoQA: +1.2, not learned here"]
+    run = [line for line in text.splitlines() if line.startswith("| ") and "not run" not in line]
+    assert len(run) == 4 and text.count("2 seeds x") == 3       # with the line of titles
+    assert "| 7. ProsQA: codes are more accurate than a written chain | not run |  |" in text
     with pytest.raises(SystemExit) as stop:
         claims.main([str(tmp_path / "nowhere")])
     assert stop.value.code == 2 and "no such folder" in capsys.readouterr().err
@@ -157,9 +212,8 @@ def test_what_was_made_anew_has_a_table_of_its_own(tmp_path, monkeypatch, capsys
     assert stop.value.code == 2 and "'': no such folder" in capsys.readouterr().err
 
 
-def test_all_claims_have_three_seeds_a_control_and_folders():
-    found = [*claims.colar(), *claims.assorted(), *claims.depth(), *claims.ours()]
-    assert len(found) == 20
-    for claim in found:
-        assert claim.control and claim.size().startswith("3 x ")
-    assert reproduce.plan({folder for claim in found for folder in claim.folders.split()})
+def test_every_claim_has_what_decides_it_and_a_control():
+    for number in EARLIER:
+        one = claims.judged(number)
+        assert one.parts and all(part.bound is not None for part in one.parts)
+        assert one.control.values and one.control.bound is None

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import reproduce
+from lab import plan, reproduce
+from lab.plan import Claim, Decision, Gain, Run
 
 FAKE = """import json, pathlib, sys
 argv = sys.argv[1:]
@@ -83,7 +84,7 @@ def test_what_was_begun_is_resumed(project):
 def test_a_failure_stops_only_what_depends_on_it(project, capsys):
     project("wide/d.json", "python rl.py runs/bad")
     with pytest.raises(SystemExit, match="2 of 6 commands failed"):
-        reproduce.main([])
+        reproduce.main(["deep", "wide"])
     assert "FAILED (1): train.py --method cot --seed 9" in capsys.readouterr().out
     assert Path("again/wide/c.json").exists() and not Path("again/wide/d.json").exists()
 
@@ -95,7 +96,7 @@ def test_a_failure_stops_only_what_depends_on_it(project, capsys):
 def test_bad_records(project, name, command, message, capsys):
     project(name, command)
     with pytest.raises(SystemExit, match="2"):
-        reproduce.main(["--list"])
+        reproduce.main(["--list", "deep", "wide", "x"])
     assert message in capsys.readouterr().err
 
 
@@ -124,6 +125,102 @@ def test_unknown_folder(project, capsys):
     with pytest.raises(SystemExit, match="2"):
         reproduce.main(["deap"])
     assert "nearest: deep" in capsys.readouterr().err
+
+
+@pytest.fixture
+def claims(project, monkeypatch):
+    """A plan of two claims: colar and its evaluation, both from one cot; and cot against nocot."""
+    made = {"cot": Run("train.py --method cot", 30.0, 2), "nocot": Run("train.py", 90.0, 1),
+            "colar": Run("train.py --method colar --init {cot}", 30.0, 2),
+            "dial": Run("eval.py {colar} --c 6", 6.0, 1)}
+    decided = {7: Decision([Gain("colar: colar c=2", "dial: colar c=6", "", 0)], Gain("", "", "")),
+               3: Decision([Gain("cot: cot", "nocot: nocot", "", 0)], Gain("", "", ""), "more")}
+    for module in (plan, reproduce):
+        monkeypatch.setattr(module, "RUNS", made)
+        monkeypatch.setattr(module, "PLAN", decided)
+    titles = {number: Claim("", f"title {number}", "", "") for number in decided}
+    monkeypatch.setattr(reproduce, "CLAIMS", titles)
+    monkeypatch.setattr(plan, "FIRST_SEED", 10)
+
+
+def names(jobs):
+    return {number: [one.results[0].removeprefix("evidence/") for one in some]
+            for number, some in jobs.items()}
+
+
+ALL = {7: ["cot/s10.json", "colar/s10.json", "dial/s10.json", "cot/s11.json", "colar/s11.json"],
+       3: ["nocot/s10.json"]}
+
+
+def test_claims_are_in_order_and_share_their_runs(claims):
+    jobs = reproduce.planned([7, 3], Path("again"))
+    assert names(jobs) == ALL
+    assert names(reproduce.planned([3, 7], Path("again")))[3] == [
+        "cot/s10.json", "nocot/s10.json", "cot/s11.json"]
+    colar, dial = jobs[7][1:3]
+    assert colar.argv[:5] == ["train.py", "--method", "colar", "--init", "runs/evidence/cot-s10"]
+    assert colar.needs == ["runs/evidence/cot-s10"] and "--threads 1" in " ".join(colar.argv)
+    assert dial.command(Path("again"))[-2:] == ["--json", "runs/evidence/dial-s10.json"]
+
+
+def test_claims_are_run_once_and_results_name_no_machine(claims, tmp_path, capsys):
+    """The fake scripts write their arguments, here with the folder that they are in."""
+    for script in ("train.py", "eval.py"):
+        text = (tmp_path / script).read_text(encoding="utf-8")
+        text = text.replace("dumps(argv)", "dumps([*argv, str(pathlib.Path.cwd() / 'x')])")
+        (tmp_path / script).write_text(text, encoding="utf-8")
+    reproduce.main([])
+    out = Path("again/evidence")
+    made = {path.relative_to(out).as_posix() for path in out.glob("*/*.json")}
+    assert made == set(sum(ALL.values(), []))
+    text = Path("again/evidence/dial/s10.json").read_text(encoding="utf-8")
+    assert json.loads(text)[-1] == "x" and str(tmp_path) not in text
+    reproduce.main([])
+    assert "0 commands to run" in capsys.readouterr().out
+
+
+def test_a_run_is_repeated_for_its_folder_alone_and_its_results_stay(claims):
+    """The results of cot are there, its folder is not, and colar of seed 11 still needs it."""
+    out = Path("again")
+    for name in ALL[7][:4]:
+        (out / "evidence" / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / "evidence" / name).write_text("kept", encoding="utf-8")
+    jobs = reproduce.planned([7], out)
+    assert names(jobs) == {7: ["cot/s11.json", "colar/s11.json"]}
+    assert reproduce.work(jobs[7], out, 1) == []
+    assert (out / "evidence/cot/s11.json").read_text(encoding="utf-8") == "kept"
+    assert "--init" in (out / "evidence/colar/s11.json").read_text(encoding="utf-8")
+
+
+def test_nothing_starts_that_would_end_too_late(claims, capsys):
+    """Of an hour a run of 90 minutes takes too long; the others are counted as they are planned."""
+    reproduce.main(["--hours", "1"])
+    assert not Path("again/evidence/nocot").exists() and Path("again/evidence/dial").exists()
+    assert "1 commands are left: --hours 1 was too short" in capsys.readouterr().out
+
+
+def test_hours_are_listed_by_claim(claims, capsys):
+    """A result says what a run has taken, which then replaces the guess; cot counts once."""
+    reproduce.main(["--list"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["7", "~2.1", "5", "title", "7"]
+    assert lines[2].split() == ["3", "~1.5", "1", "title", "3;", "needs", "more"]
+    assert "6 commands to run, at least 1.8 hours" in lines
+    for name in ("cot", "nocot", "colar", "dial"):
+        path = reproduce.ROOT / "results/evidence" / name / "s10.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"minutes": 12.0}), encoding="utf-8")
+    reproduce.main(["--list", "7"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split()[:3] == ["7", "1.0", "5"] and "train.py --method cot" in lines[3]
+
+
+@pytest.mark.parametrize("what, message", [
+    (["8"], "unknown claim '8'"), (["7", "deep"], "either numbers of claims, or folders")])
+def test_unknown_claims(claims, what, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        reproduce.main(what)
+    assert message in capsys.readouterr().err
 
 
 def test_every_recorded_command_of_this_project_can_be_planned():
