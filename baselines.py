@@ -44,10 +44,11 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from data.cli import Flag
-from data.common import END, EOS, PAD, PAUSE, THINK
+from data.common import END, EOS, FIRST_WORD, PAD, PAUSE, THINK
 from method import (CLOSE, LENGTH, OPEN, RIGHT, Method, Rollout, Solved, column, cross_entropy,
-                    log_softmax, next_token_loss, pack, read_all, split_at, states_before)
-from model import GREEDY, Cache, ends
+                    log_softmax, next_token_loss, pack, read_all, read_prompt, read_thoughts,
+                    split_at, states_before)
+from model import GREEDY, Cache
 
 
 CURRICULA = ("tokens", "steps", "none")
@@ -82,13 +83,14 @@ class CoT(Method):
     @torch.no_grad()
     def rollout(self, batch, samples, sample=GREEDY):
         ids, part, _ = pack(*self.prompt(batch))
-        lengths, room = (part >= 0).sum(1), self.args.max_answer
-        room += self.args.max_think if self.given == OPEN else 0
-        cache = Cache()
-        out = self.model.generate(self.model.embed(ids), lengths, cache, EOS, room, sample,
-                                  samples)
+        out = self.model.generate(self.model.embed(ids), (part >= 0).sum(1), Cache(), EOS,
+                                  self.room(), sample, samples)
         return Rollout([self.solved(row) for row in out.tolist()], torch.zeros_like(out[:, 0]),
                        {"prompt": ids.repeat_interleave(samples, 0), "written": out}, {})
+
+    def room(self):
+        """The most words that it writes."""
+        return self.args.max_answer + (self.args.max_think if self.given == OPEN else 0)
 
     def states(self, acts):
         """(R, T, C): the state that predicts each word written."""
@@ -112,6 +114,17 @@ class CoT(Method):
         words = pack(torch.where(prompt == PAUSE, PAUSE, PAD), ids.masked_fill(ended > 0, PAD))[0]
         prompt = pack(prompt.masked_fill(prompt == PAUSE, PAD))[0]
         return prompt, self.model.embed(words), (words != PAD).sum(1)
+
+    @torch.no_grad()
+    def think_on(self, prompt, z):
+        cache, _ = read_thoughts(self.model, prompt, z[:, :-1])
+        return self.write_on(cache, z[:, -1:], self.room() - z.shape[1])
+
+    def write_on(self, cache, x, room):
+        """R of Solved from what is written, greedily, after a cache and x (R, 1, C): `room` words
+        at most."""
+        out = self.model.generate(x, None, cache, EOS, max(1, room))[:, :room]
+        return [self.solved(row) for row in out.tolist()]
 
     def solved(self, ids):
         """The Solved that a row of ids written, a list, spells."""
@@ -146,7 +159,7 @@ class NoCoT(CoT):
     def solved(self, ids):
         return Solved(self.vocab.decode(split_at(ids, EOS)[0]), 0, "")
 
-    thoughts_read = Method.thoughts_read        # there are none
+    thoughts_read, think_on = Method.thoughts_read, Method.think_on     # there are none
 
 
 class ICoT(CoT):
@@ -193,6 +206,8 @@ class Pause(ICoT):
         pauses = column(batch.question, PAUSE).expand(-1, self.count(self.args.pauses))
         return torch.cat([super().opening(batch), pauses], 1)               # (B, 1 + n)
 
+    think_on = Method.think_on      # no pause follows from the ones before it
+
 
 class Coconut(ICoT):
     """n continuous thoughts: the state at one position is the input of the next (Eq. 2)."""
@@ -205,12 +220,6 @@ class Coconut(ICoT):
         """Eq. (2): a state h (B, C) -> the embedding (B, C) that is read next."""
         return h * self.model.embed.weight.detach().std()
 
-    def read(self, ids):
-        """Reads prompts ids (B, P). Returns a cache that holds them, and their last states (B, C).
-        """
-        cache, lengths = Cache(), (ids != PAD).sum(1)
-        return cache, self.model(self.model.embed(ids), cache, lengths, at=ends(ids, lengths))
-
     def think(self, cache, h):
         """Goes on from h (R, C), the last states of what a cache holds. Returns n thoughts
         (R, n, C), of which the last is not read yet, and the states that each was made of."""
@@ -222,7 +231,9 @@ class Coconut(ICoT):
 
     def states(self, acts):
         """(R, T, C): the state that predicts each word written after the thoughts."""
-        cache, h = self.read(acts["prompt"])
+        if not self.count(self.args.latents):
+            return super().states(acts)
+        cache, h = read_prompt(self.model, acts["prompt"])
         return self.go_on(cache, self.think(cache, h)[0], acts["written"])
 
     def go_on(self, cache, z, ids, layers=None):
@@ -244,12 +255,13 @@ class Coconut(ICoT):
     def rollout(self, batch, samples, sample=GREEDY):
         if not self.count(self.args.latents):
             return super().rollout(batch, samples, sample)
-        ids, room = pack(*self.prompt(batch))[0], self.args.max_think + self.args.max_answer
-        cache, h = self.read(ids)
+        ids = pack(*self.prompt(batch))[0]
+        cache, h = read_prompt(self.model, ids)
         z, h = self.think(cache, cache.repeat(h, samples))
-        out = self.model.generate(z[:, -1:], None, cache, EOS, room, sample)
+        out = self.model.generate(z[:, -1:], None, cache, EOS, self.room(), sample)
         solved = [self.solved(row) for row in out.tolist()]
-        for s, said in zip(solved, self.model.head(h).argmax(-1).tolist()):
+        words = FIRST_WORD + self.model.head(h)[..., FIRST_WORD:].argmax(-1)        # (R, n)
+        for s, said in zip(solved, words.tolist()):
             s.n_think += len(said)
             latents = [f"[{word}]" for word in self.vocab.decode(said)]
             s.thoughts = " ".join(filter(None, [*latents, s.thoughts]))
@@ -260,6 +272,17 @@ class Coconut(ICoT):
         prompt, words, n = super().thoughts_read(rollout)
         z = rollout.acts.get("z", words[:, :0])     # in its first stage it has none
         return prompt, torch.cat([z, words], 1), n + z.shape[1]
+
+    @torch.no_grad()
+    def think_on(self, prompt, z):
+        left = self.count(self.args.latents) - z.shape[1]       # below 0: so many words are there
+        cache, last = read_thoughts(self.model, prompt, z[:, :-1])[0], z[:, -1:]
+        for _ in range(left):
+            last = self.latent(self.model(last, cache)[:, 0])[:, None]              # (R, 1, C)
+        solved = self.write_on(cache, last, self.room() + min(0, left))
+        for s in solved:
+            s.n_think += max(0, left)
+        return solved
 
 
 class CODI(Coconut):
@@ -282,6 +305,8 @@ class CODI(Coconut):
 
     def schedule(self):
         return math.inf, 1      # no curriculum: all of the chain is gone from the beginning
+
+    chain = NoCoT.chain
 
     def latent(self, h):
         if self.args.thought == "pauses":

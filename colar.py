@@ -11,7 +11,9 @@ token: one model, many speeds.
     (3) soft-MSE     mean over dimensions of (mu + sigma eps - z_i / s)^2, one draw of eps
         NLL          mean over dimensions of -log N(z_i / s; mu, sigma)
     (4) LM loss      cross-entropy, at the position before group i, of the group's tokens; before
-                     </think> and in the answer, of the token itself
+                     </think> and in the answer, of the token itself. It cannot fall below the
+                     entropy of a group's words, log n if they are n different ones: the log has
+                     what is above that as `excess`
     (5) loss         (4) + (3), each the mean over what a speed predicts, then over speeds
 A problem is trained on at all speeds at once: its question is read once, and what follows it at
 each speed branches off (`tree` in method.py). To think is to feed mu * s back until the LM head's
@@ -41,6 +43,7 @@ its second pass over the whole sequence for the answer do not occur here.
     python train.py --method colar          # minutes on 2 CPU cores: CoT, then CoLaR from it
     python train.py --method colar --init RUN --latent-loss nll     # an ablation, from a CoT run
     python -m lab.latents RUN --c 1,2,3,4,5,6,7             # the speed dial, past training too
+    python colar.py                                         # a worked example: groups, slots, sizes
 """
 import math
 
@@ -48,11 +51,14 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from data.arithmetic import Arithmetic
 from data.cli import BadInput, Flag, choice
-from data.common import END, EOS, MAX_SPEED, PAD, PAUSE, THINK, collate, speed_token
+from data.common import (END, EOS, FIRST_WORD, MAX_SPEED, PAD, PAUSE, THINK, Vocab, collate,
+                         speed_token)
 from method import (ANSWER, CHAIN, CLOSE, LENGTH, OPEN, OPTION, QUESTION, RIGHT, Method, Rollout,
-                    Solved, column, log_softmax, pack, split_at, states_before, tree)
-from model import GREEDY, Cache, at_least_float32, ends
+                    Solved, answer_after, column, log_softmax, pack, read_prompt, read_thoughts,
+                    split_at, states_before, tree)
+from model import GREEDY, at_least_float32
 
 
 LATENT_SLOT = PAUSE     # stands in a row of ids where an embedding goes that is no word's
@@ -82,6 +88,21 @@ def groups(thinking, place):
     (B, T): a new one wherever a group starts; a token outside the thoughts has one to itself.
     """
     return (~thinking | (place == 0)).long().cumsum(1) - 1
+
+
+def chunked(chain, step_of, size, align):
+    """Reasoning tokens and their steps, (B, T) each, -> chunks (B, n, size), PAD-filled."""
+    thinking = chain != PAD
+    if not chain.shape[1]:
+        return chain.new_zeros(len(chain), 0, size)
+    place = offsets(step_of, thinking, align) % size
+    slot = groups(thinking, place)                                  # (B, T), rising from 0
+    n = int(slot[thinking].max()) + 1 if thinking.any() else 0
+    slot = torch.where(thinking, slot, n)                           # padding: to one more, cut off
+    out = chain.new_zeros(len(chain), n + 1, size)
+    rows = torch.arange(len(chain), device=chain.device)[:, None]
+    out[rows, slot, place] = chain
+    return out[:, :n]
 
 
 def merge(e, slot, size, pool="sqrt"):
@@ -250,31 +271,29 @@ class CoLaR(Method):
         h = self.model(z[:, :-1], None, lengths, at=said[:, 1:],            # (N, C): the states
                        tree=tree(branch[:, :-1]) if c.shape[1] > 1 else None)       # before them
         part, branch = part[said], branch[said]                             # (N,)
-        ce = self.lm_loss(h, ids, slot, size, said)                         # (N,)
         labelled = part > (CHAIN if self.args.labels == "none" else OPEN)
-        ce = mean_over_speeds(ce[labelled], branch[labelled])
+        ce, floor = (mean_over_speeds(t[labelled], branch[labelled])
+                     for t in self.lm_loss(h, ids, slot, size, said))
         latent = part < ANSWER                              # latents, and </think>, which ends them
         mu, log_sigma = self.latent_head(h[latent])                         # (M, C)
         target = z[said][latent].detach() / self.std
         apart = latent_loss(mu, log_sigma, target, self.args.latent_loss)   # (M,)
         apart = mean_over_speeds(apart, branch[latent])
-        return ce + apart, {"ce": ce.detach(), "latent": apart.detach()}
+        return ce + apart, {"ce": ce.detach(), "excess": (ce - floor).detach(),
+                            "latent": apart.detach()}
 
     def lm_loss(self, h, ids, slot, size, said):
         """Eq. (4) of each of the N slots that are `said` (B, S+1), from the states h (N, C) before
-        them: the cross-entropy with the mean of a slot's tokens, as distributions over words. (N,)
-        """
-        logits = at_least_float32(self.model.head(h))                       # (N, V)
-        tokens, place = said.gather(1, slot), torch.arange(ids.shape[1], device=ids.device)
-        share = 1 / size.gather(1, slot).clamp(min=1).to(logits.dtype)      # (B, T) of its slot
-        if self.args.labels == "one":
-            first = size.cumsum(1) - size       # (B, S+1): a slot's tokens stand side by side
-            drawn = first + (torch.rand(size.shape, device=h.device) * size).long()
-            share = (place == drawn.gather(1, slot)).to(logits.dtype)
-        number = (said.flatten().cumsum(0) - 1).view_as(said)               # of a slot among the N
-        words = torch.zeros_like(logits).index_put(
-            (number.gather(1, slot)[tokens], ids[tokens]), share[tokens], accumulate=True)
-        return F.cross_entropy(logits, words, reduction="none")
+        them: the cross-entropy with the mean of a slot's tokens, as distributions over words, and
+        the entropy of that mean, below which it cannot fall. (N,) each."""
+        logits, tokens = at_least_float32(self.model.head(h)), said.gather(1, slot)     # (N, V)
+        number = (said.flatten().cumsum(0) - 1).view_as(said)       # of a slot among the N
+        share = 1 / size.gather(1, slot)[tokens].to(logits.dtype)   # of each token of these slots
+        words = torch.zeros_like(logits).index_put(                         # (N, V)
+            (number.gather(1, slot)[tokens], ids[tokens]), share, accumulate=True)
+        floor = torch.special.entr(words).sum(1)        # a word that comes twice counts once
+        label = words.multinomial(1)[:, 0] if self.args.labels == "one" else words
+        return F.cross_entropy(logits, label, reduction="none"), floor
 
     def solve(self, batch, sample=GREEDY, c=2):
         """Thinks at factor c, then answers on the same cache. The temperature of `sample` scales
@@ -287,14 +306,9 @@ class CoLaR(Method):
     @torch.no_grad()
     def rollout(self, batch, samples, sample=GREEDY, c=2):
         self.KNOBS["c"].check("c", c)
-        question, lengths = batch.question, (batch.question != PAD).sum(1)
-        slowest = int(self.c_train.min()) if c == "auto" else c         # has the longest chain
-        longest = self.args.max_think       # twice the longest chain of the training problems
-        cap = min(longest, 2 * math.ceil(longest / slowest))            # latents
-        cache = Cache()
-        at = ends(question, lengths)
-        h = self.model(self.model.embed(question), cache, lengths, at=at)           # (B, C)
+        cache, h = read_prompt(self.model, batch.question)
         h = cache.repeat(h, samples)                                                # (R, C)
+        cap = self.cap(c)
         auto = torch.full_like(cache.lengths, c == "auto").bool()                   # (R,)
         if c == "auto":
             c = self.c_train[sample(self.speed_logits(h))]                          # (R,)
@@ -303,14 +317,23 @@ class CoLaR(Method):
         start = torch.stack([speed_token(c), torch.full_like(c, THINK)], 1)         # (R, 2)
         h = self.model(self.model.embed(start), cache)[:, -1]
         z, n_think, stopped, sigma = self.think(h, cache, cap, sample)
-        end = self.model.embed(torch.full_like(c, END))[:, None]                    # (R, 1, C)
-        answer = self.model.generate(end, None, cache, EOS, self.args.max_answer, sample)
-        solved = [Solved(self.vocab.decode(split_at(row, EOS)[0]), n, "")
-                  for row, n in zip(answer.tolist(), n_think.tolist())]
-        question = question.repeat_interleave(samples, 0)
+        answer = answer_after(self.model, cache, self.args.max_answer, sample)
+        solved = self.solved(answer, n_think)
+        question = batch.question.repeat_interleave(samples, 0)
         acts = {"question": question, "auto": auto, "c": c, "z": z, "n_think": n_think,
                 "stopped": stopped, "answer": answer}
         return Rollout(solved, c, acts, {"sigma": sigma})
+
+    def cap(self, c):
+        """The most latents at factor c, or at "auto"."""
+        slowest = int(self.c_train.min()) if c == "auto" else c         # has the longest chain
+        longest = self.args.max_think       # twice the longest chain of the training problems
+        return min(longest, 2 * math.ceil(longest / slowest))
+
+    def solved(self, answer, n_think):
+        """R of Solved from answers (R, T) and numbers of latents (R,)."""
+        return [Solved(self.vocab.decode(split_at(row, EOS)[0]), n, "")
+                for row, n in zip(answer.tolist(), n_think.tolist())]
 
     def speed_logits(self, h):
         """h (R, C) at a question's end -> (R, n) over the n speeds of c_train, for c = "auto"."""
@@ -345,6 +368,13 @@ class CoLaR(Method):
         prompt = pack(question, speed_token(c)[:, None], column(question, THINK))[0]
         return prompt, z * self.std, n
 
+    @torch.no_grad()
+    def think_on(self, prompt, z, c=2):
+        cache, h = read_thoughts(self.model, prompt, z)
+        left = self.cap(c) - z.shape[1]
+        n_think = self.think(h[:, -1], cache, left, GREEDY)[1]
+        return self.solved(answer_after(self.model, cache, self.args.max_answer), n_think)
+
     def log_probs(self, rollout):
         """Of a rollout's actions, all (R, T): "speed", of the speed token, where c is "auto";
         "latent", the mean over dimensions of log N(z; mu, sigma); "stop", of saying </think> or of
@@ -373,11 +403,12 @@ class CoLaR(Method):
                 "token": (token, part == ANSWER, None)}
 
     def latent_words(self, rollout):
-        """The c words whose embeddings are most like each latent. A sum has lost the order of its
-        words: they come nearest first."""
-        e = F.normalize(self.model.embed.weight, dim=-1)                            # (V, C)
+        """The c words whose embeddings are most like each latent, of those that a chain can hold.
+        A sum has lost the order of its words: they come nearest first."""
+        e = F.normalize(self.model.embed.weight[FIRST_WORD:], dim=-1)               # (W, C)
         c, n_think = rollout.acts["c"].tolist(), rollout.acts["n_think"].tolist()
-        near = (rollout.acts["z"] @ e.T).topk(max(c)).indices.tolist()              # (R, n, c)
+        near = (rollout.acts["z"] @ e.T).topk(min(max(c), len(e))).indices          # (R, n, c)
+        near = (FIRST_WORD + near).tolist()
         return [[self.vocab.decode(ids[:k]) for ids in row[:n]]
                 for row, n, k in zip(near, n_think, c)]
 
@@ -390,3 +421,21 @@ class CoLaR(Method):
         for i, s in zip(ids[part == CHAIN].tolist(), slot[part == CHAIN].tolist()):
             chain.setdefault(s, []).append(self.vocab.words[i])
         return list(chain.values())
+
+
+if __name__ == "__main__":      # a chain, cut into groups and merged at two speeds
+    task, embed = Arithmetic(), nn.Embedding(99, 64).requires_grad_(False)
+    vocab = Vocab(task.words)
+    batch = collate([task.sample("val", 0)], vocab)
+    thinking = batch.chain != PAD                                       # (1, T)
+    print("chain  ", *vocab.decode(batch.chain[0].tolist()))
+    for c in (2, 5):
+        slot = groups(thinking, offsets(batch.step_of, thinking, align=True) % c)
+        size = slot[0].bincount()[None]                                 # (1, S)
+        z = merge(embed(batch.chain), slot, size)                       # (1, S, C)
+        rows = chunked(batch.chain, batch.step_of, c, align=True)[0].tolist()
+        words = [" ".join(vocab.decode(split_at(row, PAD)[0])) for row in rows]
+        print(f"c = {c}  ", *(f"[{some}]" for some in words))
+        print("  slot ", *slot[0].tolist())
+        print("  size ", *size[0].tolist())
+        print(f"  z     {tuple(z.shape)}, of variance {z.var():.2f}; a word's is 1")

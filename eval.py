@@ -34,7 +34,7 @@ from tqdm import tqdm
 import runs
 from data.cli import BadInput, Flag, Parser, one_line
 from data.common import collate, same_all
-from data.files import draw, writable, write
+from data.files import can_draw, draw, writable, write
 from data.machine import pick_device
 from data.problems import problems
 from data.rows import by_pairs, names_of, pass_at, plot, record, table, wilson
@@ -188,10 +188,10 @@ def parse(argv, prog, description):
     parser.add_flags(FLAGS)
     parser.add_flags(LISTS | knobs, many=True)
     args = SimpleNamespace(**parser.parse(argv))
-    for path in filter(None, (args.json, args.plot)):
-        writable(path)
-    if args.plot and Path(args.plot).suffix not in (".png", ".pdf", ".svg"):
-        raise BadInput(f"--plot {args.plot}: must end in .png, .pdf or .svg")
+    if args.json:
+        writable(args.json)
+    if args.plot:
+        can_draw(args.plot)
     for option, value in (("--top-k", args.top_k), ("--sigma-min", args.sigma_min)):
         if value and not args.k:
             raise BadInput(f"{option}: for the samples of --k")

@@ -7,7 +7,8 @@ parts, of which the middle one, the chain, is its own affair:
 
 To add one, write a subclass of Method and give it a line in METHODS (runs.py). `loss` and `solve`
 it must have. `rollout`, `log_probs` and ACTIONS let rl.py reinforce it; `thoughts_read` lets
-lab/controls.py change its thoughts. Flags and knobs that it declares reach every command line.
+lab/controls.py change its thoughts, `think_on` lets lab/thoughts.py see what it thinks after them.
+Flags and knobs that it declares reach every command line.
 
 A method knows the backbone's interface (embed, forward with a cache, head, generate), never which
 backbone it has: all methods run on all of them.
@@ -26,7 +27,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from data.cli import BadInput
-from data.common import PAD
+from data.common import END, EOS, PAD
 from model import GREEDY, Cache, at_least_float32, ends
 
 QUESTION, OPEN, CHAIN, CLOSE, ANSWER = range(5)     # the parts of every sequence, in this order
@@ -149,6 +150,14 @@ class Method(nn.Module):
         and how many thoughts each row has (R,)."""
         raise NotImplementedError
 
+    def think_on(self, prompt, z, **knobs):
+        """Goes on, greedily, after the first n >= 1 thoughts of each row, whoever thought them.
+
+        prompt (R, P) and z (R, n, C): as thoughts_read returns them. Returns R of Solved, whose
+        n_think and thoughts are those that follow. After its own thoughts a row answers as `solve`.
+        """
+        raise NotImplementedError
+
     def latent_words(self, rollout):
         """Of each row and latent of a rollout the words that it is most like: R lists of lists."""
         raise NotImplementedError
@@ -242,3 +251,26 @@ def states_before(model, prompt, x, lengths):
         return h        # the prompt alone predicts it
     cache.select(row)
     return torch.cat([h, model(x[:, :-1], cache, lengths - 1)], 1)
+
+
+# ---- thoughts as embeddings ----------------------------------------------------------------------
+
+def read_prompt(model, ids):
+    """Reads prompts ids (R, P). Returns a cache that holds them, and their last states (R, C)."""
+    cache, lengths = Cache(), (ids != PAD).sum(1)
+    return cache, model(model.embed(ids), cache, lengths, at=ends(ids, lengths))
+
+
+def read_thoughts(model, prompt, z, n=None):
+    """Reads prompts (R, P), then thoughts z (R, M, C), of which n (R,) count (None: all). Returns
+    the cache, and the states (R, M+1, C) before the first thought and after each."""
+    cache, h = read_prompt(model, prompt)
+    h = h[:, None]                                                                      # (R, 1, C)
+    return cache, torch.cat([h, model(z, cache, n)], 1) if z.shape[1] else h
+
+
+def answer_after(model, cache, max_answer, sample=GREEDY):
+    """Ends the thoughts that a cache holds with </think> in all of its R rows, and returns what the
+    model then writes: ids (R, <= max_answer), PAD after <eos>. Uses up the cache."""
+    end = model.embed(torch.full_like(cache.lengths, END))[:, None]                     # (R, 1, C)
+    return model.generate(end, None, cache, EOS, max_answer, sample)

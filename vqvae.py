@@ -17,9 +17,8 @@ scratch, with K + 2 more words, learns the mixture like any text:
     (6) m            uniform among 0, 1/4, 1/2, 3/4 and all of the trace's chunks, rounded
     (7) loss         mean of -log p over what follows <think> in M different mixtures of a problem
 
-At test time the model writes all of it itself. `latents` forces the mixture: 0 = no <boLatent> in
-the beginning (so text, from a model that has learned text), n = text after n codes, many = no text
-unless the chain does not end where the codes do.
+At test time the model writes all of it itself. `latents` forces the mixture: 0 = text from the
+beginning, n = text after n codes, many = no text unless the chain goes on after its codes.
 
 --replace: what gives way to what. The paper's ablation, then controls with its m:
     left        the m leftmost chunks to codes (theirs)
@@ -46,20 +45,24 @@ Differs from the paper:
     python train.py --method assorted --init RUN --replace poisson      # from a vqvae run
     python eval.py RUN --latents 0,2,4,99                   # from all text to all codes
     python -m lab.codes RUN                                 # what shares a code: RUN/codes.png
+    python vqvae.py                                         # a worked example
 """
 import copy
 import warnings
+from types import SimpleNamespace
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
 from baselines import CoT
-from colar import LATENT_SLOT, groups, offsets
+from colar import LATENT_SLOT, chunked
+from data.arithmetic import Arithmetic
 from data.cli import BadInput, Flag
-from data.common import END, EOS, PAD, PAUSE, THINK, collate
-from method import CHAIN, Method, Rollout, Solved, column, cross_entropy, pack, split_at, tree
-from model import GREEDY, Cache, at_least_float32, ends
+from data.common import END, EOS, PAD, PAUSE, THINK, Vocab, collate
+from method import (CHAIN, Method, Rollout, Solved, column, cross_entropy, pack, read_prompt,
+                    read_thoughts, split_at, tree)
+from model import GPT, GREEDY, Config, at_least_float32
 
 D = 16          # numbers in a code: few, so that all of them matter to what is nearest
 COMMITMENT_WEIGHT = 0.25        # beta of Eq. (5)
@@ -67,21 +70,6 @@ EMA_DECAY = 0.95                # g of Eq. (4)
 DEAD_CODE_THRESHOLD = 0.05      # a code used less than this share of the average starts again
 SURE = 0.75     # how likely <eoLatent> must be to end the codes before a forced number of them
 MANY = 999      # more codes than any chain has
-
-
-def chunked(chain, step_of, size, align):
-    """Reasoning tokens and their steps, (B, T) each, -> chunks (B, n, size), PAD-filled."""
-    thinking = chain != PAD
-    if not chain.shape[1]:
-        return chain.new_zeros(len(chain), 0, size)
-    place = offsets(step_of, thinking, align) % size
-    slot = groups(thinking, place)                                  # (B, T), rising from 0
-    n = int(slot[thinking].max()) + 1 if thinking.any() else 0
-    slot = torch.where(thinking, slot, n)                           # padding: to one more, cut off
-    out = chain.new_zeros(len(chain), n + 1, size)
-    rows = torch.arange(len(chain), device=chain.device)[:, None]
-    out[rows, slot, place] = chain
-    return out[:, :n]
 
 
 def mix(chunk, code, latent, bo, eo):
@@ -194,9 +182,8 @@ class VQVAE(Method):
         return chunked(batch.chain, batch.step_of, self.args.chunk, self.args.align)  # (B, n, L)
 
     def encode(self, chunk):
-        """Eq. (1): chunks (N, L) -> x (N, D)."""
-        x = self.encoder(self.model.embed(chunk).flatten(-2))
-        return x.to(self.codebook.code.dtype)       # under autocast, too
+        """Eq. (1): chunks (N, L) -> x (N, D), in full precision under autocast, too."""
+        return self.encoder(self.model.embed(chunk).flatten(-2)).to(self.codebook.code.dtype)
 
     @torch.no_grad()
     def codes(self, batch):
@@ -308,8 +295,7 @@ class Assorted(CoT):
         self.bo, self.eo, self.first = (vocab.ids[w] for w in ("<boLatent>", "<eoLatent>", "<z0>"))
         options = range(self.first, len(vocab)) if args.replace != "pause" else [PAUSE]
         self.register_buffer("options", torch.tensor(options), persistent=False)
-        alike = args.replace in ("all", "curriculum")       # all mixtures of a problem are the same
-        self.branches = 1 if alike else args.mixtures
+        self.branches = 1 if args.replace in ("all", "curriculum") else args.mixtures   # all alike
 
     def settings(self):
         return [{}] if self.args.replace == "delete" else [{"latents": 0}, {"latents": MANY}, {}]
@@ -366,9 +352,7 @@ class Assorted(CoT):
         return loss, {"loss": loss.detach()}
 
     def solve(self, batch, sample=GREEDY, latents=None):
-        solved = self.rollout(batch, 1, sample, latents).solved
-        self.say(batch, solved)
-        return solved
+        return self.say(batch, self.rollout(batch, 1, sample, latents).solved)
 
     @torch.no_grad()
     def rollout(self, batch, samples, sample=GREEDY, latents=None):
@@ -376,42 +360,48 @@ class Assorted(CoT):
             return super().rollout(batch, samples, sample)
         if self.args.replace == "delete":
             raise BadInput("--latents: with --replace delete there are none")
-        ids, part, _ = pack(*self.prompt(batch))
-        lengths, room = (part >= 0).sum(1), self.args.max_think + self.args.max_answer
+        ids = pack(*self.prompt(batch))[0]
         most = min(latents, self.args.max_think // 2)   # as many as the longest chain has words
-        cache = Cache()
-        h = self.model(self.model.embed(ids), cache, lengths, at=ends(ids, lengths))    # (B, C)
+        cache, h = read_prompt(self.model, ids)
         h = cache.repeat(h, samples)                                            # (R, C)
-        one = torch.ones_like(cache.lengths)
+        begin = column(cache.lengths[:, None], self.bo)[:, :most]               # (R, 1), or (R, 0)
         if most:
-            codes = self.think(h, cache, most, sample)                          # (R, n)
-            begin, then = torch.cat([column(codes, self.bo), codes], 1), one * self.eo
-        else:
-            logits = self.model.head(h)
-            logits[:, PAD] = logits[:, self.bo] = -torch.inf    # any word but those
-            begin, then = one[:, None][:, :0], sample(logits)
-        out = self.model.generate(self.model.embed(then)[:, None], None, cache, EOS, room, sample)
-        out = out.masked_fill((then == EOS)[:, None], PAD)      # nothing follows <eos>
-        out = pack(begin, then[:, None], out)[0]                                # (R, T)
-        return Rollout([self.solved(row) for row in out.tolist()], torch.zeros_like(one),
+            h = self.model(self.model.embed(begin), cache)[:, 0]
+        coded = begin.any(1)                                                    # (R,)
+        out = self.write(h, cache, coded, most, self.room(), sample, never=self.bo)
+        out = torch.cat([begin, out], 1)[:, :self.room()]                       # (R, T)
+        return Rollout([self.solved(row) for row in out.tolist()], torch.zeros_like(out[:, 0]),
                        {"prompt": ids.repeat_interleave(samples, 0), "written": out}, {})
 
-    def think(self, h, cache, most, sample):
-        """Writes <boLatent> after h (R, C) and codes (R, <= most), PAD after a row's last one.
+    @torch.no_grad()
+    def think_on(self, prompt, z, latents=None):
+        if not latents:     # from the first word on it writes as it likes
+            return super().think_on(prompt, z)
+        n, (cache, h) = z.shape[1], read_thoughts(self.model, prompt, z)
+        coded = ~(z == self.model.embed.weight[self.eo]).all(-1).any(1)         # no <eoLatent> yet
+        codes = min(latents, self.args.max_think // 2) + 1 - n      # left: the first is <boLatent>
+        out = self.write(h[:, -1], cache, coded, codes, self.room() - n, GREEDY)
+        return [self.solved(row) for row in out.tolist()]
 
-        A row that is done stays in the batch, but its cache no longer grows.
-        """
-        x, out = torch.full_like(cache.lengths, self.bo), []
-        done = torch.zeros_like(x).bool()
-        while True:
-            going = (~done).long() if done.any() else None                          # (R,)
+    def write(self, h, cache, coded, most, room, sample, never=PAD):
+        """Goes on from h (R, C), the last states of what a cache holds: where coded (R,), with
+        `most` codes at most and <eoLatent>; elsewhere with any word but `never`; then as the model
+        likes. Returns ids (R, <= room). The cache of a row that waits for others does not grow."""
+        logits, done, codes = self.model.head(h), ~coded, []
+        logits[:, [PAD, never]] = -torch.inf
+        for _ in range(most):
+            now = at_least_float32(self.model.head(h))
+            done = done | (now.softmax(-1)[:, self.eo] > SURE)
+            if done.all():
+                break
+            x = self.options[sample(now[:, self.options])]
+            codes.append(x.masked_fill(done, PAD)[:, None])
+            going = (~done).long() if done.any() else None                      # (R,)
             h = self.model(self.model.embed(x)[:, None], cache, going)[:, 0]
-            logits = at_least_float32(self.model.head(h))
-            done = done | (logits.softmax(-1)[:, self.eo] > SURE)
-            if len(out) == most or done.all():
-                return torch.stack(out, 1) if out else x[:, None][:, :0]
-            x = self.options[sample(logits[:, self.options])]
-            out.append(x.masked_fill(done, PAD))
+        then = sample(logits).masked_fill(coded, self.eo)[:, None]              # (R, 1)
+        out = self.model.generate(self.model.embed(then), None, cache, EOS, max(1, room), sample)
+        out = out.masked_fill(then == EOS, PAD)         # nothing follows <eos>
+        return pack(*codes, then, out)[0][:, :room]
 
     def solved(self, ids):
         solved = super().solved(ids)
@@ -420,22 +410,20 @@ class Assorted(CoT):
 
     @torch.no_grad()
     def say(self, batch, solved):
-        """Writes into every Solved of a batch what words its codes stand for."""
+        """Writes into every Solved of a batch what words its codes stand for; returns them."""
         count = torch.tensor([len(s.latents) for s in solved], device=batch.question.device)
         has_code = torch.arange(int(count.max()), device=count.device) < count[:, None]     # (B, n)
         codes = torch.tensor([k for s in solved for k in s.latents], device=count.device)
-        texts = []
-        if len(codes):
-            logits = self.vqvae.decode(batch.question, has_code, self.vqvae.codebook.code[codes])
-            texts = [self.vocab.decode(split_at(row, PAD)[0]) for row in logits.argmax(-1).tolist()]
+        if not len(codes):
+            return solved
+        logits = self.vqvae.decode(batch.question, has_code, self.vqvae.codebook.code[codes])
+        texts = (self.vocab.decode(split_at(row, PAD)[0]) for row in logits.argmax(-1).tolist())
         for s in solved:
-            s.latents, texts = texts[:len(s.latents)], texts[len(s.latents):]
-            said, place = [], 0
-            for word in s.thoughts.split():
-                if word.startswith("<z"):
-                    word, place = f"[{' '.join(s.latents[place])}]", place + 1
-                said.append(word)
-            s.thoughts = " ".join(said)
+            s.latents = [next(texts) for _ in s.latents]
+            said = iter(s.latents)
+            s.thoughts = " ".join(f"[{' '.join(next(said))}]" if word.startswith("<z") else word
+                                  for word in s.thoughts.split())
+        return solved
 
     def extras(self, examples, solved):
         """Of a row of results: the share of codes that stand for the true chunk at their place."""
@@ -448,3 +436,14 @@ class Assorted(CoT):
     def true_groups(self, example, latents=None):
         chunk = self.vqvae.chunks(collate([example], self.vocab))[0]
         return [self.vocab.decode(split_at(row, PAD)[0]) for row in chunk.tolist()]
+
+
+if __name__ == "__main__":      # the five mixtures of a chain; its codes come from k-means alone
+    torch.manual_seed(0)
+    task, args = Arithmetic(), SimpleNamespace(**{k: f.default for k, f in Assorted.FLAGS.items()})
+    vocab = Vocab([*task.words, *Assorted.words(args)])
+    method = Assorted(GPT(Config(len(vocab), layers=1, width=32, heads=2)), vocab, args)
+    batch = collate([task.sample("val", i) for i in range(200)], vocab)
+    method.vqvae.loss(batch)        # Eq. (4): the codebook starts from these chunks
+    for ids in method.chain(collate(batch.examples[:1], vocab), mixtures=5).tolist():
+        print(*vocab.decode(split_at(ids, PAD)[0]))

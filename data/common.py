@@ -129,6 +129,7 @@ MAX_SPEED = 9
 SPECIALS = ["<pad>", "<eos>", "<think>", "</think>", "<pause>"] + [
     f"<x{c}>" for c in range(1, MAX_SPEED + 1)]     # <x3>: think three times as fast
 PAD, EOS, THINK, END, PAUSE = range(5)      # their ids
+FIRST_WORD = len(SPECIALS)      # the words that a chain can hold have ids from here on
 
 
 def speed_token(c):

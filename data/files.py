@@ -82,6 +82,13 @@ def writable(path, flag=""):
         raise NotWritten(f"{flag} {path}".strip(), error) from None
 
 
+def can_draw(path):
+    """BadInput unless `draw` can write a figure there."""
+    if Path(path).suffix not in (".png", ".pdf", ".svg"):
+        raise BadInput(f"--plot {path}: must end in .png, .pdf or .svg")
+    writable(path)
+
+
 def draw(figure, path):
     """Writes a figure of matplotlib; how its name ends says in which format."""
     picture = io.BytesIO()

@@ -11,6 +11,9 @@ thoughts again, as embeddings z_1 ... z_n, but changed, and after </think> write
     half        the first n // 2
     none        no thoughts at all
 
+All thoughts change at once here, and after they were thought; lab/thoughts.py changes one at a
+time, and also lets the model think on from there.
+
 A model that answers as well without its thoughts, or with another problem's, did not think in
 them, whatever its accuracy: at most they are positions to compute in, like pause tokens. One that
 gives the answer which belongs to the swapped thoughts (the column "the donor's") reads it there;
@@ -32,11 +35,10 @@ import torch.nn.functional as F
 
 import eval as evaluation
 from data.cli import BadInput
-from data.common import END, EOS, PAD, first_problems
+from data.common import EOS, first_problems
 from data.rows import drawable, setting, wilson
 from eval import BATCH, in_batches, split_knobs
-from method import can, split_at
-from model import Cache, ends
+from method import answer_after, can, read_thoughts, split_at
 
 RIDGE = 1.0     # penalty of the probe, for states of variance 1
 FEWEST = 30     # problems of the test that a share is taken of
@@ -92,24 +94,12 @@ def think(method, examples, **knobs):
 
 
 @torch.no_grad()
-def read(method, prompt, z, n):
-    """Reads prompts (B, P) and thoughts z (B, M, C), n (B,) of them. Returns the cache, and the
-    states (B, M+1, C) before the first thought and after each."""
-    new = (prompt != PAD).sum(1)
-    cache = Cache()
-    h = method.model(method.model.embed(prompt), cache, new)
-    h = h[ends(h, new)][:, None]
-    return cache, torch.cat([h, method.model(z, cache, n)], 1) if z.shape[1] else h
-
-
-@torch.no_grad()
 def answers(method, *thoughts):
     """The words of every answer after reading prompts, z and n as `think` returns them."""
     out = []
     for p, t, k in zip(*(part.split(BATCH) for part in thoughts)):
-        cache, _ = read(method, p, t, k)
-        end = method.model.embed(torch.full_like(k, END))[:, None]
-        rows = method.model.generate(end, None, cache, EOS, method.args.max_answer)
+        cache, _ = read_thoughts(method.model, p, t, k)
+        rows = answer_after(method.model, cache, method.args.max_answer)
         out += [method.vocab.decode(split_at(row, EOS)[0]) for row in rows.tolist()]
     return out
 
@@ -125,13 +115,17 @@ def examine(name, method, task, examples, settings):
     rows, method = [], method.eval()
     for knobs in settings:
         own, backbone = split_knobs(method, knobs)
-        if (backbone.get("exit", "none") != "none" or backbone.get("share")
-                or backbone.get("warm")):
-            raise BadInput("controls go with neither --exit, --share nor --warm: thoughts read "
-                           "together would see another cache than those thought one by one")
+        check_cache(backbone)
         with method.model.using(**backbone):
             rows += intervene(name, method, task, examples, knobs, think(method, examples, **own))
     return rows
+
+
+def check_cache(knobs):
+    """BadInput for knobs of a backbone with which thoughts cannot be read again."""
+    if knobs.get("exit", "none") != "none" or knobs.get("share") or knobs.get("warm"):
+        raise BadInput("controls go with neither --exit, --share nor --warm: thoughts read "
+                       "together would see another cache than those thought one by one")
 
 
 def intervene(name, method, task, examples, knobs, thoughts):
@@ -205,7 +199,8 @@ def states(method, examples, place, known, knobs):
     own, backbone = split_knobs(method, knobs)
     with method.model.using(**backbone):
         thoughts = think(method, examples, **own)
-        h = [read(method, *rows)[1] for rows in zip(*(t.split(BATCH) for t in thoughts))]
+        h = [read_thoughts(method.model, *rows)[1]
+             for rows in zip(*(t.split(BATCH) for t in thoughts))]
     words = [[step[-1 - place] if len(step) > place else "" for step in e.steps] for e in examples]
     target = torch.full((len(words), max(map(len, words))), -1)
     for row, some in enumerate(words):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from data.cli import BadInput, Flag, Parser, choice, one_line
 from data.curves import columns, plot_column
-from data.files import draw, read_log, writable, write
+from data.files import can_draw, draw, read_log, writable, write
 from data.rows import names_of
 from data.script import read_config
 from runs import METHODS
@@ -65,13 +65,12 @@ def main(argv=None):
     parser.add_flags(FLAGS)
     with one_line("lab.curves"):
         args = parser.parse(argv)
-        targets = {name: args[name] for name in ("plot", "csv") if args[name]}
-        if not targets:
+        if not args["plot"] and not args["csv"]:
             raise BadInput("--plot FILE or --csv FILE: one of them is needed")
-        for path in targets.values():
-            writable(path)
-        if args["plot"] and Path(args["plot"]).suffix not in (".png", ".pdf", ".svg"):
-            raise BadInput(f"--plot {args['plot']}: must end in .png, .pdf or .svg")
+        if args["plot"]:
+            can_draw(args["plot"])
+        if args["csv"]:
+            writable(args["csv"])
         logs = dict(zip(names_of(args["runs"]), map(stages, args["runs"])))
         own = {run: parts[-1][1] for run, parts in logs.items()}
         if args["plot"]:

@@ -30,6 +30,7 @@ SCRIPTS = {         # {script, at the top or in lab/: a short command line that 
     "train": "--method nocot --out new" + NANO,
     "rl": "colar --steps 1 --samples 2 --out new" + SHORT,
     "eval": "cot --n 4", "depth": "recurrent --n 4 --r 1,2", "codes": "assorted --n 4",
+    "look": "colar --n 4", "thoughts": "cot --n 4",
     "bench": "--size nano --steps 3 --methods cot --backbones gpt --threads 1",
     "claims": "results", "reproduce": "default --list", "curves": "cot colar --csv new.csv",
     "data/arithmetic": "", "data/maze": "",
@@ -63,7 +64,8 @@ FILES = {           # {row: [(files of which one is damaged, a command that read
                   for run in resume),
                 *((f"{run}/ckpt.pt", f"{script} {SCRIPTS[script]}") for script, run in (
                     ("eval", "cot"), ("rl", "colar"), ("depth", "recurrent"),
-                    ("codes", "assorted"))), ("colar/ckpt.pt", "eval colar --n 4 --k 2"),
+                    ("codes", "assorted"), ("look", "colar"))),
+                ("colar/ckpt.pt", "eval colar --n 4 --k 2"),
                 ("cot/ckpt.pt", f"train --method colar --init cot --out new{NANO}")],
     **{name: [(f"{run}/{name}", resume[run]) for resume in (RESUME, AS_BEGUN) for run in resume]
        for name in ("config.json", "log.jsonl")},
@@ -85,12 +87,14 @@ WRITE = {           # {command line: flags after it that name what is written}
     "train" + NANO: ["--out"], "rl colar" + SHORT: ["--out"], "depth recurrent --n 4": ["--out"],
     "eval cot --n 4": ["--json", "--plot"], "tables cot/results.json": ["--plot"],
     "curves cot": ["--plot", "--csv"],
-    "controls cot --n 4": ["--plot"], f"bench {SCRIPTS['bench']}": ["--json"]}
+    "controls cot --n 4": ["--plot"], "thoughts cot --n 4": ["--plot"],
+    "look colar --n 4": ["--plot"], f"bench {SCRIPTS['bench']}": ["--json"]}
 PATHS = WRITE | {   # and what is read; "": the next word
     f"train --out new{NANO}": ["--data", "--init"], "eval cot": ["--data"],
     f"train --task gsm8k --out new{NANO}": ["--extra"], "data/gsm8k": ["--from"],
     "reproduce default --list": ["--out"],
-    **dict.fromkeys(("eval", "rl", "depth", "codes", "tables", "claims"), [""])}
+    **dict.fromkeys(("eval", "rl", "depth", "codes", "look", "thoughts", "tables", "claims"),
+                    [""])}
 
 
 # ---- what is odd ---------------------------------------------------------------------------------
@@ -257,13 +261,15 @@ def problem_files(n=60):
 
 # ---- scripts -------------------------------------------------------------------------------------
 
-OLDER = {"codes": "vqvae", "tables": "eval --summary", "controls": "eval --controls"}
+OLDER = {"codes": "vqvae", "tables": "eval --summary", "controls": "eval --controls",
+         "look": "eval", "thoughts": "eval --controls"}
 
 
 def at_home(script):
     """The module of a script, and the words that its command line begins with: in the tree at hand,
     which may be one from before there was lab/."""
-    module, *words = script.split() if Path("lab").is_dir() else OLDER.get(script, script).split()
+    here = Path(f"{script}.py").exists() or Path(f"lab/{script}.py").exists()
+    module, *words = [script] if here else OLDER.get(script, script).split()
     module = module.replace("/", ".")
     return (f"lab.{module}" if Path(f"lab/{module}.py").exists() else module), words
 

@@ -9,8 +9,9 @@ import torch
 import runs
 from baselines import CODI, Coconut, CoT, ICoT, NoCoT, Pause
 from data import checkpoint
-from data.common import END, EOS, PAD, PAUSE, THINK, Batch, Example, Vocab, collate
-from method import Rollout, pack
+from data.common import (END, EOS, FIRST_WORD, PAD, PAUSE, THINK, Batch, Example, Vocab,
+                         collate)
+from method import Rollout, pack, read_prompt
 from model import GPT, Cache, Config
 from recurrent import EXITS, RecurrentGPT
 from tests.helpers import shortest, small, telling
@@ -99,7 +100,7 @@ def test_schedule_on_worked_values(curriculum, want):
         assert icot.opening(BATCH).tolist() == [[THINK]] * 3
         assert pause.opening(BATCH).tolist() == [[THINK] + [PAUSE] * n] * 3
         if round(3 * share):
-            z = coconut.think(*coconut.read(coconut.opening(BATCH)))[0]
+            z = coconut.think(*read_prompt(coconut.model, coconut.opening(BATCH)))[0]
             assert z.shape == (3, round(3 * share), 16)
 
 
@@ -239,7 +240,7 @@ def test_codi_with_a_shared_prompt_equals_two_readings(thought, backbone):
     method.model.eval()
     teacher, _, targets = method.teach(BATCH, None)
     prompt = pack(*method.prompt(BATCH))[0]
-    student, apart = method.learn(BATCH, *method.read(prompt), targets)
+    student, apart = method.learn(BATCH, *read_prompt(method.model, prompt), targets)
     close(loss, teacher + student + 5 * apart)
     same_gradients(method, loss, teacher + student + 5 * apart)
 
@@ -276,7 +277,9 @@ def test_rollouts_and_their_log_probs_equal_a_loop(cls, progress, pauses, latent
         with torch.no_grad():
             x, words, logps = given(method, EXAMPLES[r // 2], pauses, latents), [], []
             h = method.model(x[None])[0]
-            said = VOCAB.decode(method.model.head(h[-1 - latents:-1]).argmax(-1).tolist())
+            logits = method.model.head(h[-1 - latents:-1])
+            logits[:, :FIRST_WORD] = -math.inf      # no <eos> and the like
+            said = VOCAB.decode(logits.argmax(-1).tolist())
             while EOS not in words and len(words) < 8:
                 logp = method.model.head(method.model(x[None])[0, -1]).log_softmax(-1)
                 words.append(int(logp[1:].argmax()) + 1)                # never 0, the padding

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 import eval as evaluation
 from colar import groups, latent_loss, merge, offsets
 from data.cli import BadInput
-from data.common import END, EOS, MAX_SPEED, THINK, collate, speed_token
+from data.common import END, EOS, MAX_SPEED, SPECIALS, THINK, collate, speed_token
 from lab import controls
 from lab.latents import decoded
 from method import ANSWER, CHAIN, CLOSE, OPEN, QUESTION, Rollout, pack
@@ -66,8 +66,9 @@ def test_offsets_on_a_worked_example():
 
 
 def naive_loss(method, batch, c):
-    """Both terms at speeds c, one of each problem: row by row and slot by slot."""
-    ce, latent, E = [], [], method.model.embed.weight
+    """Both terms at speeds c, one of each problem, and the entropy that the first cannot fall
+    below: row by row and slot by slot."""
+    ce, latent, floor, E = [], [], [], method.model.embed.weight
     for row in naive_rows(batch, c, True):
         z = torch.stack([sum(E[t] for t in g) / math.sqrt(len(g)) for _, g in row])     # (S, C)
         h = method.model(z[None])[0]
@@ -78,7 +79,9 @@ def naive_loss(method, batch, c):
             if kind > OPEN and not (kind == CHAIN and method.args.labels == "none"):
                 logp = method.model.head(h[s - 1]).log_softmax(-1)
                 ce.append(-sum(logp[t] for t in group) / len(group))
-    return torch.stack(ce).mean(), torch.stack(latent).mean()
+                shares = [group.count(t) / len(group) for t in set(group)]
+                floor.append(-sum(p * math.log(p) for p in shares))
+    return torch.stack(ce).mean(), torch.stack(latent).mean(), sum(floor) / len(floor)
 
 
 @pytest.mark.parametrize("labels", ["all", "none"])
@@ -86,10 +89,53 @@ def test_loss_equals_a_loop(labels):
     method, _ = colar_and_cot(head="deterministic", labels=labels)
     batch, c = batch_of(6, first=50), [1, 2, 3, 4, 5, 2]
     loss, parts = method.loss(batch, torch.tensor(c)[:, None])
-    want = naive_loss(method, batch, c)
-    torch.testing.assert_close(loss, sum(want), **EXACT)
-    for got, want in zip(parts.values(), want):
-        torch.testing.assert_close(got, want.detach(), **EXACT)
+    ce, latent, floor = naive_loss(method, batch, c)
+    torch.testing.assert_close(loss, ce + latent, **EXACT)
+    want = {"ce": ce, "excess": ce - floor, "latent": latent}
+    torch.testing.assert_close(parts, {name: t.detach() for name, t in want.items()}, **EXACT)
+
+
+def test_the_floor_of_a_group_counts_a_repeated_word_once():
+    """Steps of 6 words, 2 of them equal, at c = 1, 2, 3 and 6; a model that says exactly what a
+    slot holds would have this cross-entropy."""
+    method, _ = colar_and_cot()
+    batch = batch_of(1)
+    for e in batch.examples:
+        e.steps = ["Ann has 4 4 = .".split()]
+    batch = collate(batch.examples, VOCAB)
+    log = math.log
+    after = 3       # </think>, the answer and <eos>: slots of one word
+    sixth = [1, 1, 2, 1, 1]
+    for c, slots in ((1, []), (2, [[1, 1], [2], [1, 1]]), (3, [[1, 1, 1], [1, 1, 1]]),
+                     (6, [sixth])):
+        floor = sum(-k / sum(some) * log(k / sum(some)) for some in slots for k in some)
+        parts = method.loss(batch, torch.tensor([[c]]))[1]
+        n = after + (len(slots) or 6)
+        assert float(parts["ce"] - parts["excess"]) == pytest.approx(floor / n, abs=1e-9)
+
+
+@pytest.mark.parametrize("labels", ["all", "one"])
+@torch.no_grad()
+def test_excess_is_0_where_the_head_says_what_each_slot_holds(labels, monkeypatch):
+    """Cross-entropy minus its floor is the KL divergence of the head from the slots' words; of one
+    drawn word, in the mean over draws."""
+    method, _ = colar_and_cot(labels=labels)
+    batch, c = batch_of(5), torch.tensor([[2], [3], [5], [4], [1]])
+    batch.examples[2].steps = ["Ann has 4 4 = .".split()]       # one drawn of 4, 4 is no coin
+    batch = collate(batch.examples, VOCAB)
+    told = [[VOCAB.words[t] for t in group] for row in naive_rows(batch, c[:, 0].tolist(), True)
+            for kind, group in row if kind > OPEN]
+    logits = torch.full((len(told), len(VOCAB)), -1e3).double()
+    for row, words in zip(logits, told):
+        for word in words:
+            row[VOCAB.ids[word]] = math.log(words.count(word) / len(words))
+    monkeypatch.setattr(method.model.head, "forward", lambda h: logits)
+    torch.manual_seed(0)
+    found = torch.stack([method.loss(batch, c)[1]["excess"] for _ in range(50)])
+    if labels == "all":
+        assert found.abs().max() < 1e-9
+    else:
+        assert found.std() > 1e-3 and abs(found.mean()) < 4 * found.std() / 50 ** 0.5
 
 
 @pytest.mark.parametrize("conv", [0, 4])
@@ -104,7 +150,7 @@ def test_speeds_that_branch_off_one_question_are_as_if_alone(conv):
         loss.backward()
         return [p.grad for p in method.parameters() if p.grad is not None]
     together = method.loss(batch)[0]
-    alone = sum(sum(naive_loss(method, batch, [c] * 6)) for c in (1, 3, 5)) / 3
+    alone = sum(sum(naive_loss(method, batch, [c] * 6)[:2]) for c in (1, 3, 5)) / 3
     torch.testing.assert_close(together, alone, **EXACT)
     torch.testing.assert_close(gradient(together), gradient(alone), **EXACT)
 
@@ -267,6 +313,22 @@ def test_latents_are_read_by_their_nearest_words(monkeypatch):
         monkeypatch.setattr(method, "rollout", lambda *a, **k: Rollout([], None, acts, {}))
         return decoded(method, examples, {"c": 1})
     assert thinks(range(6)) == 1 and thinks([1, 2, 3, 4, 5, 0]) < 0.8
+
+
+def test_latents_are_read_as_words_that_a_chain_can_hold():
+    """Those nearest by cosine; none of them <eos>, <x6> or the like, though that were nearest."""
+    method, _ = colar_and_cot()
+    E = method.model.embed.weight.detach()
+    c = torch.tensor([2, 3])
+    z = E[:4].view(2, 2, 32) + 0.1 * E[40:44].view(2, 2, 32)         # specials, nearly
+    acts = {"c": c, "z": z, "n_think": torch.tensor([2, 1])}
+    found = method.latent_words(Rollout([], None, acts, {}))
+    assert [[len(words) for words in row] for row in found] == [[2, 2], [3]]
+    for row, z_row, k in zip(found, z, c.tolist()):
+        for words, x in zip(row, z_row):
+            near = F.cosine_similarity(x[None], E[len(SPECIALS):], dim=1).tolist()
+            near = sorted(range(len(near)), key=lambda i: -near[i])[:k]
+            assert words == [VOCAB.words[len(SPECIALS) + i] for i in near]
 
 
 def test_temperature_needs_sigma_and_follows_the_generator():

@@ -14,6 +14,7 @@ import rl
 import runs
 from data.common import collate, first_problems
 from lab import controls
+from method import can
 from model import Sampler
 from tests.helpers import DEEP, small
 
@@ -163,6 +164,11 @@ def test_computes_the_same_elsewhere(name, argv, deep, elsewhere):
                 == evaluation.evaluate(method, task, examples, **knobs) | {"ms": 0})
     if name == "colar":
         elsewhere(controls.examine, name, away, task, examples, [knobs])
+    if can(method, "think_on"):
+        def thought_on(method):
+            prompt, z, _ = controls.think(method, examples, **knobs)
+            return [s.answer for s in method.think_on(prompt, z.roll(1, 0)[:, :1], **knobs)]
+        assert elsewhere(thought_on, away) == thought_on(method)
 
 
 def test_a_forgotten_tensor_is_noticed(elsewhere):

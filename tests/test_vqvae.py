@@ -22,6 +22,7 @@ import runs
 import train
 import vqvae
 from baselines import CoT
+from colar import chunked
 from data import script
 from data.cli import BadInput
 from data.common import END, EOS, PAD, PAUSE, THINK, Example, Vocab, collate, first_problems
@@ -31,7 +32,7 @@ from model import Sampler
 from recurrent import EXITS
 from tests.helpers import fails, results, same, telling
 from tests.naive import EXACT, TASK
-from vqvae import Assorted, D, Codebook, chunked, mix, perplexity
+from vqvae import Assorted, D, Codebook, mix, perplexity
 
 NANO = ["--size", "nano", "--codes", "16"]
 RUN = [*NANO, "--threads", "1", "--test-n", "8", "--val-n", "2", "--bucket", "4"]
@@ -760,7 +761,7 @@ def naive_written(method, e, latents=None):
         first = logits()
         first[[PAD, method.bo]] = -torch.inf
         new.append(int(first.argmax()))
-    room = method.args.max_think + method.args.max_answer
+    room = method.args.max_think + method.args.max_answer - len(new)
     while room and (not new or new[-1] != EOS):
         new.append(1 + int(logits()[1:].argmax()))      # never 0, the padding
         room -= 1
