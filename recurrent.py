@@ -14,7 +14,8 @@ of s through any number of iterations. Started with the variances of Takase et a
 This is a backbone: every method runs on it unchanged. At inference (`KNOBS`)
     r          iterations per token, also far beyond training
     exit       a row stops iterating when its newest token has converged: "kl", by the change in
-               what it predicts, "latent", of its state, or "argmax", the same word for long
+               what it predicts, "latent", of its state, "second", of that change (2509.23314), or
+               "argmax", the same word for long
     threshold  of that change; 0: the default in EXITS
     share      iterations share so many slots of the cache, slot i mod share; 0: a slot for each
     warm       the tokens of a call start from the last state of the call before, not from noise
@@ -62,7 +63,8 @@ SIGMA = 0.5         # of tau in Eq. (5)
 NOISE = 0.4         # variance of s_0
 POSITIONS = 1024    # after which the noise repeats
 DRAFT = 4           # tokens per draft of speculative decoding
-EXITS = {"kl": 5e-4, "latent": 0.03, "argmax": 5}
+EXITS = {"kl": 5e-4, "latent": 0.03, "second": 0.03, "argmax": 5}
+ON_STATES = "latent", "second"      # exits that look at the state; the others, at logits
 
 
 def draw_r(mean, sampler, n=1):
@@ -288,9 +290,9 @@ class RecurrentGPT(GPT):
                 self.trace.append(last_state(s, lengths))
             if done is None:
                 continue
-            look = s if self.exit == "latent" else self.read_out(s, place, cache)
+            look = s if self.exit in ON_STATES else self.read_out(s, place, cache)
             look = last_state(look, lengths)
-            stop = done(look if self.exit == "latent" else self.head(look))[:, None]    # (B, 1)
+            stop = done(look if self.exit in ON_STATES else self.head(look))[:, None]   # (B, 1)
             if active is None:
                 active = torch.ones_like(stop) if lengths is None else (lengths > 0)[:, None]
             steps = torch.where((active & stop)[:, 0], i + 1, steps)
@@ -336,10 +338,10 @@ class Exit:
     def __init__(self, kind, threshold):
         default = choice(kind, EXITS, "exit")
         self.limit = threshold or default
-        self.kind, self.before, self.same = kind, None, 0
+        self.kind, self.before, self.change, self.same = kind, None, 0, 0
 
     def __call__(self, now):
-        """now: the newest token's state (B, C) for "latent", else its logits (B, V) -> (B,)."""
+        """now: the newest token's state (B, C) for ON_STATES, else its logits (B, V) -> (B,)."""
         before, self.before = self.before, now
         if before is None:
             before = torch.zeros_like(now)      # as logits: every word is equally likely
@@ -347,9 +349,13 @@ class Exit:
             return latent_change(before, now) < self.limit
         if self.kind == "kl":
             return kl_change(before, now) < self.limit
-        again = now.argmax(-1) == before.argmax(-1)
-        self.same = torch.where(again, self.same + 1, 0)        # agreements in a row
-        return self.same >= self.limit
+        if self.kind == "second":
+            last, self.change = self.change, now - before
+            still = (self.change - last).norm(dim=-1) / now.norm(dim=-1) < self.limit
+        else:
+            still = now.argmax(-1) == before.argmax(-1)
+        self.same = torch.where(still, self.same + 1, 0)        # iterations in a row
+        return self.same >= (2 if self.kind == "second" else self.limit)
 
 
 class Slots(Cache):

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 import recurrent
 from data.cli import BadInput
 from model import GPT, Cache, Config, Sampler, generate
-from recurrent import Exit, RecurrentGPT, draw_r, kl_change, last_state, latent_change, noise
+from recurrent import (ON_STATES, Exit, RecurrentGPT, draw_r, kl_change, last_state, latent_change,
+                       noise)
 
 PROMPTS = [3, 7, 5]                         # tokens of each row's prompt
 CALLS = [[1, 1, 1], [1, 0, 1], [0, 1, 0], [2, 2, 2]]    # real tokens per row; 0: the row pauses
@@ -504,7 +505,7 @@ def test_missing_slots_are_the_deepest_before(rs, share, monkeypatch):
 
 
 @pytest.mark.parametrize("kind, threshold, share", [
-    ("latent", .1, 0), ("latent", .1, 2), ("kl", .01, 0), ("argmax", 3, 2)])
+    ("latent", .1, 0), ("latent", .1, 2), ("second", .2, 0), ("kl", .01, 0), ("argmax", 3, 2)])
 def test_rows_exit_as_if_alone(kind, threshold, share, monkeypatch):
     """Steps and states in a batch are those of each row alone and of the dictionaries."""
     model, ids = tiny(pull=.5), some_ids()
@@ -554,6 +555,14 @@ def test_exit_on_the_latent():
         [False, False], [False, True], [True, False], [True, True]]
 
 
+def test_exit_on_the_second_difference():
+    """Stops when |s_i - 2 s_{i-1} + s_{i-2}| < t |s_i| twice in a row; a steady drift is none."""
+    states = [[[1., 0], [1, 0]], [[2., 0], [2, 0]], [[3., 0], [2, 0]], [[4., 0], [2, 0]],
+              [[5., 2], [2, 0]]]      # before the first, s = 0
+    assert fed(Exit("second", .2), states) == [
+        [False, False], [False, False], [True, False], [True, False], [False, True]]
+
+
 def test_exit_on_kl():
     """Stops where KL(p_{i-1} || p_i) < t; before the first, every word is equally likely."""
     p = [[.5, .5], [.6, .4], [.9, .1], [.9, .1], [.2, .8]]
@@ -578,7 +587,8 @@ def test_exit_on_the_same_word():
 
 def test_defaults_and_unknown_exits():
     """Threshold 0 is that of EXITS; an unknown name is the user's mistake, whatever threshold."""
-    assert [Exit(kind, 0).limit for kind in ("kl", "latent", "argmax")] == [5e-4, .03, 5]
+    assert [Exit(kind, 0).limit for kind in ("kl", "latent", "second", "argmax")] == [
+        5e-4, .03, .03, 5]
     for threshold in (0, .1):
         with pytest.raises(BadInput, match="unknown exit 'latnet' .nearest: latent"):
             Exit("latnet", threshold)
@@ -601,7 +611,8 @@ def test_taken_records_the_steps_of_every_call():
     assert taken == [[4] * 3, [2] * 2, [4] * 3, [1] * 3] and model.taken is None
 
 
-@pytest.mark.parametrize("kind, threshold", [("latent", .1), ("kl", .01), ("argmax", 3)])
+@pytest.mark.parametrize("kind, threshold", [
+    ("latent", .1), ("second", .2), ("kl", .01), ("argmax", 3)])
 @torch.no_grad()
 def test_exit_looks_at_what_fewer_iterations_say(kind, threshold):
     """Rows stop at the first r at which the newest token's state or prediction has converged."""
@@ -614,7 +625,7 @@ def test_exit_looks_at_what_fewer_iterations_say(kind, threshold):
             model(x[:, :7], cache, new)
         with model.using(r=r):
             h = model(x[:, 7:8], cache)
-        seen.append(log[-1][1][:, 0] if kind == "latent" else model.head(h)[:, 0])
+        seen.append(log[-1][1][:, 0] if kind in ON_STATES else model.head(h)[:, 0])
     cache = Cache()
     with model.using(r=8):
         model(x[:, :7], cache, new)
