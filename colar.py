@@ -148,6 +148,7 @@ class LatentHead(nn.Module):
         self.bounds = math.log(sigma_min), 2.0
 
     def forward(self, h):
+        """h (..., C) -> mean and log sigma (..., C); the latter within `bounds`, or None."""
         u = self.body(h)                                            # (..., hidden)
         return self.mean(u), None if self.log_std is None else self.log_std(u).clamp(*self.bounds)
 

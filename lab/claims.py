@@ -11,13 +11,12 @@ decides each claim: one or more quantities, each with a bound.
 Only one quantity is shown: that which is the least sure to be beyond its bound. Until the runs of
 the plan are there, lab/earlier.py names older rows that stand for them.
 
-    python -m lab.claims                # results/CLAIMS.md, and the numbers of both README.md
+    python -m lab.claims                # results/CLAIMS.md
     python -m lab.reproduce 4           # makes the runs of claim 4 anew
     python -m lab.claims again          # again/CLAIMS.md, of what was made anew
 """
 import fnmatch
 import math
-import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,11 +29,10 @@ from data.rows import setting
 from lab.earlier import EARLIER
 from lab.intervals import interval
 from lab.plan import CLAIMS, PLAN, RUNS, Change, Double, Gain, Value, seeds_of
-from lab.tables import by_seed, summary
+from lab.tables import by_seed
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"      # or the folder that `main` is told
-READMES = ("README.md", "results/README.md", "results/speed.md")
 VERDICTS = ("reproduced", "refuted at this scale", "undecided", "not run")
 
 
@@ -334,26 +332,6 @@ def size(one):
     return f"{seeds} seed{'s' * (seeds > 1)} x {part.n} problems{old}{alone}"
 
 
-def refresh(text):
-    """A README.md, its tables and its differences "3.1 ± 2.0<!-- one | other -->" from results/.
-
-    A difference is that of `gain`, with a sign if it had one.
-    """
-    def one(match):
-        paths = sorted(ROOT.glob(match[1]))
-        return f"<!-- lab.tables {match[1]} -->\n{summary(paths)}\n<!-- end -->"
-
-    def difference(match):
-        mean, half = gain(match[2], match[3], "").interval()
-        sign = "+" if match[1] else ""
-        return f"{mean:{sign}.1f} ± {half:.1f}<!-- {match[2]} | {match[3]} -->"
-    return DIFFERENCE.sub(difference, TABLE.sub(one, text))
-
-
-TABLE = re.compile(r"<!-- lab.tables (\S+) -->\n.*?<!-- end -->", re.S)
-DIFFERENCE = re.compile(r"([+-]?)[\d.]+ ± [\d.]+<!-- ([^|>]+?) \| ([^|>]+?) -->")
-
-
 def main(argv=None):
     global RESULTS
     parser = Parser("lab.claims", __doc__)
@@ -364,12 +342,7 @@ def main(argv=None):
             raise BadInput(f"{str(folder)!r}: no such folder; `python -m lab.reproduce` makes one")
         RESULTS = Path(folder).resolve()
         claims = table()
-        new = {RESULTS / "CLAIMS.md": claims}
-        if RESULTS == ROOT / "results":
-            for name in READMES:
-                new[ROOT / name] = refresh((ROOT / name).read_text(encoding="utf-8"))
-        for path, text in new.items():
-            write(path, text)
+        write(RESULTS / "CLAIMS.md", claims)
         print(claims)
 
 

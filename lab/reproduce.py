@@ -14,7 +14,7 @@ runs that only others start from. A command waits for the run folders that it na
 eval.py and rl.py take).
 
     python -m lab.reproduce codes replace       # these folders of results/, and what they need
-    python -m lab.tables again/codes/*.json     # compare with results/README.md
+    python -m lab.tables again/codes/*.json     # compare with results/tables/codes.md
 
 What is done is skipped, what was stopped is resumed, so this can be stopped and started again at
 any time; of one that fails, what depends on it is left out. Runs go to runs/, as their commands
@@ -107,7 +107,7 @@ def plan(folders):
 
     BadInput if a run that is needed has no command, or a folder is unknown.
     """
-    known = sorted(p.name for p in (ROOT / "results").iterdir() if p.is_dir())
+    known = sorted({path.parent.name for path in (ROOT / "results").glob("*/*.json")})
     made, jobs = {}, []
     for line in (ROOT / "results/runs.txt").read_text(encoding="utf-8").splitlines():
         command, _, minutes = line.partition("  # ")

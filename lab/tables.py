@@ -13,6 +13,8 @@ from data.files import draw, writable
 from data.rows import COLUMNS, cell, curves, percent, plot, read_results, setting
 from runs import KINDS, METHODS
 
+TITLES = {"name": "method", "updates": "updates", "accuracy": "accuracy, %",
+          "steps": "thinking steps", "ms": "ms per problem", "seeds": "seeds x problems"} | COLUMNS
 ALIKE = "size", "width", "heads", "batch", "lr", "weight_decay"     # flags in no name; to be pooled
 
 
@@ -118,16 +120,27 @@ def summary(paths):
         raise BadInput("no results files")
     if all("thoughts" in r["knobs"] for r in rows):
         return controls_summary(rows)
-    extra = {key: title for key, title in COLUMNS.items() if any(key in r for r in rows)}
-    titles = ["method", "updates", "accuracy, %", "thinking steps", "ms per problem",
-              "seeds x problems", *extra.values()]
-    lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
-    for r in rows:
-        cells = [r["name"], r["updates"], accuracy(r),
-                 f"{r['steps']:.1f}", f"{r['ms']:.2f}", f"{r['seeds']} x {r['n']}"]
-        cells += [cell(r, key) for key in extra]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)
+    columns = [key for key in TITLES if key not in COLUMNS or any(key in r for r in rows)]
+    return markdown([TITLES[key] for key in columns],
+                    [[shown(row, key) for key in columns] for row in rows])
+
+
+def markdown(titles, lines):
+    """A Markdown table of cells that are text."""
+    rows = [titles, *lines]
+    out = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([out[0], "|---" * len(titles) + "|", *out[1:]])
+
+
+def shown(row, column):
+    """The cell of a pooled row in a column of TITLES."""
+    if column == "accuracy":
+        return accuracy(row)
+    if column in ("steps", "ms"):
+        return f"{row[column]:.1f}" if column == "steps" else f"{row[column]:.2f}"
+    if column == "seeds":
+        return f"{row['seeds']} x {row['n']}"
+    return cell(row, column) if column in COLUMNS else str(row[column])
 
 
 def controls_summary(rows):
@@ -138,14 +151,13 @@ def controls_summary(rows):
         lines.setdefault((name, r["updates"]), {})[r["knobs"]["thoughts"]] = r
     changes = list(next(iter(lines.values())))
     titles = ["method, accuracy in %", "thoughts", *changes, "the donor's", "seeds x problems"]
-    out = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
+    out = []
     for (name, _), by in lines.items():
         first, cells = by["as thought"], [name, f"{by['as thought']['steps']:.1f}"]
         cells += [percent(by[k]["accuracy"], by[k]["high"] - by[k]["accuracy"], by[k])
                   for k in changes]
-        cells += [f"{100 * by['swap']['donor']:.1f}", f"{first['seeds']} x {first['n']}"]
-        out.append("| " + " | ".join(cells) + " |")
-    return "\n".join(out)
+        out.append([*cells, f"{100 * by['swap']['donor']:.1f}", shown(first, "seeds")])
+    return markdown(titles, out)
 
 
 def accuracy(row):

@@ -28,7 +28,8 @@ care about:
 
 The loop and its runs are in test_train.py, several processes in test_processes.py, sweeps in
 test_sweep.py, what holds for every task in test_tasks.py and more of each in a file of its own, the
-laboratory in tests/lab. Commands in pages and docstrings are checked by test_docs.py. test_house.py
-says how files may import each other and how long they may be. helpers.py has what several of these
-files use; conftest.py the three things in which the tests differ from a user's run.
+laboratory in tests/lab, the course in test_course.py. Commands in pages and docstrings are checked
+by test_docs.py. test_house.py says how files may import each other and how long they may be.
+helpers.py has what several of these files use; conftest.py the three things in which the tests
+differ from a user's run.
 """

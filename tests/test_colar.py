@@ -1,5 +1,6 @@
 """CoLaR's equations against naive loops; its latent decoding against one without a cache. All in
 float64, where no processor's rounding matters."""
+import itertools
 import math
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 import eval as evaluation
-from colar import groups, latent_loss, merge, offsets
+from colar import LatentHead, groups, latent_loss, merge, offsets
 from data.cli import BadInput
 from data.common import END, EOS, MAX_SPEED, SPECIALS, THINK, collate, speed_token
 from lab import controls
@@ -48,14 +49,31 @@ def test_layout_and_merge_equal_a_loop(align, pool):
         assert not size[i, len(row):-1].any()           # no empty group inside or after the row
 
 
+def test_merge_equals_a_loop():
+    """Eq. (1) of two rows whose slots have 1, 3 and 2 embeddings, and 2, 4 and none."""
+    e, slot = torch.randn(2, 6, 5).double(), torch.tensor([[0, 1, 1, 1, 2, 2], [0, 0, 1, 1, 1, 1]])
+    size = torch.tensor([[1, 3, 2], [2, 4, 0]])
+    for pool, power in (("sqrt", 0.5), ("mean", 1.0)):
+        z = merge(e, slot, size, pool)
+        for b in range(2):
+            for s in range(3):
+                mine = [e[b, t] for t in range(6) if slot[b, t] == s]
+                want = sum(mine, torch.zeros(5).double()) / max(1, len(mine)) ** power
+                assert torch.allclose(z[b, s], want, **EXACT), (
+                    f"{pool}: the slot of {len(mine)} embeddings is not their sum, divided by "
+                    f"{len(mine)}^{power} (an empty slot: zeros)")
+
+
 def test_merge_keeps_the_variance_and_the_mean_does_not():
     e = torch.randn(4, 4000, 8)
     thinking = torch.ones(4, 4000, dtype=torch.bool)
     place = torch.arange(4000).expand(4, -1) % 5
     slot = groups(thinking, place)
     size = torch.zeros(4, 800, dtype=torch.long).scatter_add(1, slot, torch.ones_like(slot))
-    assert abs(merge(e, slot, size).var() - 1) < 0.05
-    assert abs(merge(e, slot, size, "mean").var() - 1 / 5) < 0.02
+    for pool, want in (("sqrt", 1), ("mean", 1 / 5)):
+        var = float(merge(e, slot, size, pool).var())
+        assert abs(var / want - 1) < 0.05, (
+            f"{pool}: groups of 5 embeddings of variance 1 have variance {var:.2f}, not {want}")
 
 
 def test_offsets_on_a_worked_example():
@@ -63,6 +81,21 @@ def test_offsets_on_a_worked_example():
     step = torch.tensor([[0, 0, 0, 0, 0, 1, 1, 0]])
     assert offsets(step, thinking, True)[0, 2:7].tolist() == [0, 1, 2, 0, 1]
     assert offsets(step, thinking, False)[0, 2:7].tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("align", [True, False])
+def test_offsets_of_two_rows_equal_a_loop(align):
+    """Of rows whose thoughts start at different places and in different steps."""
+    thinking = torch.tensor([[0, 1, 1, 1, 1, 0], [0, 0, 0, 1, 1, 1]]).bool()
+    step = torch.tensor([[0, 0, 0, 1, 2, 0], [0, 0, 0, 0, 1, 1]])
+    got = offsets(step, thinking, align)
+    for b in range(2):
+        place = -1
+        for t in thinking[b].nonzero()[:, 0].tolist():
+            new_step = align and thinking[b, t - 1] and step[b, t] != step[b, t - 1]
+            place = 0 if new_step else place + 1
+            assert got[b, t] == place, (
+                f"align={align}: token {t} of row {b} is number {place} of its run, counted from 0")
 
 
 def naive_loss(method, batch, c):
@@ -191,6 +224,66 @@ def test_latent_losses_equal_torch_distributions():
     assert abs(draws.mean() - want) < 4 * draws.std() / 2000 ** 0.5
     torch.testing.assert_close(latent_loss(mu, None, target, "soft-mse").mean(),
                                F.mse_loss(mu, target))
+
+
+def test_soft_mse_draws_one_eps_per_number():
+    """With mu = target and sigma = 1 a loss is the mean of C squares of eps: if they are drawn
+    apart its variance is 2 / C; if they are all one number, it is 2."""
+    torch.manual_seed(0)
+    zero = torch.zeros(4000, 8).double()
+    var = float(latent_loss(zero, zero, zero, "soft-mse").var())
+    assert abs(var - 2 / 8) < 0.05, (
+        f"the variance is {var:.2f}, not 2 / 8 = 0.25: each of the 8 numbers has an eps of its own")
+
+
+def some_head(deterministic=False, sigma_min=0.1):
+    """A latent head of width 4 in float64, whose LayerNorm does not have its first weights; and
+    states (3, 2, 4), at which log sigma is between -2 and 2."""
+    torch.manual_seed(0)
+    head = LatentHead(4, deterministic, sigma_min).double()
+    for p in head.parameters():
+        p.data.normal_(std=0.3)
+    return head, torch.randn(3, 2, 4).double()
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+@torch.no_grad()
+def test_latent_head_equals_a_loop(deterministic):
+    """Eq. (2) with lists of numbers, one state at a time."""
+    def linear(layer, x):
+        return [sum(w * v for w, v in zip(row, x)) + b
+                for row, b in zip(layer.weight.tolist(), layer.bias.tolist())]
+
+    def layer_norm(layer, x):
+        mean = sum(x) / len(x)
+        sd = math.sqrt(sum((v - mean) ** 2 for v in x) / len(x) + layer.eps)
+        return [w * (v - mean) / sd + b
+                for w, v, b in zip(layer.weight.tolist(), x, layer.bias.tolist())]
+    head, h = some_head(deterministic)
+    first, _, second, norm = head.body
+    mu, log_sigma = head(h)
+    assert (log_sigma is None) == deterministic, "a deterministic head, and it alone, has no sigma"
+    for b, t in itertools.product(range(3), range(2)):
+        u = [x * (1 + math.erf(x / 2 ** 0.5)) / 2 for x in linear(first, h[b, t].tolist())]
+        u = layer_norm(norm, linear(second, u))
+        for i, want in enumerate(linear(head.mean, u)):
+            assert abs(mu[b, t, i] - want) < 1e-9, (
+                f"mu is {mu[b, t, i]:.4f}, not {want:.4f}: the layer `mean` of what `body` makes")
+        for i, want in enumerate([] if deterministic else linear(head.log_std, u)):
+            assert -2 < want < 2 and abs(log_sigma[b, t, i] - want) < 1e-9, (
+                f"log sigma is {log_sigma[b, t, i]:.4f}, not {want:.4f}: the layer `log_std`")
+
+
+@torch.no_grad()
+def test_latent_head_keeps_sigma_within_its_bounds():
+    """sigma_min <= sigma <= e^2, whatever the layer says; in between it is what it says."""
+    head, h = some_head(sigma_min=0.05)
+    head.log_std.weight.data.zero_()
+    for bias, want in ((-9.0, math.log(0.05)), (-2.0, -2.0), (1.5, 1.5), (9.0, 2.0)):
+        head.log_std.bias.data.fill_(bias)
+        got = float(head(h)[1][0, 0, 0])
+        assert abs(got - want) < 1e-9, (
+            f"the layer says log sigma = {bias}; the head has to return {want:.3f}, not {got:.3f}")
 
 
 def test_gradients_reach_everything_but_the_embeddings():

@@ -1,5 +1,5 @@
-"""Every command of README.md, docs/, course/ and the docstrings of scripts is one that its script
-takes, and every file that they name is there: they cannot rot.
+"""Every command of README.md, docs/, course/, results/ and the docstrings of scripts is one that
+its script takes, and every file that they name is there: they cannot rot. (LOG.md is history.)
 
 A command is read by the parser of its script, bounds of its values included, and then stopped:
 nothing runs, and RUN or FILE need not exist.
@@ -17,7 +17,10 @@ import pytest
 from data.cli import Parser
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("course/*.md"))]
+LEFT_OUT = "LOG.md",     # of results/
+PAGES = [ROOT / "README.md", *(path for folder in ("docs", "course", "results")
+                               for path in sorted(ROOT.glob(f"{folder}/*.md"))
+                               if folder != "results" or path.name not in LEFT_OUT)]
 SCRIPTS = [path for folder in ("", "data/", "lab/", "course/")
            for path in sorted(ROOT.glob(f"{folder}*.py"))]
 COMMAND = re.compile(r"(?:python|torchrun --\S+) (?:-m [\w.]+|[\w/]+\.py)(?: .*)?")

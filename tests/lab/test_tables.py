@@ -1,4 +1,4 @@
-"""How results files become tables; that those of both README.md are right is in test_claims.py."""
+"""How results files become tables; that those of the pages are right is in test_pages.py."""
 import json
 import re
 from pathlib import Path
@@ -7,21 +7,15 @@ import pytest
 
 import runs
 from data.cli import BadInput
-from lab import bench, claims, ratios
 from lab.tables import STUDENT, over_seeds, pool, summary
 
 ROOT = Path(__file__).parents[2]
-README = "".join((ROOT / name).read_text(encoding="utf-8") for name in claims.READMES)
-SHOWN = re.findall(r"<!-- lab.tables (\S+) -->", README)
 ROW = {"method": "colar", "variant": "", "updates": 1, "knobs": {}, "n": 10, "accuracy": 0.5,
        "low": 0, "high": 1, "steps": 5, "ms": 1}
 
 
-def test_every_results_file_is_in_a_table_and_names_its_command():
-    shown = {path for folder in SHOWN for path in ROOT.glob(folder)}
-    assert shown == set(ROOT.glob("results/*/*.json"))
-    assert all(any(ROOT.glob(folder)) for folder in SHOWN)      # no table of nothing
-    for path in shown:
+def test_every_results_file_names_its_command():
+    for path in ROOT.glob("results/*/*.json"):
         found = json.loads(path.read_text(encoding="utf-8"))
         for record in found if isinstance(found, list) else [found]:
             command = record["config"]["command"]
@@ -50,23 +44,6 @@ def test_gain_is_paired_by_seed(tmp_path):
     paths[0].write_text(json.dumps([{"rows": rows, "config": config}]), encoding="utf-8")
     gains = [r.get("gain") for r in pool(paths[:1])]                # at the same setting
     assert gains == [None, pytest.approx(0.3), None, pytest.approx(0.0)]
-
-
-@pytest.mark.parametrize("path", sorted(ROOT.glob("results/bench*.json")), ids=lambda p: p.stem)
-def test_speed_is_what_bench_wrote(path):
-    assert bench.report(json.loads(path.read_text(encoding="utf-8"))) in README
-
-
-@pytest.mark.parametrize("path", sorted(ROOT.glob("results/ratios-*.json")), ids=lambda p: p.stem)
-def test_ratios_are_what_lab_ratios_wrote(path):
-    assert ratios.report(json.loads(path.read_text(encoding="utf-8"))["rows"]) in README
-
-
-def test_the_time_of_the_default_command_is_what_was_measured():
-    found = json.loads((ROOT / "results/default-time.json").read_text(encoding="utf-8"))
-    here, before = found["seconds"]["here"], found["seconds"]["097c379"]
-    said = f"{here:.0f} s against {before:.0f} s, {here / before:.2f} of the time"
-    assert said in README and f"one thread: {found['mini']['seconds']:.0f} s" in README
 
 
 @pytest.mark.parametrize("argv, name", [

@@ -1,0 +1,175 @@
+"""The exercises of homework.py: functions of the project, the tests that grade each, and mistakes.
+
+A mistake is a mutation of the right function. tests/test_course.py proves that the graders of an
+exercise pass the right function and catch each of its mistakes.
+"""
+from dataclasses import dataclass
+
+
+@dataclass
+class Mistake:
+    old: str        # text that occurs once in the right function
+    new: str        # what a wrong one has there
+    hint: str
+    fails: list     # the graders that fail then; [] stands for all of them
+
+
+@dataclass
+class Exercise:
+    task: str       # what is to be written, in one line
+    graders: list   # pytest's names of tests
+    mistakes: list
+    needs: list     # exercises whose functions the graders call, too
+
+
+EXERCISES = {}      # {name: Exercise}, each after those that it needs
+
+
+def exercise(name, task, file, graders, *mistakes, needs=()):
+    """Adds an exercise. graders: tests of tests/`file`, by their names without "test_"; a mistake:
+    (old, new, hint), and after them the graders that fail, if not all do."""
+    tests = {short: f"tests/{file}::test_{short}" for short in graders.split()}
+    found = [Mistake(old, new, hint, [tests[short] for short in fails] or list(tests.values()))
+             for old, new, hint, *fails in mistakes]
+    EXERCISES[name] = Exercise(task, list(tests.values()), found, list(needs))
+
+
+exercise(
+    "data.rows.wilson", "Wilson's interval of a share", "test_train.py", "wilson_interval",
+    ("math.sqrt(p * (1 - p) / n + z2 / (4 * n))", "math.sqrt(p * (1 - p) / n)",
+     "under the root stands z^2 / 4n, too: without it the interval is Wald's, empty at 0 and 1"),
+    ("p + z2 / 2, 1 + z2", "p, 1", "the middle moves towards 1/2: (p + z^2/2n) / (1 + z^2/n)"))
+exercise(
+    "data.rows.pass_at", "pass@k without bias", "test_train.py", "pass_at_k_equals_counting",
+    ("1 - math.comb(n - right, k) / math.comb(n, k)", "1 - (1 - right / n) ** k",
+     "samples are drawn without replacement: (1 - p)^k draws with it, and is biased"),
+    ("1 - math.comb(n - right, k)", "math.comb(right, k)",
+     "that is the chance that all k are right; asked is that at least one is"))
+exercise(
+    "model.rotate", "rotary positions", "test_model.py",
+    "rope_depends_on_distance_only equals_the_reference",
+    ("x.roll(x.shape[-1] // 2, -1)", "x", "each half is rotated with the other half: swap them",
+     "equals_the_reference"),
+    ("sin)", "-sin)", "the sign: x1 cos - x2 sin; `sin` has this minus already",
+     "equals_the_reference"),
+    ("x * cos", "x", "both halves are multiplied by cos before the other one comes to them"))
+exercise(
+    "train.learning_rate", "warm-up, a plateau, a line to 0", "test_train.py",
+    "learning_rate_schedule",
+    ("(step + 1)", "step", "the first step has a rate, too: count steps from 1"),
+    ("config[\"steps\"] - step", "config[\"steps\"] - step - 1",
+     "the rate would be 0 in the last step, which then does nothing"),
+    ("min(1, ", "min(", "the rate never exceeds config[\"lr\"]: 1 is among what is compared"))
+exercise(
+    "train.orthogonal", "Newton and Schulz's steps of Muon", "test_train.py",
+    "orthogonal_matrices_have_singular_values_near_one muon_is_that_of_torch",
+    ("x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)", "x",
+     "first divide each matrix by its norm: the steps diverge on singular values above 1"),
+    ("beta=a", "beta=1", "X itself has the factor a = 3.4445, which brings small values up"),
+    ("range(5)", "range(1)", "one step is not enough: five"))
+exercise(
+    "colar.offsets", "where a token stands in its run", "test_colar.py",
+    "offsets_on_a_worked_example offsets_of_two_rows_equal_a_loop",
+    ("start = start | (thinking & (step != F.pad(step, (1, -1))))", "pass",
+     "with align a run also starts where `step` differs from that of the token before"),
+    (".cummax(1)", ".cummax(0)", "the last start is looked for along the row, dimension 1"),
+    ("thinking & ~F.pad(thinking, (1, -1)) ", "thinking & False ",
+     "the first reasoning token starts a run: the one before it is none"))
+exercise(
+    "colar.merge", "Eq. (1): a group's embeddings become one", "test_colar.py",
+    "merge_equals_a_loop merge_keeps_the_variance_and_the_mean_does_not",
+    ("POOLS[pool](n)", "n", "divide by sqrt(n), not n: a mean of n has 1/n of the variance"),
+    ("scatter_add(1, slot", "scatter(1, slot", "the embeddings of a group are summed: scatter "
+     "keeps one of them"),
+    (".clamp(min=1)", "", "an empty slot has size 0: 0 / 0 is nan, and one nan spoils the batch",
+     "merge_equals_a_loop"))
+exercise(
+    "colar.LatentHead.forward", "Eq. (2): mean and log sigma", "test_colar.py",
+    "latent_head_equals_a_loop latent_head_keeps_sigma_within_its_bounds",
+    (".clamp(*self.bounds)", "", "clamp log sigma to self.bounds: soft-MSE drives it to -inf",
+     "latent_head_keeps_sigma_within_its_bounds"),
+    ("return self.mean(u)", "return self.mean(u) + u.mean(-1, keepdim=True)",
+     "the mean is self.mean(u) alone", "latent_head_equals_a_loop"),
+    ("self.log_std(u).clamp", "self.log_std(u).exp().clamp",
+     "log sigma is returned, not sigma: no exp here"))
+exercise(
+    "colar.latent_loss", "Eq. (3): soft-MSE and NLL", "test_colar.py",
+    "latent_losses_equal_torch_distributions soft_mse_draws_one_eps_per_number",
+    ("torch.randn_like(mu)", "torch.randn_like(mu[:, :1])",
+     "one eps per number, not per vector: torch.randn_like(mu)",
+     "soft_mse_draws_one_eps_per_number"),
+    ("log_sigma.exp() * torch", "log_sigma * torch", "sigma is exp(log_sigma)"),
+    ("log_prob(target).mean(1)", "log_prob(target).sum(1)",
+     "the NLL is a mean over dimensions, as the MSE is: no sum",
+     "latent_losses_equal_torch_distributions"))
+exercise(
+    "colar.CoLaR.loss", "Eq. (5): everything together", "test_colar.py",
+    "loss_equals_a_loop at_c_1_the_lm_loss_is_that_of_cot",
+    (".detach() / self.std", ".detach()", "the head predicts z / s", "loss_equals_a_loop"),
+    ("latent = part < ANSWER", "latent = part < CLOSE", "the embedding of </think> is predicted, "
+     "too: it ends the thoughts", "loss_equals_a_loop"),
+    ("said = part > OPEN", "said = part > CHAIN", "the words of the thoughts are labels, too"),
+    needs=["model.rotate", "colar.offsets", "colar.merge", "colar.LatentHead.forward",
+           "colar.latent_loss"])
+exercise(
+    "rl.advantages", "Eq. (2): rewards within groups", "test_rl.py", "advantages_equal_a_loop",
+    ("(n - 1).clamp(min=1)", "n", "the unbiased std divides by n - 1"),
+    ("torch.where(some, centred / (spread + 1e-8), 0)", "centred",
+     "divide by the group's std: hard and easy questions then weigh the same"),
+    ("peers = (option[:, :, None] == option[:, None])", "peers = (option[:, :, None] == "
+     "option[:, :, None]).expand(-1, -1, option.shape[1])",
+     "a group is the rollouts of a question with the same `option`, not all of them"))
+exercise(
+    "rl.objective", "Eq. (3) and (4): the clipped gain", "test_rl.py",
+    "objective_equals_a_loop a_clipped_ratio_and_a_zero_advantage_have_no_gradient",
+    ("torch.minimum", "torch.maximum", "the smaller of the two gains: the bound is pessimistic"),
+    ("clipped * A[:, None])", "rho * A[:, None])", "the second gain has the clipped ratio"),
+    ("(logp - old[kind][0])", "(old[kind][0] - logp)", "the ratio is p / p_old"))
+exercise(
+    "vqvae.Codebook.forward", "Eq. (3): straight through", "test_vqvae.py",
+    "straight_through commitment_pulls_x_to_its_code_and_not_the_code_to_x",
+    ("x + (q - x).detach()", "q", "x + sg[q - x]: q alone has no gradient, so that the encoder "
+     "learns nothing from the words", "straight_through"),
+    ("(q - x).detach()", "(q - x)", "detach q - x: else the gradients of x and -x cancel",
+     "straight_through"),
+    ("F.mse_loss(x, q)", "F.mse_loss(x.detach(), q)", "the commitment is |x - sg[q]|^2: its "
+     "gradient moves x", "commitment_pulls_x_to_its_code_and_not_the_code_to_x"))
+exercise(
+    "vqvae.Codebook.update", "Eq. (4): codes as moving averages", "test_vqvae.py",
+    "update_equals_a_loop dead_is_below_a_twentieth_of_the_average the_first_batch_is_clustered",
+    ("self.embed_sum.lerp_(hit.T @ x, 1 - EMA_DECAY)", "self.embed_sum.lerp_(hit.T @ x, EMA_DECAY)",
+     "g of the old sum and 1 - g of the new one, not the other way round", "update_equals_a_loop",
+     "dead_is_below_a_twentieth_of_the_average"),
+    ("self.replace_dead_codes(x, self.cluster_size < least)", "pass",
+     "codes below `least` start again: replace_dead_codes",
+     "dead_is_below_a_twentieth_of_the_average"),
+    ("self.kmeans_init(x)", "pass", "an empty codebook starts from kmeans_init",
+     "the_first_batch_is_clustered"))
+exercise(
+    "recurrent.draw_r", "Eq. (5): how many iterations", "test_recurrent.py",
+    "draw_r_has_the_quantiles_of_the_paper",
+    (" - SIGMA ** 2 / 2", "", "the mean of exp(normal) is exp(mu + sigma^2 / 2): subtract it"),
+    (".long() + 1", ".long()", "one is added after the Poisson draw: no pass without iteration"),
+    ("torch.poisson(tau.exp())", "tau.exp().round()", "r is drawn from Poisson(exp(tau))"))
+exercise(
+    "recurrent.kl_change", "the KL between two iterations", "test_recurrent.py",
+    "changes_equal_their_definitions",
+    ("for logits in (before, after)", "for logits in (after, before)",
+     "KL(p_before || p_after): the mean is over the iteration before"),
+    ("p.exp() * (p - q)", "p - q", "a mean under p: weigh the differences of logs with p.exp()"))
+exercise(
+    "recurrent.Exit.__call__", "when to stop", "test_recurrent.py",
+    "exit_on_the_latent exit_on_kl exit_on_the_same_word exit_on_the_second_difference",
+    ('"second" else self.limit)', '"second" else self.limit + 1)',
+     "it stops at the last agreement that is wanted, not one later", "exit_on_the_same_word"),
+    ("before, self.before = self.before, now", "before = self.before",
+     "remember `now`: the next call compares with it"),
+    ("torch.where(still, self.same + 1, 0)", "self.same + still",
+     "agreements in a row: another word starts the count again", "exit_on_the_same_word"),
+    needs=["recurrent.kl_change"])
+exercise(
+    "lab.controls.donors", "who gets whose thoughts", "lab/test_controls.py",
+    "swapped_thoughts_come_from_a_row_with_as_many",
+    ("order.roll(1)", "order", "roll the order by one: nobody gets its own thoughts"),
+    ("n.cpu().argsort(stable=True)", "torch.arange(len(n))",
+     "sort by n, so that a donor has as many thoughts, as far as there is one"))
