@@ -13,15 +13,15 @@ moves have to be composed inside the forward pass, and their order matters, so n
 counted up: a transformer of fixed depth has no shortcut for S5 (which is not solvable; Liu et al.,
 arXiv 2210.10749), while parity or sums modulo m, which commute, need no depth at all. S3 is
 solvable and has a shortcut in theory; how far small networks get in one pass is in
-results/LOG.md. Depth log2(number of moves) suffices, by composing pairs.
+results/recurrent-depth.md. Depth log2(number of moves) suffices, by composing pairs.
 
 Difficulty: the number of moves, 3..--moves; in half of the training problems it is --moves. "long"
 has up to half as many again, "long-train" and "long-val" the same from the other keys.
 
 The answer alone teaches little: rows of three moves are learned by heart, longer ones not at all
-in minutes (results/LOG.md). So `nocot` is trained on every prefix of a question, too, in one
-pass: at each move, what the answer would be (`--no-prefixes`: not); but for prefixes that are
-questions of other splits, which training must not answer. No other method sees them.
+in minutes (results/recurrent-depth.md). So `nocot` is trained on every prefix of a question, too,
+in one pass: at each move, what the answer would be (`--no-prefixes`: not); but for prefixes that
+are questions of other splits, which training must not answer. No other method sees them.
 Without special data, lengths may grow: with --grow N the first N training problems begin at one
 move and end at --moves.
 

@@ -1,260 +1,438 @@
-"""The figures of the chapters of results/, from the rows of its folders.
+"""The figures of results/: one for each page, a point for each seed, from the rows that are there.
 
-    python -m lab.figures               # all of them
-    python -m lab.figures colar rl      # these
+    python -m lab.figures               # all of them: results/figures/NAME.png
+    python -m lab.figures rl speed      # these
 
-A row is called "FOLDER: NAME" or "FOLDER: NAME @UPDATES", as in a page's tables. Small dots are
-seeds; a large one is their mean, with its 95% interval over seeds; a single run has the interval
-over its problems.
+A figure keeps a digest of the numbers that it shows, so lab/pages.py knows which are out of date.
 """
+import hashlib
+import io
 import json
+import math
+import sys
+from dataclasses import dataclass, field
 
-from data.cli import Parser, choice, one_line
-from data.files import draw
-from lab.pages import ROOT, seeds
-from lab.tables import mean_row
+from data.cli import BadInput, Parser, choice, one_line
+from data.files import write
+from lab import claims, quantities
 
-TWIN = "depth{}: nocot r=1 --backbone recurrent --mean-r 1 --sampler fixed --bucket 1{}"
-DEEP = "depth{}: nocot --layers 8 --bucket 1{}"
-RECURRENT = "depth{}: nocot r={} --backbone recurrent --mean-r 6 --bucket 1{}"
-ONLY = "replace: assorted latents=999"
-SLOTS = "--rare slots --vocabulary 400 --word-dropout 0.15 --layers 4"
-PAUSES = "pause --curriculum steps --pauses 6"
-
-
-def percent(ref, key="accuracy"):
-    """(values of the seeds, mean, low, high) of a row, in %."""
-    rows = list(seeds(ref).values())
-    mean = mean_row(rows)
-    low, high = (mean["low"], mean["high"]) if key == "accuracy" else (mean[key], mean[key])
-    return [100 * row[key] for row in rows], 100 * mean[key], 100 * low, 100 * high
+SIGNS = "os^Dv<>p*h"        # one for each seed, the same in all panels: pairs can be seen
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#aa4499", "#777777"
+ACCURACY = "accuracy, %"
 
 
-def spot(axes, x, values, mean, low, high, colour, across=True):
-    """Draws one row at place x: its seeds, mean and interval, along an axis of accuracy."""
-    places = [x] * len(values)
-    axes.plot(*((values, places) if across else (places, values)), ".", color=colour, alpha=0.4)
-    low, high = max(0, low), min(100, high)     # an interval of few seeds reaches beyond
-    if across:
-        axes.errorbar([mean], [x], xerr=[[mean - low], [high - mean]], fmt="o", capsize=3,
-                      color=colour)
-    else:
-        axes.errorbar([x], [mean], yerr=[[mean - low], [high - mean]], fmt="o", capsize=3,
-                      color=colour)
+@dataclass
+class Mark:
+    """A quantity at a place of a panel: a point for each seed, a bar at their mean."""
+    what: str               # see lab/quantities.py
+    panel: int = 0
+    series: str = ""        # what the legend calls its colour
+    color: str = BLUE
+    hollow: bool = False
 
 
-def listed(axes, rows, title, lines=()):
-    """Rows {label: (ref, colour)} below each other, accuracy to the right; lines: [(accuracy,
-    label)], of a control or of chance."""
-    for y, (ref, colour) in enumerate(rows.values()):
-        spot(axes, y, *percent(ref), colour)
-    axes.set_yticks(range(len(rows)), rows)
-    axes.invert_yaxis()
-    for at, label in lines:
-        axes.axvline(at, color="gray", linestyle="--", label=label)
-    if lines:
-        axes.legend(fontsize=8, loc="lower left")
-    axes.set(title=title, xlabel="accuracy, %", xlim=(0, 103))
-    axes.grid(alpha=0.3, axis="x")
+@dataclass
+class Panel:
+    """A pair of axes. lines: {what a straight line is called: its quantity, or a number}."""
+    title: str
+    label: str = ACCURACY   # of the axis of the numbers
+    limits: tuple = (-4, 106)
+    lines: dict = field(default_factory=dict)
 
 
-def along(axes, rows, key, labels=None):
-    """Rows {label: (ref, colour)} at their mean `key`, accuracy upward; labels: {label: its place
-    beside the row, (right, up) in points}."""
-    for label, (ref, colour) in rows.items():
-        values, mean, low, high = percent(ref)
-        row = mean_row(list(seeds(ref).values()))
-        x = row.get(key, row["knobs"].get(key))
-        spot(axes, x, values, mean, low, high, colour, across=False)
-        if labels:
-            axes.annotate(label, (x, mean), xytext=labels[label], textcoords="offset points",
-                          ha="center", fontsize=8, color=colour)
-    axes.set(ylabel="accuracy, %", ylim=(0, 103))
-    axes.grid(alpha=0.3)
+@dataclass
+class Dots:
+    """A figure with a row for each label, and points along it: {label: [Mark]}."""
+    title: str
+    panels: list
+    rows: dict
 
 
-def colar(figure):
-    left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
-    speeds = {f"c={c}": (f"tiny: colar c={c}", "C0") for c in range(1, 6)}
-    places = {"written chain": (0, -42), **dict.fromkeys(speeds, (0, -26)),
-              "no chain, 1,200 updates": (70, -4), "no chain, 2,700 updates": (70, -4)}
-    along(left, {"written chain": ("tiny: cot", "C1"), **speeds,
-                 "no chain, 1,200 updates": ("tiny: nocot @1200", "C3"),
-                 "no chain, 2,700 updates": ("tiny: nocot @2700", "C3")}, "steps", places)
-    left.set(title="thinking faster, at today's defaults", xlabel="thinking steps", xlim=(-1, 38))
-    along(right, {f"{c}": (f"dial: colar c={c}", "C0" if c < 6 else "C7") for c in range(1, 10)},
-          "c")
-    right.set(title="speeds beyond training (097c379)", xlabel="c that the prompt asks for")
-    right.axvspan(5.5, 9.5, color="C7", alpha=0.15)
-    right.text(7.5, 5, "never trained", ha="center", fontsize=8)
+@dataclass
+class Curves:
+    """A figure of points over a setting x: {x: [Mark]}; those of a series are joined."""
+    title: str
+    panels: list
+    rows: dict
+    over: str               # what x is
+    log: bool = False
+    untrained: float = 0.0  # settings above it were in no training
 
 
-def rl(figure):
-    listed(figure.subplots(), {
-        "CoLaR, c=5": ("rl: colar c=5 on long @4000", "C0"),
-        "after GRPO": ("rl: colar+rl c=5 on long", "C2"),
-        "more supervised updates": ("rl: colar c=5 on long @6500", "C3"),
-        "trained at c=5 alone": ("rl: colar c=5 --c-train 5 on long", "C3"),
-        "written chain": ("rl: cot on long", "C1"),
-        "written chain after GRPO": ("rl: cot+rl on long", "C2"),
-    }, "reinforcement on problems of 5 to 7 steps")
+# ---- the figures ---------------------------------------------------------------------------------
+
+def colar():
+    def row(c):
+        new = {"hollow": c > 5}
+        return [Mark(f"dial: colar c={c}", 0, "CoLaR", BLUE, **new),
+                Mark(f"steps of dial: colar c={c}", 1, "CoLaR", BLUE, **new)]
+    answers = {"a written chain (CoT)": "default: cot",
+               "no chain, as many updates": "default: nocot @6000"}
+    return Curves("CoLaR: one model at every speed", [
+        Panel("right answers", lines=answers),
+        Panel("length of the thoughts", "thinking steps per problem", (0, 35),
+              {"a written chain (CoT)": "steps of default: cot"})],
+        {c: row(c) for c in range(1, 10)}, "words per thought that the prompt asks for (c)",
+        untrained=5)
 
 
-def token_assorted(figure):
-    left, right = figure.subplots(1, 2)
-    listed(left, with_tokens({
-        "written chain": ("default: cot", "C1"),
-        "all words to codes": (f"{ONLY} --replace all", "C0"),
-        "paper's mixture, words only": ("replace: assorted latents=0", "C0"),
-        "paper's mixture, codes only": (ONLY, "C0"),
-        "random codes only": (f"{ONLY} --replace random", "C3"),
-        "pauses only": (f"{ONLY} --replace pause", "C7")}), "word problems")
-    maze = "assorted-maze: {} --level tiny{}"
-    listed(right, with_tokens({
-        "written trace": (maze.format("cot", ""), "C1"),
-        "paper's mixture": (maze.format("assorted", ""), "C0"),
-        "codes only": (maze.format("assorted latents=999", ""), "C0"),
-        "mixture, random codes": (maze.format("assorted", " --replace random"), "C3")}),
-        "small mazes")
+def rl():
+    rows = {
+        "CoLaR, c=5, after stage one": "colar c=5 on long @4000",
+        "CoLaR, c=5, and 100 batches of GRPO": "colar+rl c=5 on long",
+        "CoLaR, c=5, and 2,500 supervised updates": "colar c=5 on long @6500",
+        "CoLaR trained at c=5 alone, stage one": "colar c=5 --c-train 5 on long",
+        "written chain (CoT)": "cot on long",
+        "CoT and 50 batches of GRPO": "cot+rl on long"}
+    return Dots("What does reinforcement add to training, and at which length?", [
+        Panel("right answers, problems of 5 to 7 steps"),
+        Panel("length of the thoughts", "thinking steps per problem", (0, 65))],
+        {name: [Mark(f"rl: {ref}", 0), Mark(f"steps of rl: {ref}", 1)]
+         for name, ref in rows.items()})
 
 
-def with_tokens(rows):
-    """Rows whose labels say how many tokens they think with."""
-    return {f"{label} ({mean_row(list(seeds(ref).values()))['steps']:.0f} tokens)": (ref, colour)
-            for label, (ref, colour) in rows.items()}
+def token_assorted():
+    rows = {
+        "written chain (CoT)": "default: cot",
+        "codes for the whole chain, always": "replace: assorted latents=999 --replace all",
+        "codes, more and more in training": "replace: assorted latents=999 --replace curriculum",
+        "codes, trained on the paper's mixture": "replace: assorted latents=999",
+        "codes or text as the model likes": "replace: assorted",
+        "random codes": "replace: assorted latents=999 --replace random",
+        "pauses in place of codes": "replace: assorted latents=999 --replace pause",
+        "beginning of the chain deleted": "replace: assorted --replace delete"}
+    return Dots("Token Assorted on arithmetic: what may stand for the chain?", [
+        Panel("right answers", lines={"no chain": "default: nocot @2000"}),
+        Panel("length of the thoughts", "thinking tokens per problem", (0, 35))],
+        {name: [Mark(ref, 0), Mark(f"steps of {ref}", 1)] for name, ref in rows.items()})
 
 
-def recurrent_depth(figure):
-    panels = figure.subplots(1, 2, sharey=True)
-    for axes, folder, on, title in ((panels[0], "", "", "3 to 12 moves, as in training"),
-                                    (panels[1], "-long", " on long", "13 to 18 moves")):
-        along(axes, {str(r): (RECURRENT.format(folder, r, on), "C0") for r in (1, 2, 4, 8, 16, 32)},
-              "r")
-        for ref, colour, label in ((TWIN, "C3", "twin that never iterates"),
-                                   (DEEP, "C1", "8 layers, each with its own weights")):
-            axes.axhline(percent(ref.format(folder, on))[1], color=colour, linestyle="--",
-                         label=label)
-        axes.axhline(100 / 6, color="gray", linestyle=":", label="chance")
-        axes.set(title=title, xlabel="iterations", xscale="log")
-        axes.set_xticks((1, 2, 4, 8, 16, 32), (1, 2, 4, 8, 16, 32))
-    panels[1].set_ylabel("")
-    panels[0].legend(fontsize=8, loc="lower right")
+def recurrent_depth():
+    deep = "nocot r={} --backbone recurrent --mean-r 6 --bucket 1"
+    twin = "nocot r=1 --backbone recurrent --mean-r 1 --sampler fixed --bucket 1"
+    plain = "nocot --layers 8 --bucket 1"
+
+    def row(r):
+        marks = [Mark(f"at {levels} of depth: {deep.format(r)}", 0, f"{name} moves", color)
+                 for levels, name, color in (("3,4", "3 and 4", GREEN), ("7,8", "7 and 8", BLUE),
+                                             ("11,12", "11 and 12", ORANGE))]
+        if r != 3:      # not measured on longer problems
+            marks.append(Mark(f"depth-long: {deep.format(r)} on long", 1, "13 to 18 moves", PURPLE))
+        return marks
+    return Curves("Recurrent depth: accuracy over iterations, on easy and hard problems", [
+        Panel("3 to 12 moves, as in training", lines={"chance": 100 / 6}),
+        Panel("13 to 18 moves, more than in training", lines={
+            "chance": 100 / 6, "same size, one iteration": f"depth-long: {twin} on long",
+            "eight layers, no iterations": f"depth-long: {plain} on long"})],
+        {r: row(r) for r in (1, 2, 3, 4, 6, 8, 16, 32, 64)},
+        "iterations of the core block (trained on 7 on average)", log=True)
 
 
-def baselines(figure):
-    left, right = figure.subplots(1, 2)
-    pauses = f"latent: {PAUSES}"
-    listed(left, {"written chain": ("latent: cot", "C1"), "CoLaR, c=5": ("heads: colar c=5", "C0"),
-                  "iCoT": ("latent: icot", "C0"), "Coconut": ("latent: coconut", "C0"),
-                  "CODI": ("latent: codi", "C0"), "no chain": ("default: nocot @6000", "C3"),
-                  "six pauses": (pauses, "C7")}, "arithmetic",
-           [(percent(pauses)[1], "pauses")])
-    balanced = "latent-prosqa: {} --balanced{}"
-    listed(right, {"written chain": (balanced.format("cot", " @4500"), "C1"),
-                   "CoLaR, c=1": (balanced.format("colar c=1", ""), "C0"),
-                   "CoLaR, c=2": (balanced.format("colar c=2", ""), "C0"),
-                   "Coconut": (balanced.format("coconut", " @9000"), "C0"),
-                   "six pauses": ("latent-prosqa: pause --balanced --curriculum steps --pauses 6 "
-                                  "@9000", "C7")}, "balanced ProsQA", [(50, "a coin")])
+PAUSES = "--curriculum steps --pauses 6"
 
 
-def controls(figure):
-    rows = {"written chain": "controls: cot", "CoLaR, c=2": "controls: colar c=2",
-            "CoLaR, c=5": "controls: colar c=5",
-            "codes": "controls: assorted latents=999 --replace all",
-            "Coconut": "controls: coconut", "CODI": "controls: codi",
-            "six pauses": f"controls: {PAUSES}"}
-    kinds = {"its own thoughts": ("as thought", "accuracy", "C0"),
-             "another problem's": ("swap", "accuracy", "C3"),
-             "shuffled": ("shuffle", "accuracy", "C1"),
-             "another problem's: says that one's answer": ("swap", "donor", "C7")}
-    axes = figure.subplots()
-    for i, (label, (thoughts, key, colour)) in enumerate(kinds.items()):
-        found = [percent(named(ref, thoughts), key)[1] for ref in rows.values()]
-        axes.bar([x + 0.2 * (i - 1.5) for x in range(len(rows))], found, 0.2, color=colour,
-                 label=label, hatch="//" if key == "donor" else "")
-    axes.set_xticks(range(len(rows)), rows)
-    axes.set(title="what becomes of answers when the thoughts are changed, arithmetic",
-             ylabel="accuracy, or share of answers, %", ylim=(0, 103))
-    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+def baselines():
+    rows = {
+        "written chain (CoT)": ("latent: cot @6000", "latent: cot on ood @6000",
+                                "latent-prosqa: cot --balanced @9000"),
+        "CoLaR, c=5 (ProsQA: c=1)": ("default: colar c=5", "latent: colar c=5 on ood",
+                  "latent-prosqa: colar c=1 --balanced"),
+        "Coconut": ("latent: coconut", "latent: coconut on ood",
+                    "latent-prosqa: coconut --balanced @9000"),
+        "CODI": ("latent: codi", "latent: codi on ood"),
+        "iCoT": ("latent: icot", "latent: icot on ood"),
+        "six pause tokens": (f"latent: pause {PAUSES}", f"latent: pause {PAUSES} on ood",
+                             f"latent-prosqa: pause --balanced {PAUSES} @9000"),
+        "no chain": ("default: nocot @6000", "latent: nocot on ood",
+                     "latent-prosqa: nocot --balanced")}
+    return Dots("Ways to think without words, on three kinds of problems", [
+        Panel("arithmetic, 1 to 7 steps"), Panel("8 to 10 steps: longer than trained"),
+        Panel("balanced ProsQA, 2 or 3 hops", lines={"chance": 50.0})],
+        {name: [Mark(ref, panel) for panel, ref in enumerate(refs)]
+         for name, refs in rows.items()})
 
 
-def named(ref, thoughts):
-    """The reference of a row of lab.controls: its setting comes before its flags."""
-    start, flag, rest = ref.partition(" --")
-    return f"{start} thoughts={thoughts}{flag}{rest}"
+def controls():
+    arithmetic = {
+        "written chain (CoT)": "controls: cot thoughts={}",
+        "CoLaR, c=2": "controls: colar c=2 thoughts={}",
+        "CoLaR, c=5": "controls: colar c=5 thoughts={}",
+        "Token Assorted, codes only":
+            "controls: assorted latents=999 thoughts={} --replace all",
+        "Coconut": "controls: coconut thoughts={}", "CODI": "controls: codi thoughts={}",
+        "six pause tokens": f"controls: pause thoughts={{}} {PAUSES}"}
+    prosqa = {"CoLaR, c=2": "controls-prosqa: colar c=2 thoughts={} --balanced",
+              "Coconut": "controls-prosqa: coconut thoughts={} --balanced",
+              "six pause tokens": f"controls-prosqa: pause thoughts={{}} --balanced {PAUSES}"}
+
+    def marks(ref, panel):
+        swapped = ref.format("swap")
+        return [Mark(ref.format("as thought"), panel, "right, with its own thoughts"),
+                Mark(swapped, panel, "right, with another problem's thoughts", ORANGE, True),
+                Mark(f"donor of {swapped}", panel, "says that other problem's answer", GREEN, True)]
+    return Dots("Are the thoughts used? What a model answers with another problem's", [
+        Panel("arithmetic", "answers, %"),
+        Panel("balanced ProsQA", "answers, %", lines={"chance": 50.0})],
+        {name: marks(ref, 0) + (marks(prosqa[name], 1) if name in prosqa else [])
+         for name, ref in arithmetic.items()})
 
 
-def gsm8k(figure):
-    axes = figure.subplots()
-    listed(axes, {
-        "chain, no variants": ("gsm8k: cot --variants 0 --layers 4", "C1"),
-        "chain, other numbers": ("gsm8k: cot --layers 4", "C1"),
-        "chain, hidden words": ("gsm8k: cot --word-dropout 0.15 --layers 4", "C1"),
-        "chain, rare words as slots": (f"gsm8k: cot {SLOTS} @5000", "C1"),
-        "the same, 12,000 updates": (f"gsm8k: cot {SLOTS} @12000", "C1"),
-        "no chain, slots": (f"gsm8k: nocot {SLOTS}", "C3"),
-        "CoLaR, c=2": ("gsm8k: colar c=2 --word-dropout 0.15 --layers 4", "C0"),
-        "codes and words": ("gsm8k: assorted --word-dropout 0.15 --chunk 3 --codes 512 --layers 4",
-                            "C0"),
-    }, "official test problems, one run each")
-    axes.axvspan(2, 3, color="gray", alpha=0.3, label="always 6, 4 or 10")
-    axes.set_xlim(0, 12)
-    axes.legend(fontsize=8)
+def gsm8k():
+    hidden, small = " --word-dropout 0.15", " --rare slots --vocabulary 400"
+    rows = {
+        "CoT, the training problems as they are": "cot --variants 0 --layers 4",
+        "CoT, 10 variants of each": "cot --variants 10 --layers 4",
+        "CoT, 1,000 variants of each": "cot --layers 4",
+        "and with hidden words, weight decay": f"cot{hidden} --layers 4",
+        "and with arithmetic mixed in": f"cot --mix 0.3{hidden} --layers 4",
+        "or with rare words numbered": f"cot{small}{hidden} --layers 4 @5000",
+        "the same for an hour": f"cot{small}{hidden} --layers 4 @12000",
+        "CoLaR, c=2": f"colar c=2{hidden} --layers 4",
+        "Token Assorted, its mixture": f"assorted{hidden} --chunk 3 --codes 512 --layers 4"}
+    return Dots("GSM8K from scratch: what helps a small model?", [
+        Panel("right answers, official test set", limits=(0, 10), lines={
+            "no chain": f"gsm8k: nocot{hidden} --layers 4"}),
+        Panel("loss on the test problems", "nats per word of chain and answer",
+              (0.4, 0.9))],
+        {name: [Mark(f"gsm8k: {ref}", 0)]
+         + ([Mark(f"loss of gsm8k: {ref}", 1)] if ref.startswith("cot") else [])
+         for name, ref in rows.items()})
 
 
-def tasks(figure):
-    panels = figure.subplots(1, 3)
-    listed(panels[0], {"written chain": ("random-order: cot --shuffle", "C1"),
-                       "CoLaR, c=2": ("random-order: colar c=2 --shuffle", "C0"),
-                       "CoLaR, c=5": ("random-order: colar c=5 --shuffle", "C0"),
-                       "no chain": ("random-order: nocot --shuffle", "C3")}, "random order")
-    listed(panels[1], {"written chain": ("prosqa: cot", "C1"),
-                       "CoLaR, c=2": ("prosqa: colar c=2", "C0")}, "ProsQA",
-           [(50, "a coin"), (88, "depth alone")])
-    listed(panels[2], {"written trace": ("maze: cot --level tiny", "C1"),
-                       "CoLaR, c=2": ("maze: colar c=2 --level tiny", "C0"),
-                       "CoLaR, c=4": ("maze: colar c=4 --level tiny", "C0")}, "small mazes")
+def tasks():
+    maze, ten = "assorted-maze: {} --level tiny", "feasible: {} k=10 top_k=10 --level tiny"
+    prosqa = "assorted-prosqa: {}"
+    rows = {
+        "written chain (CoT)": [maze.format("cot"), ten.format("cot"), prosqa.format("cot"),
+                                prosqa.format("cot --balanced"), "prontoqa: cot @15000",
+                                "random-order: cot --shuffle"],
+        "Token Assorted": [maze.format("assorted"), ten.format("assorted"),
+                           prosqa.format("assorted --chunk 2"),
+                           prosqa.format("assorted --balanced --chunk 2"), None, None],
+        "Token Assorted, codes only": [
+            maze.format("assorted latents=999"), ten.format("assorted latents=999"),
+            prosqa.format("assorted latents=999 --chunk 2"),
+            prosqa.format("assorted latents=999 --balanced --chunk 2"), None, None],
+        "CoLaR, c=2": ["maze: colar c=2 --level tiny", None, "prosqa: colar c=2",
+                       "latent-prosqa: colar c=2 --balanced", None,
+                       "random-order: colar c=2 --shuffle"],
+        "no chain": [None, None, "latent-prosqa: nocot", "latent-prosqa: nocot --balanced", None,
+                     "random-order: nocot --shuffle"]}
+    coin = {"chance": 50.0}
+    return Dots("Mazes, logic, and statements in random order", [
+        Panel("mazes"), Panel("mazes, one of\nten samples"), Panel("ProsQA", lines=coin),
+        Panel("ProsQA,\nbalanced", lines=coin), Panel("ProntoQA", lines=coin),
+        Panel("arithmetic in\nrandom order")],
+        {name: [Mark(ref, panel) for panel, ref in enumerate(refs) if ref]
+         for name, refs in rows.items()})
 
 
-def speed(figure):
-    rows = json.loads((ROOT / "results/ratios-1.json").read_text(encoding="utf-8"))["rows"]
-    rows = [row for row in rows if row.get("target") and not row["most"]]
-    axes = figure.subplots()
-    for y, row in enumerate(rows):
-        axes.barh(y, row["ratio"], color="C2" if row["met"] else "C3")
-        axes.plot([row["target"]] * 2, [y - 0.4, y + 0.4], "k-")
-    axes.set_yticks(range(len(rows)), [row["measure"] for row in rows], fontsize=8)
-    axes.invert_yaxis()
-    axes.axvline(1, color="gray", linestyle="--")
-    axes.set(title="speed on one thread, beside 097c379 or nanoGPT",
-             xlabel="times as fast (a black line is the aim)")
+def speed():
+    rows = {
+        "train CoT, beside nanoGPT": "cot tokens/s, base: nanoGPT",
+        "train CoT of width 256, beside nanoGPT": "cot-wide tokens/s, base: nanoGPT",
+        "train CoT": "cot tokens/s", "train CoT of width 256": "cot-wide tokens/s",
+        "train CoLaR": "colar sequences/s", "train Token Assorted": "assorted sequences/s",
+        "train Coconut": "coconut sequences/s", "train CODI": "codi sequences/s",
+        "train CoT, recurrent": "recurrent-cot sequences/s",
+        "train CoLaR, recurrent": "recurrent-colar sequences/s",
+        "answer one problem": "decode-1 tokens/s", "answer 64 at once": "decode-64 tokens/s"}
+
+    def marks(measure):
+        return [Mark(f"ratios-{n}.json: rows > {measure} > ratio", 0, f"on {n} core{s}", color)
+                for n, s, color in ((1, "", BLUE), (2, "s", ORANGE))]
+    return Dots("Speed beside nanoGPT, and beside commit 097c379", [
+        Panel("where nanoGPT is not named: beside commit 097c379 of this project",
+              "times as fast", (0, 3.5), {"equally fast": 1.0})],
+        {name: marks(measure) for name, measure in rows.items()})
 
 
-FIGURES = {"colar": (colar, (9, 3.8)), "rl": (rl, (7, 3)), "controls": (controls, (9, 4)),
-           "token-assorted": (token_assorted, (11, 3.2)), "baselines": (baselines, (9, 3.2)),
-           "recurrent-depth": (recurrent_depth, (9, 3.8)), "gsm8k": (gsm8k, (7, 3.2)),
-           "tasks": (tasks, (11, 2.6)), "speed": (speed, (7.5, 3.6))}
+FIGURES = {"colar": colar, "rl": rl, "token-assorted": token_assorted,
+           "recurrent-depth": recurrent_depth, "baselines": baselines, "controls": controls,
+           "gsm8k": gsm8k, "tasks": tasks, "speed": speed}
 
 
-def made(name):
-    """The figure of a chapter. BadInput for a row that is not there."""
+# ---- their numbers -------------------------------------------------------------------------------
+
+def values(what, say):
+    """{seed: value}; {} if it is not there, which is said."""
+    if not isinstance(what, str):
+        return {0: what}
+    try:
+        return quantities.measure(what)
+    except BadInput as error:
+        say(str(error))
+        return {}
+
+
+def digest(drawing):
+    """A text that is another one if any number or word of a figure is."""
+    def rounded(what):
+        return {str(seed): round(v, 6) for seed, v in values(what, lambda _: None).items()}
+    shown = [mark.what for marks in drawing.rows.values() for mark in marks]
+    shown += [what for panel in drawing.panels for what in panel.lines.values()]
+    return hashlib.sha256(json.dumps([repr(drawing), *map(rounded, shown)]).encode()).hexdigest()
+
+
+# ---- drawing -------------------------------------------------------------------------------------
+
+def draw(drawing, say):
+    """A figure of matplotlib, of whatever numbers are there; say(message): what is not."""
+    return (draw_dots if isinstance(drawing, Dots) else draw_curves)(drawing, say)
+
+
+def draw_dots(drawing, say):
+    labels, apart = list(drawing.rows), offsets(drawing)
+    figure, panels = empty(drawing, 1.9 + 0.36 * len(labels), sharey=True)
+    for row, marks in enumerate(drawing.rows.values()):
+        for mark in marks:
+            found, axes, y = values(mark.what, say), panels[mark.panel], row + apart[mark.series]
+            for seed, x in found.items():
+                axes.plot(x, y, **style(mark, seed))
+            if len(found) > 1:
+                axes.plot(mean(found), y, "|", color=mark.color, markersize=15, zorder=1)
+            axes.plot(over_problems(mark.what, found), [y, y], color=mark.color, linewidth=1)
+        for i in set(range(len(panels))) - {mark.panel for mark in marks}:
+            panels[i].text(0.5, row, "not measured", transform=panels[i].get_yaxis_transform(),
+                           color=GREY, fontsize=8, ha="center", va="center",
+                           backgroundcolor="white")
+    for axes, panel in zip(panels, drawing.panels):
+        straight_lines(axes.axvline, panel, say)
+        axes.set(xlabel=panel.label, xlim=panel.limits)
+        axes.grid(alpha=0.3, axis="x")
+        if panel.limits == Panel.limits:
+            axes.set_xticks((0, 50, 100) if len(panels) > 3 else range(0, 101, 20))
+    panels[0].set_yticks(range(len(labels)), labels)
+    panels[0].set_ylim(len(labels) - 0.5, -0.5)
+    return with_legend(figure, drawing)
+
+
+def offsets(drawing):
+    """{series: how far above the middle of a row it is drawn}, so that none hides another."""
+    series = list(dict.fromkeys(mark.series for marks in drawing.rows.values() for mark in marks))
+    return {name: 0.22 * (i - (len(series) - 1) / 2) for i, name in enumerate(series)}
+
+
+def over_problems(what, found):
+    """The 95% interval over its problems of a single run's accuracy, in %; else two times nan."""
+    if len(found) != 1 or quantities.refs(what) != [what]:
+        return math.nan, math.nan
+    row, = quantities.rows(what).values()
+    return 100 * row["low"], 100 * row["high"]
+
+
+def draw_curves(drawing, say):
+    figure, panels = empty(drawing, 4.2)
+    places = list(drawing.rows)
+    means = {}      # {(panel, series, color): [(x, mean)]}
+    for i, (x, marks) in enumerate(drawing.rows.items()):
+        for mark in marks:
+            found = values(mark.what, say)
+            for seed, y in found.items():
+                panels[mark.panel].plot(i if drawing.log else x, y, **style(mark, seed))
+            if found and not mark.hollow:
+                key = mark.panel, mark.series, mark.color
+                means.setdefault(key, []).append((i if drawing.log else x, mean(found)))
+    for (panel, _, color), line in means.items():
+        panels[panel].plot(*zip(*line), color=color, zorder=1)
+    for axes, panel in zip(panels, drawing.panels):
+        straight_lines(axes.axhline, panel, say)
+        axes.set(xlabel=drawing.over, ylabel=panel.label, ylim=panel.limits)
+        axes.set_xticks(range(len(places)) if drawing.log else places, places)
+        axes.grid(alpha=0.3)
+        if drawing.untrained:
+            axes.axvspan(drawing.untrained + 0.5, max(places) + 0.5, color=GREY, alpha=0.15)
+            axes.text((drawing.untrained + max(places) + 1) / 2, panel.limits[1] * 0.04,
+                      "in no training", ha="center", fontsize=9)
+    return with_legend(figure, drawing)
+
+
+def empty(drawing, height, **shared):
+    """(figure, its axes) with a title."""
     from matplotlib.figure import Figure    # slow to import; no pyplot, so no screen is needed
-    plan, size = FIGURES[name]
-    figure = Figure(figsize=size, layout="constrained")
-    plan(figure)
+    figure = Figure(figsize=(9.6, height), layout="constrained")
+    figure.suptitle(drawing.title, fontweight="bold")
+    panels = figure.subplots(1, len(drawing.panels), squeeze=False, **shared)[0]
+    for axes, panel in zip(panels, drawing.panels):
+        axes.set_title(panel.title, fontsize=10)
+    return figure, panels
+
+
+def mean(found):
+    return sum(found.values()) / len(found)
+
+
+def style(mark, seed):
+    """How a point of a seed is drawn."""
+    inside = "white" if mark.hollow else mark.color
+    return {"marker": SIGNS[seed % len(SIGNS)], "color": mark.color, "linestyle": "", "zorder": 2,
+            "markersize": 6, "alpha": 0.85, "markerfacecolor": inside}
+
+
+def straight_lines(line, panel, say):
+    """Draws the lines of a panel by axvline or axhline."""
+    for name, what in panel.lines.items():
+        found = values(what, say)
+        if found:
+            line(mean(found), color=GREY, linestyle=LINES.get(name, "-."), zorder=0)
+
+
+LINES = {"chance": ":", "no chain": "--", "no chain, as many updates": "--", "equally fast": ":",
+         "same size, one iteration": "--"}
+
+
+def with_legend(figure, drawing):
+    """The figure with a legend below it: colours, seeds and lines."""
+    from matplotlib.lines import Line2D
+    marks = [mark for row in drawing.rows.values() for mark in row]
+    seeds = sorted({seed for mark in marks for seed in values(mark.what, lambda _: None)})
+    named = {}
+    for mark in marks:
+        named.setdefault(mark.series, mark)
+    signs = {name: Line2D([], [], **style(mark, 0)) for name, mark in named.items() if name}
+    if len(seeds) > 1:
+        signs |= {f"seed {seed}": Line2D([], [], **style(Mark("", color=GREY), seed))
+                  for seed in seeds}
+        if isinstance(drawing, Dots):
+            signs["mean"] = Line2D([], [], color=GREY, marker="|", linestyle="", markersize=15)
+            signs["one run: interval over problems"] = Line2D([], [], color=GREY, linewidth=1)
+    signs |= {name: Line2D([], [], color=GREY, linestyle=LINES.get(name, "-."))
+              for panel in drawing.panels for name in panel.lines}
+    lines = math.ceil(len(signs) / 6)
+    figure.legend(signs.values(), signs.keys(), loc="outside lower center", fontsize=8.5,
+                  ncols=math.ceil(len(signs) / lines))
     return figure
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+def path_of(name):
+    return claims.RESULTS / "figures" / f"{name}.png"
+
+
+def is_stale(name):
+    """Does a figure show other numbers than results/ have?"""
+    path = path_of(name)
+    return not path.exists() or digest(FIGURES[name]()).encode() not in path.read_bytes()
+
+
+def save(name, say):
+    """Draws results/figures/NAME.png, with its digest inside."""
+    drawing, picture = FIGURES[name](), io.BytesIO()
+    draw(drawing, say).savefig(picture, format="png", dpi=130,
+                               metadata={"Description": digest(drawing), "Software": None})
+    path_of(name).parent.mkdir(exist_ok=True)
+    write(path_of(name), picture.getvalue())
 
 
 def main(argv=None):
     parser = Parser("lab.figures", __doc__)
-    parser.add_argument("names", nargs="*", metavar="CHAPTER", help=", ".join(FIGURES))
+    parser.add_argument("names", nargs="*", metavar="NAME", help="[all]")
     with one_line("lab.figures"):
-        names = parser.parse(argv)["names"]
-        for name in names:
-            choice(name, FIGURES, "chapter")
-        for name in names or FIGURES:
-            draw(made(name), ROOT / "results" / f"{name}.png")
+        for name in parser.parse(argv)["names"] or FIGURES:
+            choice(name, FIGURES, "figure")
+            save(name, lambda message, name=name: print(f"{name}: {message}", file=sys.stderr))
+            print(path_of(name))
 
 
 if __name__ == "__main__":

@@ -1,433 +1,430 @@
-r"""Fills the pages: their tables, numbers and line counts, from results/ and from the files.
+"""Fills the pages of this project from results/: tables, numbers in their text, counts of lines.
 
-    python -m lab.pages     # README.md, course/, docs/ and results/; and writes results/tables/
+A page says in HTML comments where its numbers come from; lab/quantities.py has the language.
 
-(results/CLAIMS.md is written by `python -m lab.claims`.) What a page wants is in its comments, each
-at the start of a line. A row is named "FOLDER: NAME" or "FOLDER: NAME @UPDATES", by the folder of
-results/ and what results/tables/FOLDER.md calls it.
-
-A whole table, as `python -m lab.tables results/tiny/*.json` prints it:
-
-    <!-- lab.tables results/tiny/*.json -->
-    <!-- end -->
-
-A table of some rows, each with a name of its own. Rows without a folder are of the one that the
-first line names. A column is a key of lab.tables.TITLES, and may have a name of its own, too:
-
-    <!-- table tiny: columns=method,accuracy,steps=model calls,seeds
-    cot = written chain
-    colar c=2 = CoLaR, two words a thought
-    default: nocot @2000 = no chain
-    -->
-    <!-- end -->
-
-Braces stand for a part of a row's name that differs from column to column:
-
-    <!-- table controls: columns=method,accuracy{as thought}=own thoughts,accuracy{swap}=another's
-    colar c=2 thoughts={} = CoLaR
-    -->
-    <!-- end -->
-
-Speed, of results/ratios-1.json and -2.json, by the measures that they name:
-
-    <!-- ratios
-    cot tokens/s = training of CoT
-    -->
-    <!-- end -->
-
-Numbers in the text: a comment at the end of the section or page lists them as they stand there, in
-as many digits; the text itself has no marks. A number that has changed is changed in both places.
+Numbers in the text: at the end of a section or of the page, each as it stands there.
 
     <!-- numbers
-    95.3 ± 10.3 = default: colar c=4
-    16.0 = steps of default: colar c=2
-    6.7 (5.4 to 8.1) = gsm8k: cot @12000
-    +23.4 ± 23.0 = default: colar c=4 | default: nocot @2000
-    -50.0 = steps of default: colar c=2 / default: cot
+    solve 84.1% = depth-long: nocot r=16 --backbone recurrent --mean-r 6 --bucket 1 on long
+    +8.7 ± 4.8 = default: colar c=5 | latent: coconut
+    paper reports -4.8 = quoted: CoLaR, Table 1
     -->
 
-" | " is a difference and " / " a change in percent, both paired by seed. The text holds each number
-as often as comments list it: once, unless two rows have the same one.
+What is left of " = " has one number, with whatever words tell it from others; it is written anew as
+it was: with as many digits, a sign or none, an interval over seeds or none. All numbers of the text
+above that have a decimal point, a percent sign or an interval must be named; quoted ones stay.
 
-Lines of the files that the first column of a table names go into its second column:
+Tables: a line has a name and what its cells are. "~" is the first of them, which columns of COLUMNS
+are of, too; "-" leaves a cell empty.
 
-    <!-- lines -->
-    | file | lines | what it holds |
-    |---|---|---|
-    | `colar.py` | 0 | CoLaR |
+    <!-- table: method; accuracy; steps; over no chain
+    CoLaR, two words a thought = default: colar c=2; ~ | default: nocot @6000
+    -->
+    (the table)
+    <!-- end -->
+
+    <!-- lab.tables results/tiny/*.json -->     a table of all rows of these files
+    <!-- lines -->          above a table: its column "lines" has those of the files it names
+    <!-- made -->           which code made the numbers of this page
+    <!-- tables -->         links to the tables of all folders of results/
+    <!-- end -->            ends what each of these four fills
+
+Every folder of results/ has a README.md with all of its rows, written by this command, too.
+
+    python -m lab.pages             # all pages, and the figures whose numbers have changed
 """
 import json
-import math
 import re
-import shlex
-from pathlib import Path
+import sys
+import textwrap
 
-from data.cli import BadInput, Parser, choice, one_line
+from data.cli import BadInput, Parser, one_line
 from data.files import write
-from lab import bench, ratios
-from lab.claims import find, get, paired
-from lab.reproduce import OLD, todays
-from lab.tables import TITLES, markdown, mean_row, over_seeds, shown, summary
+from data.rows import read_results
+from lab import bench, claims, figures, quantities, ratios
+from lab.tables import over_seeds, summary
 
-ROOT = Path(__file__).parents[1]
-PAGES = "README.md", "course/*.md", "docs/*.md", "results/*.md"
-NAMED = {**TITLES, "method": "method"}      # columns of a table of chosen rows
-SHARES = ("accuracy", "gain", "decoded", "rebuilt", "mixed", "used", "same", "donor")   # of 1
+BLOCK = re.compile(r"<!-- (?P<kind>table: |lab\.tables |lines|made|tables)(?P<told>.*?)-->\n"
+                   r"(?P<old>.*?)<!-- end -->", re.S)
+NUMBERS = re.compile(r"<!-- numbers\n(.*?)-->", re.S)
+NUMBER = re.compile(r"(?<![\w.=@/,-])([+-]?)(\d[\d,]*(?:\.\d+)?)( ± \d[\d,]*(?:\.\d+)?)?"
+                    r"(?!\w|\.\d)")
+NO_TEXT = re.compile(r"<!-- (?:table: |lab\.tables |lines|made|tables).*?<!-- end -->|<!--.*?-->"
+                     r"|^```.*?^```$", re.S | re.M)
+NO_WORDS = re.compile(r"`[^`]*`|\]\([^)]*\)|https?://\S+")
+COLUMNS = {     # of tables: a row's column, what it is called, and its format
+    "accuracy": ("accuracy, %", None), "steps": ("thinking steps", ".1f"),
+    "updates": ("updates", ".0f"), "ms": ("ms per problem", ".2f"),
+    "seeds": ("seeds x problems", None),
+    "loss": ("loss on these problems", ".3f"), "decoded": ("latents read, %", ".1f"),
+    "iterations": ("iterations", ".1f"), "cache": ("cached numbers per token", ".0f"),
+    "rebuilt": ("words rebuilt, %", ".1f"), "donor": ("the donor's, %", ".1f")}
+TIMINGS = {     # files of results/ without rows, and what made them
+    "bench.json": "python -m lab.bench",
+    "bench-wide.json": "python -m lab.bench --width 256 --steps 6 --methods cot,colar,assorted "
+                       "--backbones gpt",
+    "bench-profile.json": "python -m lab.bench --profile cot --backbones gpt",
+    "ratios-1.json": "python -m lab.ratios --base ../before --nanogpt ../nanoGPT --threads 1 "
+                     "--rounds 2 --batches 12",
+    "ratios-2.json": "python -m lab.ratios --base ../before --nanogpt ../nanoGPT --threads 2 "
+                     "--rounds 2 --batches 12"}
+OLD = ("commit 097c379 or before, whose block, optimizer and wording of the problems were others; "
+       "they will be made anew")
 
-FILLED = re.compile(r"^<!-- (lab\.tables|table|ratios)(.*?)-->\n(.*?)^<!-- end -->$", re.M | re.S)
-NUMBERS = re.compile(r"^<!-- numbers\n(.*?)^-->$", re.M | re.S)
-LINES = re.compile(r"^<!-- lines -->\n((?:\|.*\n)+)", re.M)
-OPENED = re.compile(r"^<!-- (?:lab\.tables|table|ratios|numbers|lines)\b.*", re.M)
-NO_PROSE = re.compile(r"<!--.*?-->|^```.*?^```$", re.M | re.S)
-ONE = r"[+-]?\d[\d,]*(?:\.\d+)?"
-FORM = re.compile(rf"({ONE})(?: ± {ONE}| \({ONE} to {ONE}\))?")
 
-
-# ---- a page --------------------------------------------------------------------------------------
+# ---- what a page consists of ---------------------------------------------------------------------
 
 def pages():
-    """{path: text} of all pages as they should be. BadInput, which names the page, for what cannot
-    be filled."""
-    found = {path: fill(path.read_text(encoding="utf-8"), path.relative_to(ROOT))
-             for pattern in PAGES for path in sorted(ROOT.glob(pattern))}
-    return found | table_pages()
+    """The pages that are filled in place; those without a marker stay as they are."""
+    names = [*claims.ROOT.glob("*.md"), *claims.ROOT.glob("course/*.md"),
+             *claims.ROOT.glob("docs/*.md"), *claims.RESULTS.glob("*.md")]
+    return sorted(path for path in names if path.name not in ("CLAIMS.md", "timings.md"))
 
 
-def fill(text, page):
-    """The text of a page, filled."""
-    try:
-        asked = len(OPENED.findall(text))
-        if asked != sum(len(kind.findall(text)) for kind in (FILLED, NUMBERS, LINES)):
-            raise BadInput("a comment is not closed, or without its <!-- end --> or table")
-        text = FILLED.sub(filled, text)
-        text = LINES.sub(counted, text)
-        return renewed(text)
-    except BadInput as error:
-        raise BadInput(f"{page}: {error}") from None
+def blank(match):
+    """Spaces in place of what was found, so that all else stays where it is."""
+    return re.sub(r"[^\n]", " ", match[0])
 
 
-def filled(match):
-    """A comment of FILLED with its table, and its end."""
-    kind, words, old = match.groups()
-    if OPENED.search(old):
-        raise BadInput(f"no <!-- end --> after <!-- {kind}{words.splitlines()[0]}")
-    make = {"lab.tables": whole, "table": chosen, "ratios": speeds}[kind]
-    return f"<!-- {kind}{words}-->\n{make(words)}\n<!-- end -->"
+def text_of(page):
+    """A page without comments, commands and what markers fill; places stay."""
+    return NO_TEXT.sub(blank, page)
 
 
-def whole(words):
-    return summary(sorted(ROOT.glob(words.strip())))
+def words(page):
+    """How many words a page has, without comments and commands: tables count."""
+    text = re.sub(r"<!--.*?-->|^```.*?^```$", "", page, flags=re.S | re.M)
+    return sum(re.search(r"\w", word) is not None for word in text.split())
 
 
-# ---- tables of some rows -------------------------------------------------------------------------
-
-def chosen(words):
-    """The table of a comment "table FOLDER: columns=...", with a line "ROW = name" for each row."""
-    head, *lines = words.strip().splitlines()
-    match = re.fullmatch(r"([\w-]+): columns=(.+)", head)
-    if not match or not lines:
-        raise BadInput(f"no table 'FOLDER: columns=...' and rows below it: {head!r}")
-    columns = [column(part) for part in match[2].split(",")]
-    cells = []
-    for ref, name in map(two, lines):
-        ref = ref if ": " in ref else f"{match[1]}: {ref}"
-        cells.append([name if key == "method" else shown(row(ref.replace("{}", change)), key)
-                      for key, change, _ in columns])
-    return markdown([title for *_, title in columns], cells)
+def sections(page):
+    """(start, start of the block, end of the block) of each part of a page that has numbers."""
+    start = 0
+    for block in NUMBERS.finditer(page):
+        yield start, block.start(), block.end()
+        start = block.end()
 
 
-def column(text):
-    """"accuracy{swap}=another's" -> ("accuracy", "swap", "another's")"""
-    key, change, title = re.fullmatch(r"(\w*)(?:\{(.*?)\})?(?:=(.*))?", text).groups()
-    usual = choice(key, NAMED, "column")
-    return key, change or "", title or usual
-
-
-def two(line):
-    """"one = other" -> (one, other)"""
-    one, found, other = line.partition(" = ")
-    if not found:
-        raise BadInput(f"no ' = ' in {line!r}")
-    return one.strip(), other.strip()
-
-
-def row(ref):
-    """The rows of a name, pooled over seeds."""
-    return mean_row(list(seeds(ref).values()))
-
-
-def seeds(ref):
-    """{seed: row} of "FOLDER: NAME"."""
-    if ": " not in ref:
-        raise BadInput(f"{ref!r} names no folder of results/")
-    found = find(ref)
-    if len(found) != 1:
-        raise BadInput(f"{ref!r}: {len(found)} rows, not one")
-    return found[0]
-
-
-def speeds(words):
-    """The table of a comment "ratios", with a line "MEASURE = name" for each row."""
-    by_threads = [{one["measure"]: one for one in read(f"ratios-{n}.json")["rows"]} for n in "12"]
-    cells = []
-    for measure, name in map(two, words.strip().splitlines()):
-        found = [choice(measure, by, "measure") for by in by_threads]
-        bound = "at most" if found[0]["most"] else "at least"
-        target = found[0]["target"]
-        cells.append([name, *(f"{one['ratio']:.2f}{VERDICT[one['met']]}" for one in found),
-                      "" if target is None else f"{bound} {target:g}"])
-    return markdown(["ratio", "one thread", "two threads", "target"], cells)
-
-
-VERDICT = {None: "", True: "", False: ", missed"}
-
-
-def read(name):
-    return json.loads((ROOT / "results" / name).read_text(encoding="utf-8"))
+def named_lines(block):
+    """(what stands in the text, what it is) of the lines of a comment; BadInput if one has no
+    " = "."""
+    for line in filter(None, block.splitlines()):
+        left, equals, right = line.partition(" = ")
+        if not equals:
+            raise BadInput(f"{line!r}: no ' = '")
+        yield left, right
 
 
 # ---- numbers in the text -------------------------------------------------------------------------
 
-def renewed(text):
-    """A page whose numbers are those that its comments "numbers" name rows for."""
-    lines = [two(line) for block in NUMBERS.findall(text) for line in block.splitlines()]
-    prose, changes = FILLED.sub(blank, text), []
-    prose = NO_PROSE.sub(blank, prose)
-    for old in dict.fromkeys(old for old, _ in lines):
-        wanted = [what for one, what in lines if one == old]
-        places = [match.span() for match in standing(old).finditer(prose)]
-        if len(places) != len(wanted):
-            raise BadInput(f"{old!r} stands in the text {len(places)} times, "
-                           f"in its comments {len(wanted)}")
-        changes += [(place, old, what) for place, what in zip(places, wanted)]
-    changes.sort()
-    for (start, end), old, what in reversed(changes):
-        text = text[:start] + number(what, old) + text[end:]
-    order = {what: i for i, (_, _, what) in enumerate(changes)}
-
-    def again(match):       # in the order of the text: two rows may have the same number by now
-        listed = sorted(map(two, match[1].splitlines()), key=lambda line: order[line[1]])
-        inside = "".join(f"{number(what, old)} = {what}\n" for old, what in listed)
-        return f"<!-- numbers\n{inside}-->"
-    return NUMBERS.sub(again, text)
-
-
-def blank(match):
-    """Spaces in place of a match: places in the text stay what they are."""
-    return " " * len(match[0])
+def renew_numbers(page, say):
+    """The page with the numbers of its text as results/ have them. say(message): what is wrong."""
+    changes = []        # (start, end, new)
+    for start, stop, end in sections(page):
+        text = text_of(page)[start:stop]
+        for left, right in named_lines(NUMBERS.match(page, stop)[1]):
+            if right.startswith("quoted: "):
+                continue
+            try:
+                at = start + find_once(text, left)
+                old = the_number(left)
+                new = renewed(old, right, page[at:])
+            except BadInput as error:
+                say(str(error))
+                continue
+            where = re.compile(r"(?<![\w.=@/,-])" + flexible(old[0])).search(page, at)
+            changes.append((*where.span(), new))
+            line = page.index(f"\n{left} = {right}\n", stop) + 1
+            changes.append((line + old.start(), line + old.end(), new))
+    for start, end, new in sorted(set(changes), reverse=True):
+        page = page[:start] + new + page[end:]
+    return page
 
 
-def standing(text):
-    """Finds a number in prose, where it is no part of another one; lines may break in it."""
-    inside = re.escape(text).replace(r"\ ", r"\s+")
-    return re.compile(rf"(?<![\w.,=+-])(?<!±\s){inside}(?![\w]|[.,]\d|\s±|\s\([\d.+-]+ to)")
+def flexible(phrase):
+    """A pattern of a phrase that may go on in the next line."""
+    return r"\s+".join(map(re.escape, phrase.split()))
 
 
-def number(what, form):
-    """The number of "[COLUMN of ]ROW", "ROW | ROW" or "ROW / ROW" in the form of another one, as in
-    "+3.1 ± 2.0", "93.0 (90.4 to 94.9)" or "16"."""
-    match = FORM.fullmatch(form)
-    if not match:
-        raise BadInput(f"{form!r} is no number, as in '+3.1 ± 2.0', '93.0 (90.4 to 94.9)' or '16'")
-    mean, low, high = measured(what)
-    if form != match[1] and math.isnan(low):
-        raise BadInput(f"{what!r} has one seed, so no interval")
-    digits = len(match[1].partition(".")[2])
-    sign = "+" if match[1][0] in "+-" else ""
-
-    def text(value, sign=""):
-        return f"{round(value, digits) + 0:{sign}.{digits}f}"       # + 0: no "-0.0"
-    if "±" in form:
-        return f"{text(mean, sign)} ± {text((high - low) / 2)}"
-    if "(" in form:
-        return f"{text(mean, sign)} ({text(low, sign)} to {text(high, sign)})"
-    return text(mean, sign)
+def find_once(text, phrase):
+    """Where a phrase begins in a text. BadInput unless it is there just once."""
+    edge = r"(?<![\w.]){}(?!\w|\.\d)" if re.match(r"[\w+-]", phrase) else "{}(?!\\w|\\.\\d)"
+    found = [match.start() for match in re.finditer(edge.format(flexible(phrase)), text)]
+    if len(found) != 1:
+        raise BadInput(f"{phrase!r} stands {len(found)} times in the text that it is a number of; "
+                       "it must be there once: words beside it can be named, too")
+    return found[0]
 
 
-def measured(what):
-    """(mean, low, high) of what `number` names, shares in percent; low and high are nan where there
-    is one seed, unless it is an accuracy: then they are those of its problems."""
-    match = re.fullmatch(r"(?:(\w+) of )?(.+?)(?: ([|/]) (.+))?", what)
-    key, one, sign, other = match[1] or "accuracy", *match.groups()[1:]
-    choice(key, TITLES, "column")
-    for ref in filter(None, (one, other)):
-        if any(key not in by for by in seeds(ref).values()):
-            raise BadInput(f"{ref!r} has no {key}")
-    scale = 100 if key in SHARES or sign == "/" else 1
-    if sign is None and key == "accuracy":
-        pooled = row(one)
-        return tuple(scale * pooled[name] for name in ("accuracy", "low", "high"))
-    values = get(one, key)
-    if sign:
-        values = paired(values, get(other, key), CHANGES[sign])
-    if not values:
-        raise BadInput(f"{what!r}: no seed is in both")
-    mean, half = over_seeds(list(values.values()))
-    return scale * mean, scale * (mean - half), scale * (mean + half)
+def the_number(phrase):
+    """The one number of a phrase, as a match of NUMBER."""
+    found = list(NUMBER.finditer(phrase))
+    if len(found) != 1:
+        raise BadInput(f"{phrase!r} has {len(found)} numbers, not one")
+    return found[0]
 
 
-CHANGES = {"|": lambda x, y: x - y, "/": lambda x, y: x / y - 1}
+def renewed(old, what, text):
+    """What results/ have for `what`, written as the number `old` was. text: that of the page from
+    the phrase on; a ratio before a percent sign is in %."""
+    values = list(quantities.measure(what).values())
+    mean, half = over_seeds(values)
+    if " / " in what and re.match(flexible(old.string[:old.end()]) + "%", text):
+        mean, half = 100 * mean, 100 * half
+    sign, number, interval = old.groups()
+    places = len(number.partition(".")[2])
+    new = f"{round(mean, places) + 0.0:{'+' if sign else ''},.{places}f}"
+    if interval and half != half:
+        raise BadInput(f"{what!r}: one seed has no interval")
+    return new + (f" ± {half:,.{places}f}" if interval else "")
 
 
-# ---- lines of files ------------------------------------------------------------------------------
-
-def counted(match):
-    """A table whose second column is the number of lines of the files that the first one names."""
-    head, rule, *rows = match[1].splitlines()
-    out = ["<!-- lines -->", head, rule]
-    for line in rows:
-        _, first, *rest = line.split("|")
-        names = re.findall(r"`([^`]+)`", first)
-        if not names or len(rest) < 2:
-            raise BadInput(f"no file and number of lines in {line!r}")
-        out.append("|".join(["", first, f" {sum(map(length, names)):,} ", *rest[1:]]))
-    return "\n".join([*out, ""])
-
-
-def length(name):
-    """Lines of a file, or of all that a pattern like lab/*.py names."""
-    paths = [path for path in ROOT.glob(name) if path.is_file()]
-    if not paths:
-        raise BadInput(f"{name}: no such file")
-    return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
+def unnamed(page):
+    """The numbers of a page's text with a decimal point, a percent sign or an interval that no line
+    names: those that somebody typed."""
+    found = []
+    for start, stop, _ in [*sections(page), (last_end(page), len(page), len(page))]:
+        block = NUMBERS.match(page, stop)
+        phrases = [left for left, _ in named_lines(block[1])] if block else []
+        text = text_of(page)[start:stop]
+        named = {at for phrase in phrases for match in re.finditer(flexible(phrase), text)
+                 for at in range(*match.span())}
+        for match in NUMBER.finditer(NO_WORDS.sub(blank, text)):
+            after = text[match.end():]
+            if match.start() not in named and not after.startswith("% interval") and (
+                    "." in match[0] or "±" in match[0] or after.startswith("%")):
+                found.append(match[0])
+    return found
 
 
-# ---- results/tables/ -----------------------------------------------------------------------------
-
-FOLDERS = {     # of results/: what is in them
-    "ablations": "CoLaR without one part of the recipe, seed 0",
-    "assorted-maze": "Token Assorted on small mazes",
-    "assorted-prosqa": "Token Assorted on ProsQA",
-    "backbones": "Every method on the recurrent backbone",
-    "before": "The default command of commit 097c379, seeds 3 to 7",
-    "codes": "The codes of the VQ-VAE",
-    "controls": "Thoughts that are changed, on arithmetic",
-    "controls-prosqa": "Thoughts that are changed, on balanced ProsQA",
-    "default": "CoLaR, CoT and no CoT on arithmetic",
-    "depth": "Recurrent depth on permutations",
-    "depth-answers": "Recurrent depth from answers alone",
-    "depth-cache": "Iterations that share the cache, drafts and exits",
-    "depth-chain": "Recurrent depth under a chain of thought",
-    "depth-conv": "Recurrent depth without the convolution",
-    "depth-exit": "Iterations that stop early",
-    "depth-exit-long": "Iterations that stop early, on longer problems",
-    "depth-long": "Recurrent depth on longer problems than any in training",
-    "depth-prosqa": "Recurrent depth on ProsQA",
-    "depth-s5": "Recurrent depth on permutations of five letters",
-    "depth-switches": "What the failed runs of the paper do here",
-    "depth-switches-long": "What the failed runs of the paper do here, on longer problems",
-    "dial": "CoLaR at every speed, trained or not",
-    "explore": "Samples of CoLaR's latents: the best of 1, 4 and 16",
-    "feasible": "Mazes: the best of ten samples",
-    "fresh": "The default command, seeds 3 to 7",
-    "gsm8k": "GSM8K from scratch",
-    "heads": "The ablations of the CoLaR paper",
-    "latent": "iCoT, Coconut, CODI and pause tokens on arithmetic",
-    "latent-prosqa": "Coconut, pause tokens, CoT and CoLaR on ProsQA",
-    "maze": "CoLaR on small mazes",
-    "mini": "The default command at size mini",
-    "mixture": "Token Assorted: how many codes stand before the text",
-    "ood-maze": "Mazes that need both keys",
-    "ood-prosqa": "ProsQA with more hops or denser graphs",
-    "prontoqa": "ProntoQA, which is not learned",
-    "prosqa": "CoLaR on ProsQA",
-    "random-order": "Statements in random order, today's recipe",
-    "recipe": "The default command without one part of its recipe",
-    "replace": "Token Assorted: which part of a chain gives way to codes",
-    "rl": "CoLaR before and after reinforcement",
-    "rl-auto": "CoLaR that chooses its speed",
-    "rl-first": "Reinforcement without a KL penalty",
-    "shuffled": "Statements in random order",
-    "tiny": "The default command, and no CoT",
-}
-WRITTEN = "<!-- written by `python -m lab.pages` -->"
+def last_end(page):
+    return max((end for _, _, end in sections(page)), default=0)
 
 
-def table_pages():
-    """{path: text} of results/tables/: a page for each folder of results/, two for speed, and an
-    index of them."""
-    results = ROOT / "results"
-    files = {path.parent.name for path in results.glob("*/*.json")}
-    pages = {name: folder_page(name) for name in sorted(files)}
-    pages |= {"bench": speed_page("Speed of every method", bench.report, "bench*.json"),
-              "ratios": speed_page("Speed beside commit 097c379 and nanoGPT", reported,
-                                   "ratios-*.json")}
-    index = [f"- [{name}]({name}.md): {text.splitlines()[2].removeprefix('# ')}"
-             for name, text in pages.items()]
-    pages["README"] = "\n".join([WRITTEN, "", "# All tables", "", INDEX, *index, ""])
-    return {results / "tables" / f"{name}.md": text for name, text in pages.items()}
+# ---- tables --------------------------------------------------------------------------------------
+
+def renew_blocks(page, say):
+    """The page with everything between markers as results/ and the files have it."""
+    def fill(block):
+        kind, told, old = block["kind"].strip(), block["told"].strip(), block["old"]
+        try:
+            new = FILL[kind](told, old, page, say)
+        except BadInput as error:
+            say(str(error))
+            new = old
+        return f"{page[block.start():block.start('old')]}{new.strip()}\n<!-- end -->"
+    return BLOCK.sub(fill, page)
 
 
-INDEX = """One page for each folder of `results/`. `python -m lab.pages` writes them.
-Each shows a mean with its 95% interval over seeds (Student's t).
-For a single run it is the interval over the problems of its test (Wilson).
-A row's name is its method, the settings of its test and the flags that differ from the default.
-`c=` is CoLaR's speed. `latents=` is a number of codes: 999 means codes only.
-`r=` is a number of iterations. `k=` is a number of sampled answers.
-*Updates* are those of the last stage.
-The pages show each recorded command with the names that its flags have today.
-Defaults have changed since commit 097c379, so older commands give other numbers now.
-"""
+def markdown(titles, lines):
+    """A table in Markdown."""
+    rule = "|---" * len(titles) + "|"
+    return "\n".join([f"| {' | '.join(titles)} |", rule, *(f"| {' | '.join(c)} |" for c in lines)])
 
 
-def folder_page(name):
-    """The page of a folder of results/: its table, and how it was made."""
-    paths = sorted((ROOT / "results" / name).glob("*.json"))
-    found = [one for path in paths for one in records(path)]
-    commits = sorted({one["git"][:7] for one in found})
-    seeds = sorted({one["config"]["seed"] for one in found})
-    repeat = [f"python -m lab.reproduce {name}"] if name not in OLD else []
-    commands = dict.fromkeys(any_seed(one["config"]["command"]) for one in found)
-    return "\n".join([
-        WRITTEN, "", f"# {choice(name, FOLDERS, 'folder of results/')}", "", summary(paths), "",
-        f"{len(paths)} files in `results/{name}/`. Seeds: {listed(seeds)}. "
-        f"Commits: {listed(commits)}.",
-        *([] if repeat else ["Older code made them, so today's commands cannot repeat them."]), "",
-        "```", f"python -m lab.tables results/{name}/*.json", *repeat, "```", "",
-        "The recorded commands. S is the seed:", "", "```", *commands, "```", ""])
+def chosen_table(told, old, page, say):
+    """A table of chosen rows: what `told` says, see above."""
+    head, *lines = told.splitlines()
+    titles = head.split("; ")
+    shown = [COLUMNS[t][0] if t in COLUMNS else t for t in titles]
+    return markdown(shown, [row_cells(titles[1:], *line, say) for line in
+                            named_lines("\n".join(lines))])
 
 
-def records(path):
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return found if isinstance(found, list) else [found]
+def row_cells(columns, name, told, say):
+    """[name, cell, ...] of a row of a chosen table."""
+    first, *others = told.split("; ")
+    others = [re.sub(r"(?<!\S)~(?!\S)", lambda _: first, other) for other in others]
+    if all(column not in COLUMNS for column in columns):
+        others = [first, *others]
+    cells = [name]
+    for column in columns:
+        try:
+            if column in COLUMNS:
+                cells.append(column_cell(first, column))
+            elif not others:
+                raise BadInput(f"{name!r}: nothing for the column {column!r}")
+            else:
+                cells.append(shown(others.pop(0)))
+        except BadInput as error:
+            say(str(error))
+            cells.append("not run")
+    return cells
 
 
-def any_seed(command):
-    """A recorded command in today's names, with S in place of its seed."""
-    script, argv = todays(command)
-    text = shlex.join(["python", *script, *argv])
-    return re.sub(r"(--seed |-s)\d+\b", r"\1S", text)
+def column_cell(ref, column):
+    """One of COLUMNS of a row, as a mean over its seeds."""
+    rows = list(quantities.rows(ref).values())
+    if column == "seeds":
+        return f"{len(rows)} x {min(row['n'] for row in rows)}"
+    if column == "accuracy":
+        return shown(ref)
+    mean, _ = over_seeds(list(quantities.measure(f"{column} of {ref}").values()))
+    return f"{mean:{COLUMNS[column][1]}}"
 
 
-def listed(values):
-    return ", ".join(map(str, values))
+def shown(what):
+    """A quantity as a cell: its mean and interval; of one seed's accuracy, that over problems."""
+    if what == "-":
+        return ""
+    values = list(quantities.measure(what).values())
+    mean, half = over_seeds(values)
+    if " / " in what or ".json: " in what:
+        return f"{mean:,.{0 if mean >= 1000 else 1 if mean >= 100 else 2}f}"
+    sign = "+" if " | " in what else ""
+    column = what.partition(" of ")[0]
+    text = f"{mean:{COLUMNS.get(column, ('', None))[1] or sign + '.1f'}}"
+    if len(values) > 1:
+        return f"{text} ± {half:.1f}"
+    if not sign and quantities.refs(what) == [what]:
+        row, = quantities.rows(what).values()
+        return f"{text} ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
+    return text
 
 
-def speed_page(title, report, pattern):
-    """A page with what a script printed when it wrote the files of a pattern."""
-    out = [WRITTEN, "", f"# {title}", ""]
-    for path in sorted((ROOT / "results").glob(pattern)):
-        out += [f"`results/{path.name}`:", "", "```", report(read(path.name)), "```", ""]
-    return "\n".join(out)
+def whole_table(told, old, page, say):
+    """All rows of the files that a pattern names."""
+    return summary(sorted(claims.ROOT.glob(told)))
 
 
-def reported(found):
-    return ratios.report(found["rows"])
+def counted_lines(told, old, page, say):
+    """A table whose column "lines" has the lines of the files that its first cell names in
+    backticks; of a line that names none, those of all above."""
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in old.strip().splitlines()]
+    at = [cell.strip() for cell in rows[0]].index("lines") if rows else 0
+    total = 0
+    for row in rows[2:]:
+        names = re.findall(r"`([^`]+)`", row[0])
+        own = sum(map(quantities.count_lines, names))
+        total += own
+        row[at] = f" {own if names else total:,} "
+    return "\n".join(f"|{'|'.join(row)}|" for row in rows)
 
 
-# ---- the script ----------------------------------------------------------------------------------
+# ---- what made the numbers -----------------------------------------------------------------------
+
+def folders():
+    """{path below results/: its files} of all folders that hold results."""
+    found = {}
+    for path in sorted(claims.RESULTS.rglob("*.json")):
+        if path.parent != claims.RESULTS:
+            name = path.parent.relative_to(claims.RESULTS).as_posix()
+            found.setdefault(name, []).append(path)
+    return found
+
+
+def is_old(paths):
+    """Were the runs of these files made before flags got today's names, which --grad-clip has?"""
+    return any("grad_clip" not in one["config"] for path in paths for one in read_results(path))
+
+
+def folders_of(page, known):
+    """Those of the known folders that a page names its numbers from."""
+    told = [block["told"] for block in BLOCK.finditer(page)] + NUMBERS.findall(page)
+    names = {ref.split(": ")[0] for some in told for line in some.splitlines() if " = " in line
+             for what in line.partition(" = ")[2].split("; ") for ref in quantities.refs(what)}
+    names |= {name for name in known for some in told if f"results/{name}/*.json" in some}
+    return sorted(names & set(known))
+
+
+def made(told, old, page, say):
+    """Which code made the numbers of a page."""
+    known = folders()
+    names = folders_of(page, known)
+    before = [f"`{name}`" for name in names if is_old(known[name])]
+    since = [f"`{name}`" for name in names if not is_old(known[name])]
+    if not before:
+        return "*All numbers of this page are of today's code.*"
+    if not since:
+        return textwrap.fill(f"*All numbers of this page were made with {OLD}.*", 118)
+    return textwrap.fill(f"*The numbers from {', '.join(before)} were made with {OLD}. Those from "
+                         f"{', '.join(since)} are of today's code.*", 118)
+
+
+def links(told, old, page, say):
+    """Links to the pages that hold all rows."""
+    kinds = {"today's code": [], "097c379 or before": []}
+    for name, paths in folders().items():
+        kinds["097c379 or before" if is_old(paths) else "today's code"].append(name)
+    return "\n".join(f"- {kind}: " + ", ".join(f"[{name}]({name}/README.md)" for name in names)
+                     for kind, names in kinds.items() if names)
+
+
+FILL = {"table:": chosen_table, "lab.tables": whole_table, "lines": counted_lines, "made": made,
+        "tables": links}
+
+
+# ---- generated pages -----------------------------------------------------------------------------
+
+def folder_page(name, paths, users):
+    """README.md of a folder of results/: all of its rows. users: the pages that take some."""
+    up = "../" * (name.count("/") + 1)
+    read = ", ".join(f"[{page}]({up}{page})" for page in users)
+    seeds = sorted({seed for row in claims.rows(name).values() for seed in row})
+    parts = [f"# {name}: all rows", "",
+             f"Written by `python -m lab.pages` from the {len(paths)} JSON files of this folder, "
+             f"seeds {', '.join(map(str, seeds))}; `python -m lab.reproduce {name}` runs their "
+             f"commands again. [How to read a table]({up}README.md#how-to-read-a-table)."
+             + (f" Discussed in {read}." if read else ""), ""]
+    if is_old(paths):
+        parts += [f"Made with {OLD}.", ""]
+    return "\n".join([*parts, summary(paths), ""])
+
+
+def timings_page():
+    """results/timings.md: what lab.bench and lab.ratios printed."""
+    parts = ["# Timings in full", "", "Written by `python -m lab.pages` from the JSON files beside "
+             "it, which the commands wrote (`--json`). [speed.md](speed.md) says what they show.",
+             ""]
+    for name, command in TIMINGS.items():
+        path = claims.RESULTS / name
+        if path.exists():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            report = ratios.report(found["rows"]) if "ratios" in name else bench.report(found)
+            parts += [f"## {name}", "", "```", f"{command} --json results/{name}", "", report,
+                      "```", ""]
+    return "\n".join(parts)
+
+
+def renewed_pages(say):
+    """{path: text} of all pages, as results/ have their numbers; say(path, message): what is wrong
+    with one."""
+    new = {}
+    for path in pages():
+        def tell(message, path=path):
+            say(path.relative_to(claims.ROOT).as_posix(), message)
+        text = path.read_text(encoding="utf-8")
+        new[path] = renew_numbers(renew_blocks(text, tell), tell)
+    known = folders()
+    taken = {path.name: folders_of(text, known) for path, text in new.items()
+             if path.parent == claims.RESULTS}
+    for name, paths in known.items():
+        users = [page for page, names in taken.items() if name in names]
+        new[claims.RESULTS / name / "README.md"] = folder_page(name, paths, users)
+    new[claims.RESULTS / "timings.md"] = timings_page()
+    return new
+
 
 def main(argv=None):
-    parser = Parser("lab.pages", __doc__)
+    wrong = set()
+
+    def say(page, message):
+        if (page, message) not in wrong:
+            print(f"{page}: {message}", file=sys.stderr)
+        wrong.add((page, message))
     with one_line("lab.pages"):
-        parser.parse(argv)
-        new = {path: text for path, text in pages().items()
-               if not path.exists() or path.read_text(encoding="utf-8") != text}
-        (ROOT / "results/tables").mkdir(parents=True, exist_ok=True)
-        for path, text in new.items():
-            write(path, text)
-            print(path.relative_to(ROOT))
-        print(f"{len(new)} pages changed")
+        Parser("lab.pages", __doc__).parse(argv)
+        new = renewed_pages(say)
+        changed = [path for path, text in new.items()
+                   if not path.exists() or path.read_text(encoding="utf-8") != text]
+        for path in changed:
+            write(path, new[path])
+        drawn = [name for name in figures.FIGURES if figures.is_stale(name)]
+        for name in drawn:
+            figures.save(name, lambda message, name=name: say(f"figures/{name}.png", message))
+        print(f"{len(new)} pages, {len(changed)} of them changed; {len(drawn)} figures drawn anew")
+        if wrong:
+            raise BadInput(f"{len(wrong)} not there or not clear, see above; all else is written")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ runs that only others start from. A command waits for the run folders that it na
 eval.py and rl.py take).
 
     python -m lab.reproduce codes replace       # these folders of results/, and what they need
-    python -m lab.tables again/codes/*.json     # compare with results/tables/codes.md
+    python -m lab.tables again/codes/*.json     # compare with results/codes/README.md
 
 What is done is skipped, what was stopped is resumed, so this can be stopped and started again at
 any time; of one that fails, what depends on it is left out. Runs go to runs/, as their commands

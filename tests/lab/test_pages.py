@@ -1,271 +1,241 @@
-"""The pages: what they show follows from results/ and the files, and they are short."""
+"""Pages say what results/ say: their tables, the numbers of their text, their figures."""
 import json
-import locale
 import re
-import shutil
 
 import pytest
 
 from data.cli import BadInput
-from lab import claims, pages
+from lab import claims, figures, pages, quantities
 from lab.tables import STUDENT
-from tests.helpers import fails
 
-ROOT = pages.ROOT
-CHAPTERS = [path for pattern in pages.PAGES for path in sorted(ROOT.glob(pattern))
-            if path.name not in ("LOG.md", "CLAIMS.md") and path.parent.name != "course"]
-MOST = 900                  # words of a page
-ROWS = 10                   # of a table
+LONG = "LOG.md", "CLAIMS.md", "timings.md"      # of results/; and the README.md of its folders
+SHORT = ["README.md", *sorted(f"results/{path.name}" for path in claims.RESULTS.glob("*.md")
+                 if path.name not in LONG)]
+WORDS, ROWS = 900, 10       # what a page has at most, and a table of a chapter
 
 
-def name(path):
-    return str(path.relative_to(ROOT))
+def read(name):
+    return (claims.ROOT / name).read_text(encoding="utf-8")
 
 
 # ---- the pages of this project -------------------------------------------------------------------
 
-def test_the_pages_are_up_to_date():
-    """Else: python -m lab.pages"""
-    stale = [name(path) for path, text in pages.pages().items()
-             if not path.exists() or path.read_text(encoding="utf-8") != text]
-    assert not stale
+@pytest.fixture(scope="module")
+def renewed():
+    """({path: text} as results/ have it, what is wrong)."""
+    wrong = []
+    return pages.renewed_pages(lambda page, message: wrong.append(f"{page}: {message}")), wrong
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=name)
-def test_a_page_is_short(path):
-    assert words(path.read_text(encoding="utf-8")) <= MOST
+def test_every_number_has_its_row(renewed):
+    assert not renewed[1]
 
 
-def words(text):
-    """All but comments and what stands in fences."""
-    return len(pages.NO_PROSE.sub(" ", text).split())
+def test_pages_are_up_to_date(renewed):
+    """If not: python -m lab.pages"""
+    for path, text in renewed[0].items():
+        assert path.read_text(encoding="utf-8") == text, path
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("results/*.md")), ids=name)
-def test_tables_of_results_are_short(path):
-    """But for CLAIMS.md, which has a row for each claim."""
-    text = pages.NO_PROSE.sub("", path.read_text(encoding="utf-8"))
-    tables = re.findall(r"(?:^\|.*\n)+", text, re.M)
-    assert path.name == "CLAIMS.md" or all(table.count("\n") <= ROWS + 2 for table in tables)
+@pytest.mark.parametrize("name", SHORT)
+def test_a_page_is_short(name):
+    assert pages.words(read(name)) <= WORDS
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=name)
-def test_an_interval_in_the_text_is_computed(path):
-    """A comment "numbers" lists it."""
-    text = path.read_text(encoding="utf-8")
-    listed = {line.partition(" = ")[0] for block in pages.NUMBERS.findall(text)
-              for line in block.splitlines()}
-    prose = pages.NO_PROSE.sub("", pages.FILLED.sub("", text))
-    found = re.findall(r"[+-]?\d[\d.]*\s±\s\d+(?:\.\d+)?", prose)
-    assert {" ".join(number.split()) for number in found} <= listed
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_a_chapter_has_one_short_table(name):
+    rows = [len(table.splitlines()) - 2 for table in
+            re.findall(r"(?:^\|.*\n)+", read(f"results/{name}.md"), re.M)]
+    assert len(rows) == 1 and 1 <= rows[0] <= ROWS
 
 
-def test_every_folder_of_results_has_a_table_page():
-    folders = {path.parent.name for path in ROOT.glob("results/*/*.json")}
-    assert folders == set(pages.FOLDERS)
-    assert {path.stem for path in ROOT.glob("results/tables/*.md")} == \
-        folders | {"bench", "ratios", "README"}
+@pytest.mark.parametrize("name", SHORT)
+def test_no_number_is_typed(name):
+    assert pages.unnamed(read(name)) == []
 
 
-def test_the_time_of_the_default_command_is_what_was_measured():
-    found = pages.read("default-time.json")
-    here, before = found["seconds"]["here"], found["seconds"]["097c379"]
-    text = " ".join((ROOT / "results/speed.md").read_text(encoding="utf-8").split())
-    assert f"{here:.0f} s against {before:.0f} s" in text
-    assert f"{found['mini']['seconds']:.0f} s" in text
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_a_chapter_has_one_figure_and_it_shows_what_results_have(name):
+    """If not: python -m lab.pages"""
+    assert re.findall(r"!\[.*?\]\((.*?)\)", read(f"results/{name}.md")) == [f"figures/{name}.png"]
+    assert not figures.is_stale(name)
+    title = figures.FIGURES[name]().title
+    assert title and all(panel.label for panel in figures.FIGURES[name]().panels)
 
 
-# ---- a small page --------------------------------------------------------------------------------
+def test_a_page_links_to_what_there_is():
+    for page in claims.RESULTS.glob("*.md"):
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), (page, link)
 
-HALF = STUDENT[0]       # two seeds, 10 and -10 points from their mean: 10 t
 
+# ---- numbers by name -----------------------------------------------------------------------------
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
-    """Two seeds of a method and of its control, with as many problems right as `made` says."""
-    def made(method, seed, accuracy, steps, updates, **knobs):
-        row = {"method": method, "knobs": knobs, "accuracy": accuracy, "steps": steps, "ms": 1,
-               "n": 50, "low": accuracy - 0.1, "high": accuracy + 0.1, "variant": "",
-               "updates": updates}
-        path = tmp_path / "results/x" / f"{method}-{seed}-{updates}-{knobs}.json"
+def results(tmp_path, monkeypatch):
+    """Two seeds of a method and of its control, the control at two numbers of updates."""
+    def row(name, seed, accuracy, steps, updates):
+        levels = {"1": {"n": 1, "accuracy": 1.0}, "2": {"n": 3, "accuracy": accuracy}}
+        rows = [{"method": name, "knobs": {}, "accuracy": accuracy, "steps": steps, "ms": 1,
+                 "n": 50, "low": 0.1, "high": 0.9, "variant": "", "updates": updates,
+                 "by_difficulty": levels}]
+        config = {"method": name, "task": "arithmetic", "seed": seed, "steps": updates}
+        path = tmp_path / "results/x" / f"{name}-{seed}-{updates}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        config = {"method": method, "task": "arithmetic", "seed": seed, "steps": updates,
-                  "command": f"python train.py --method {method} --seed {seed}"}
-        text = json.dumps({"rows": [row], "config": config, "git": "0123456789"})
-        path.write_text(text, encoding="utf-8")
-    for seed, sign in enumerate((1, -1)):
-        made("cot", seed, 0.8 + 0.1 * sign, 8, 100)
-        made("nocot", seed, 0.5 - 0.1 * sign, 4, 100)
-        made("nocot", seed, 0.6, 4, 200)
-        made("colar", seed, 0.7, 2, 100, c=2)
-        made("colar", seed, 0.3, 2, 100, c=5)
-    made("icot", 0, 0.5, 3, 100)
-    for target in (claims, pages):
-        monkeypatch.setattr(target, "ROOT", tmp_path)
+        path.write_text(json.dumps({"rows": rows, "config": config}), encoding="utf-8")
+    for seed, (a, b) in enumerate([(0.9, 0.5), (0.8, 0.6)]):
+        row("cot", seed, a, 8, 100)
+        row("nocot", seed, b, 4, 100)
+        row("nocot", seed, b + 0.1, 4, 200)
+    row("pause", 0, 0.5, 0, 100)
+    (tmp_path / "results/time.json").write_text(
+        '{"rows": [{"what": "a b", "ratio": 1.26}, {"what": "c", "ratio": 2}]}', encoding="utf-8")
+    (tmp_path / "a.py").write_text("1\n2\n3\n", encoding="utf-8")
+    monkeypatch.setattr(claims, "ROOT", tmp_path)
     monkeypatch.setattr(claims, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(pages, "FOLDERS", {"x": "A small folder"})
     claims.rows.cache_clear()
-    for file in ("bench.json", "ratios-1.json", "ratios-2.json"):
-        shutil.copy(ROOT / "results" / file, tmp_path / "results")
     yield tmp_path
     claims.rows.cache_clear()
 
 
-def filled(text):
-    """The text of a page, which does not change again."""
-    new = pages.fill(text, "page.md")
-    assert pages.fill(new, "page.md") == new
-    return new
-
-
-def test_a_table_has_the_rows_and_columns_that_are_asked_for(project):
-    asked = """<!-- table x: columns=method,accuracy=right answers,steps,seeds
-cot = written chain
-x: nocot @200 = no chain, longer
-icot = iCoT
--->
-"""
-    new = filled(f"Before.\n\n{asked}| old |\n<!-- end -->\n\nAfter.\n")
-    assert new == f"""Before.
-
-{asked}| method | right answers | thinking steps | seeds x problems |
-|---|---|---|---|
-| written chain | 80.0 ± {10 * HALF:.1f} | 8.0 | 2 x 50 |
-| no chain, longer | 60.0 ± 0.0 | 4.0 | 2 x 50 |
-| iCoT | 50.0 (40.0 to 60.0) | 3.0 | 1 x 50 |
-<!-- end -->
-
-After.
-"""
-
-
-def test_a_column_may_name_a_part_of_a_row(project):
-    new = filled("<!-- table x: columns=method,accuracy{2}=slow,accuracy{5}=fast\n"
-                 "colar c={} = CoLaR\n-->\n<!-- end -->\n")
-    assert "| method | slow | fast |\n|---|---|---|\n| CoLaR | 70.0 ± 0.0 | 30.0 ± 0.0 |" in new
-
-
-def test_a_whole_table_is_that_of_lab_tables(project):
-    new = filled("<!-- lab.tables results/x/*.json -->\n<!-- end -->\n")
-    paths = sorted((project / "results/x").glob("*.json"))
-    assert pages.summary(paths) in new and new.count("| nocot |") == 2
-
-
-def test_speed_is_of_one_thread_and_of_two(project):
-    new = filled("<!-- ratios\ncot tokens/s = CoT\n-->\n<!-- end -->\n")
-    one, two = (next(row["ratio"] for row in pages.read(f"ratios-{n}.json")["rows"]
-                     if row["measure"] == "cot tokens/s") for n in (1, 2))
-    assert f"| CoT | {one:.2f} | {two:.2f} |  |" in new
-
-
-@pytest.mark.parametrize("form, what, number", [
-    ("1.0 ± 2.0", "x: cot", f"80.0 ± {10 * HALF:.1f}"), ("7", "x: cot", "80"),
-    ("1.00", "steps of x: cot", "8.00"), ("1.0 (0.1 to 0.2)", "x: icot", "50.0 (40.0 to 60.0)"),
-    ("+1.0 ± 2.0", "x: cot | x: nocot @100", f"+30.0 ± {20 * HALF:.1f}"),
-    ("-1.0 ± 2.0", "x: cot | x: nocot @200", f"+20.0 ± {10 * HALF:.1f}"),
-    ("1 ± 2", "x: nocot @200 | x: cot", f"-20 ± {10 * HALF:.0f}"),
-    ("+4.0", "steps of x: nocot @100 / x: cot", "-50.0"),
-    ("+4.0", "steps of x: nocot @100 | x: cot", "-4.0"), ("+3.0", "x: icot | x: cot", "-40.0")])
-def test_a_number_in_the_text_is_put_right(project, form, what, number):
-    page = "# Title\n\nIt has {} points.\n\n<!-- numbers\n{} = {}\n-->\n"
-    assert filled(page.format(form, form, what)) == page.format(number, number, what)
-
-
-def test_numbers_that_have_become_the_same_stay_apart(project):
-    """Both are 70 for a while; the comment keeps the order of the text."""
-    page = "First {}, then 80, then\n{}.\n\n<!-- numbers\n{} = x: {}\n{} = x: {}\n-->\n"
-    same = filled(page.format("1 ± 1", "2 ± 1", "2 ± 1", "colar c=2", "1 ± 1", "colar c=5"))
-    assert same == page.format("30 ± 0", "70 ± 0", "30 ± 0", "colar c=5", "70 ± 0", "colar c=2")
-    two = page.format("9", "9", "9", "colar c=5", "9", "colar c=2")
-    assert filled(two) == page.format("30", "70", "30", "colar c=5", "70", "colar c=2")
-
-
-def test_numbers_elsewhere_are_left_alone(project):
-    """Those in comments, fences, tables and other numbers."""
-    page = ("<!-- 7 -->\n17, 7.5, -7, 7 ± 2, c=7 and {}.\n```\n7\n```\n"
-            "<!-- table x: columns=method\ncot = 7\n-->\n| method |\n|---|\n| 7 |\n<!-- end -->\n"
-            "<!-- numbers\n{} = x: cot\n-->\n")
-    assert filled(page.format("7", "7")) == page.format("80", "80")
-
-
-def test_lines_of_files_are_counted(project):
-    for file, n in (("a.py", 3), ("lab/b.py", 20), ("lab/c.py", 1000)):
-        (project / file).parent.mkdir(exist_ok=True)
-        (project / file).write_text("x\n" * n, encoding="utf-8")
-    page = ("<!-- lines -->\n| file | lines | what it holds |\n|---|---|---|\n"
-            "| `a.py` `lab/b.py` | {} | one \\| two |\n| `lab/*.py` | {} | |\n\n| `a.py` | 0 |\n")
-    assert filled(page.format(0, "")) == page.format("23", "1,020")
-
-
-TABLE = "<!-- table x: columns={}\n{}\n-->\n<!-- end -->\n"
-NUMBER = "It is {}.\n\n<!-- numbers\n{} = {}\n-->\n"
+@pytest.mark.parametrize("text, values", [
+    ("x: cot", {0: 90, 1: 80}), ("steps of x: cot", {0: 8, 1: 8}),
+    ("x: cot | x: nocot @100", {0: 40, 1: 20}), ("x: cot | x: pause", {0: 40}),
+    ("steps of x: nocot @200 / steps of x: cot", {0: 0.5, 1: 0.5}),
+    ("at 1 of x: cot", {0: 100, 1: 100}), ("at 1,2 of x: pause", {0: 62.5}),
+    ("time.json: rows > a b > ratio", {0: 1.26}), ("lines of a.py a.py", {0: 6})])
+def test_a_number_by_its_name(results, text, values):
+    assert quantities.measure(text) == pytest.approx(values)
 
 
 @pytest.mark.parametrize("text, message", [
-    (TABLE.format("method,accuracy", "pause = none"), "0 rows are called 'x: pause'"),
-    (TABLE.format("method,accuracy", "nocot = none"), "2 rows are called 'x: nocot'"),
-    (TABLE.format("method,accuracy", "y: cot = none"), "0 rows are called 'y: cot'"),
-    (TABLE.format("method,acuracy", "cot = CoT"), "unknown column 'acuracy' (nearest: accuracy)"),
-    (TABLE.format("method", "cot"), "no ' = ' in 'cot'"),
-    ("<!-- table x\ncot = CoT\n-->\n<!-- end -->\n", "no table 'FOLDER: columns=...'"),
-    (TABLE.format("method", "cot = CoT").replace("<!-- end -->\n", ""), "not closed"),
-    (TABLE.format("method", "cot = CoT").replace("<!-- end -->\n", "") + "<!-- ratios\n-->\n"
-     "<!-- end -->\n", "not closed"),
-    ("<!-- ratios\ncot token/s = CoT\n-->\n<!-- end -->\n", "unknown measure 'cot token/s'"),
-    ("<!-- lab.tables results/y/*.json -->\n<!-- end -->\n", "no results files"),
-    (NUMBER.format("5", "6", "x: cot"), "'6' stands in the text 0 times, in its comments 1"),
-    (NUMBER.format("6 and 6", "6", "x: cot"), "'6' stands in the text 2 times"),
-    (NUMBER.format("6", "6", "cot"), "'cot' names no folder of results/"),
-    (NUMBER.format("6", "6", "x: nocot"), "2 rows are called 'x: nocot'"),
-    (NUMBER.format("6", "6", "loss of x: cot"), "'x: cot' has no loss"),
-    (NUMBER.format("6", "6", "los of x: cot"), "unknown column 'los' (nearest: loss)"),
-    (NUMBER.format("six", "six", "x: cot"), "'six' is no number"),
-    (NUMBER.format("6 ± 1", "6 ± 1", "x: icot | x: cot"), "has one seed, so no interval"),
-    ("<!-- numbers\n6 - x: cot\n-->\n", "no ' = ' in '6 - x: cot'"),
-    ("<!-- lines -->\n| file | lines |\n|---|---|\n| `none.py` | 0 |\n", "none.py: no such file"),
-    ("<!-- lines -->\n| file | lines |\n|---|---|\n| none.py | 0 |\n",
-     "no file and number of lines"),
-    ("<!-- lines -->\nText.\n", "without its <!-- end --> or table"),
-])
-def test_what_cannot_be_filled_is_one_line(project, text, message, capsys):
-    """And no page is changed."""
-    (project / "README.md").write_text(text, encoding="utf-8")
-    line = fails([], capsys, pages.main)
-    assert line.startswith("lab.pages: README.md: ") and message in line
-    assert (project / "README.md").read_text(encoding="utf-8") == text
-    assert not (project / "results/tables").exists()
+    ("x: nocot", "2 rows are called"), ("x: codi", "0 rows|not run"), ("y: cot", "rows|not run"),
+    ("name of x: cot", "have no 'name'"), ("at 7 of x: cot", "no problems of this difficulty"),
+    ("time.json: rows > d > ratio", "is no number"), ("gone.json: a", "is no number"),
+    ("time.json: rows", "is no number"), ("lines of b.py", "no such file"),
+    ("cot", "names nothing")])
+def test_a_number_that_is_not_there_is_said_in_one_line(results, text, message):
+    with pytest.raises(BadInput, match=message) as error:
+        quantities.measure(text)
+    assert "\n" not in str(error.value)
 
 
-def test_a_folder_needs_a_title(project, monkeypatch):
-    monkeypatch.setattr(pages, "FOLDERS", {})
-    with pytest.raises(BadInput, match="unknown folder of results/ 'x'"):
-        pages.table_pages()
+# ---- numbers in the text -------------------------------------------------------------------------
+
+def renew(page):
+    """(the page, what is wrong)"""
+    wrong = []
+    return pages.renew_numbers(pages.renew_blocks(page, wrong.append), wrong.append), wrong
 
 
-@pytest.fixture
-def ascii_locale():
-    """Text that names no encoding is ASCII here (unless Python is in its UTF-8 mode)."""
-    before = locale.setlocale(locale.LC_CTYPE)
-    locale.setlocale(locale.LC_CTYPE, "C")
-    yield
-    locale.setlocale(locale.LC_CTYPE, before)
+HALF = f"{STUDENT[0] * 10:.1f}"
 
 
-@pytest.mark.usefixtures("ascii_locale")
-def test_the_command_writes_what_has_changed(project, capsys):
-    """Byte by byte: "naïve" stays what it is in every locale."""
-    page = "A naïve sum: {}\n\n<!-- numbers\n{} = x: cot\n-->\n"
-    (project / "docs").mkdir()
-    (project / "docs/a.md").write_bytes(page.format("7.0 ± 1.0", "7.0 ± 1.0").encode())
-    (project / "README.md").write_bytes(b"Nothing to fill.\r\n")
+def test_numbers_are_written_as_they_were(results):
+    """Their digits, sign, interval and percent stay; so do line breaks, code, and other numbers."""
+    page = ("CoT is ahead by +1.0 ±\n9 points at c=1, or x7 is 7 in short, with 0.9 or 90%.\n"
+            "It has 12,345 lines, `7` in code, 11.1 in the paper.\n\n"
+            "<!-- numbers\n+1.0 ± 9 = x: cot | x: nocot @100\n"
+            "x7 is 7 in short = x: cot | x: nocot @100\n"
+            "0.9 or = steps of x: nocot @100 / steps of x: cot\n"
+            "90% = steps of x: nocot @100 / steps of x: cot\n12,345 = lines of a.py\n"
+            "11.1 = quoted: the paper\n-->\n")
+    new, wrong = renew(page)
+    assert not wrong
+    assert f"by +30.0 ± {HALF} points at c=1, or x7 is 30 in short, with 0.5 or 50%.\n" in new
+    assert "It has 3 lines, `7` in code, 11.1 in the paper." in new
+    assert f"\n+30.0 ± {HALF} = x: cot" in new and "\nx7 is 30 in short = x" in new
+    assert renew(new) == (new, [])
+
+
+@pytest.mark.parametrize("text, line, message", [
+    ("It has 7% and 7% more.", "7% = x: cot", "stands 2 times"),
+    ("It has 17.5%.", "7.5% = x: cot", "stands 0 times"),
+    ("In code `7.5`, <!-- 7.5 -->.", "8.5 = x: cot", "stands 0 times"),
+    ("It has 7 of 9.", "7 of 9 = x: cot", "has 2 numbers"),
+    ("It has 7.", "7 = x: codi", "0 rows are called"),
+    ("It has 7 ± 1.", "7 ± 1 = x: pause", "no interval")])
+def test_what_is_not_clear_is_said_and_stays(results, text, line, message):
+    page = f"{text}\n<!-- numbers\n{line}\n-->\n"
+    new, (wrong,) = renew(page)
+    assert new == page and re.search(message, wrong) and "\n" not in wrong
+
+
+def test_a_section_has_numbers_of_its_own(results):
+    page = "7.0%\n<!-- numbers\n7.0 = x: cot\n-->\n7.0%\n<!-- numbers\n7.0 = x: pause\n-->\n"
+    new, wrong = renew(page)
+    assert not wrong and re.findall(r"^[\d.]+(?=%)", new, re.M) == ["85.0", "50.0"]
+
+
+def test_typed_numbers_are_found():
+    page = ("3 seeds, 4.5 points, 7%, 1 ± 2 and 8.5; `9.5`, [1.5](2.5), the 95% interval\n"
+            "<!-- numbers\nand 8.5 = x: cot\n-->\nafter it 6.5\n```\n5.5\n```\n")
+    assert pages.unnamed(page) == ["4.5", "7", "1 ± 2", "1.5", "6.5"]
+
+
+# ---- tables --------------------------------------------------------------------------------------
+
+def test_a_table_of_chosen_rows(results):
+    new, wrong = renew("<!-- table: method; accuracy; steps; seeds; over none; updates\n"
+                       "written = x: cot; ~ | x: nocot @100\nnothing = x: pause; -\n"
+                       "gone = x: codi; -\n-->\nold\n<!-- end -->\n")
+    written = f"85.0 ± {STUDENT[0] * 5:.1f} | 8.0 | 2 x 50 | +30.0 ± {HALF} | 100"
+    assert f"| written | {written} |" in new
+    assert "| nothing | 50.0 (10.0 to 90.0) | 0.0 | 1 x 50 |  | 100 |" in new
+    assert "| gone | not run | not run | not run |  | not run |" in new and "old" not in new
+    assert set(wrong) == {"results/x: 0 rows are called 'x: codi'"}
+
+
+def test_a_table_of_all_rows_and_which_code_made_them(results):
+    new, wrong = renew("<!-- lab.tables results/x/*.json -->\n<!-- end -->\n"
+                       "<!-- made -->\n<!-- end -->\n")
+    assert not wrong and new.count("\n| ") == 5 and "made with commit 097c379 or before" in new
+
+
+def test_lines_of_files(results):
+    table = "| file | lines | what |\n|---|---|---|\n| `a.py` `a.py` | 1 | x |\n| all | 2 | |\n"
+    new, wrong = renew(f"<!-- lines -->\n{table}<!-- end -->\n")
+    assert not wrong and "| `a.py` `a.py` | 6 | x |\n| all | 6 | |" in new
+    _, (wrong,) = renew(f"<!-- lines -->\n{table.replace('a.py', 'b.py')}<!-- end -->\n")
+    assert wrong.startswith("b.py: no such file")
+
+
+# ---- the command ---------------------------------------------------------------------------------
+
+def test_the_command_fills_what_there_is(results, monkeypatch, capsys):
+    """A page, the page of a folder, and a figure of which one row is missing."""
+    def drawing():
+        rows = {"written": [figures.Mark("x: cot")], "gone": [figures.Mark("x: codi")]}
+        return figures.Dots("How", [figures.Panel("right", lines={"chance": 50.0})], rows)
+    monkeypatch.setattr(figures, "FIGURES", {"how": drawing})
+    page = results / "results/page.md"
+    page.write_text("A naïve 7%.\n<!-- numbers\n7 = x: cot\n-->\n", encoding="utf-8")
+    with pytest.raises(SystemExit) as stop:
+        pages.main([])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and said.count("\n") == 2
+    assert said.startswith("figures/how.png: results/x: 0 rows are called 'x: codi'\n")
+    assert page.read_text(encoding="utf-8").startswith("A naïve 85%.\n")
+    folder = (results / "results/x/README.md").read_text(encoding="utf-8")
+    assert "[page.md](../page.md)" in folder and folder.count("| nocot |") == 2
+    assert not figures.is_stale("how")
+    before = figures.path_of("how").read_bytes()
     pages.main([])
-    now = f"80.0 ± {10 * HALF:.1f}"
-    assert (project / "docs/a.md").read_bytes() == page.format(now, now).encode()
-    assert (project / "README.md").read_bytes() == b"Nothing to fill.\r\n"
-    said = capsys.readouterr().out
-    assert "docs/a.md\n" in said and "README.md\n" in said and "5 pages changed" in said
-    table = (project / "results/tables/x.md").read_text(encoding="utf-8")
-    assert "Seeds: 0, 1. Commits: 0123456." in table and "# A small folder" in table
-    assert "python train.py --method cot --seed S\n" in table
-    pages.main([])
-    assert "0 pages changed" in capsys.readouterr().out
+    assert figures.path_of("how").read_bytes() == before
+    assert "0 of them changed; 0 figures drawn anew" in capsys.readouterr().out
+    (results / "results/x/cot-1-100.json").unlink()
+    claims.rows.cache_clear()
+    assert figures.is_stale("how")
+
+
+def test_curves_of_what_there_is(results):
+    rows = {c: [figures.Mark(what, 0, "a", hollow=c > 1)]
+            for c, what in ((1, "x: cot"), (2, "x: codi"), (3, "x: pause"))}
+    wrong = []
+    figure = figures.draw(figures.Curves("How", [figures.Panel("right")], rows, "speed",
+                                         untrained=1), wrong.append)
+    assert len(wrong) == 1 and "x: codi" in wrong[0]
+    axes, = figure.axes
+    dots = [line.get_xdata() for line in axes.lines]
+    assert sum(len(x) == 1 and x[0] == 1 for x in dots) >= 2        # both seeds
+    assert axes.get_xlabel() == "speed" and axes.get_title() == "right"
