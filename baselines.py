@@ -52,6 +52,8 @@ from model import GREEDY, Cache
 
 
 CURRICULA = ("tokens", "steps", "none")
+LATENTS = Flag(None, "codes before text, as 0,2,999: Token Assorted; thoughts: Coconut, CODI; "
+               "unless given, as the model likes, or as in training", kind=int)
 
 
 class CoT(Method):
@@ -77,8 +79,8 @@ class CoT(Method):
         loss = next_token_loss(self.model, ids, part > self.given)
         return loss, {"loss": loss.detach()}
 
-    def solve(self, batch, sample=GREEDY):
-        return self.rollout(batch, 1, sample).solved
+    def solve(self, batch, sample=GREEDY, **knobs):
+        return self.rollout(batch, 1, sample, **knobs).solved
 
     @torch.no_grad()
     def rollout(self, batch, samples, sample=GREEDY):
@@ -215,26 +217,33 @@ class Coconut(ICoT):
         "latents": Flag(6, "n, continuous thoughts", least=1, most=10**4),
         "curriculum": replace(ICoT.FLAGS["curriculum"], default="steps"),
     }
+    KNOBS = {"latents": LATENTS}
 
     def latent(self, h):
         """Eq. (2): a state h (B, C) -> the embedding (B, C) that is read next."""
         return h * self.model.embed.weight.detach().std()
 
-    def think(self, cache, h):
+    def thoughts(self, latents=None):
+        """How many thoughts there are: `latents`, or unless given as many as training has by now.
+        """
+        return self.count(self.args.latents) if latents is None else latents
+
+    def think(self, cache, h, n):
         """Goes on from h (R, C), the last states of what a cache holds. Returns n thoughts
         (R, n, C), of which the last is not read yet, and the states that each was made of."""
         z, states = [self.latent(h)], [h]
-        while len(z) < self.count(self.args.latents):
+        while len(z) < n:
             states.append(self.model(z[-1][:, None], cache)[:, 0])
             z.append(self.latent(states[-1]))
         return torch.stack(z, 1), torch.stack(states, 1)
 
     def states(self, acts):
         """(R, T, C): the state that predicts each word written after the thoughts."""
-        if not self.count(self.args.latents):
+        n = acts["z"].shape[1] if "z" in acts else self.thoughts()
+        if not n:
             return super().states(acts)
         cache, h = read_prompt(self.model, acts["prompt"])
-        return self.go_on(cache, self.think(cache, h)[0], acts["written"])
+        return self.go_on(cache, self.think(cache, h, n)[0], acts["written"])
 
     def go_on(self, cache, z, ids, layers=None):
         """(R, T, C): the states after the last thought of z (R, n, C) and after each of ids (R, T)
@@ -243,7 +252,7 @@ class Coconut(ICoT):
         return self.model(x, cache, (ids != PAD).sum(1), layers)
 
     def loss(self, batch):
-        if not self.count(self.args.latents):
+        if not self.thoughts():
             return super().loss(batch)      # the first stage is CoT
         prompt = pack(*self.prompt(batch))[0]
         ids = pack(self.chain(batch), column(batch.question, END), batch.answer)[0]
@@ -252,12 +261,13 @@ class Coconut(ICoT):
         return loss, {"loss": loss.detach()}
 
     @torch.no_grad()
-    def rollout(self, batch, samples, sample=GREEDY):
-        if not self.count(self.args.latents):
+    def rollout(self, batch, samples, sample=GREEDY, latents=None):
+        n = self.thoughts(latents)
+        if not n:
             return super().rollout(batch, samples, sample)
         ids = pack(*self.prompt(batch))[0]
         cache, h = read_prompt(self.model, ids)
-        z, h = self.think(cache, cache.repeat(h, samples))
+        z, h = self.think(cache, cache.repeat(h, samples), n)
         out = self.model.generate(z[:, -1:], None, cache, EOS, self.room(), sample)
         solved = [self.solved(row) for row in out.tolist()]
         words = FIRST_WORD + self.model.head(h)[..., FIRST_WORD:].argmax(-1)        # (R, n)
@@ -270,12 +280,12 @@ class Coconut(ICoT):
 
     def thoughts_read(self, rollout):
         prompt, words, n = super().thoughts_read(rollout)
-        z = rollout.acts.get("z", words[:, :0])     # in its first stage it has none
+        z = rollout.acts.get("z", words[:, :0])     # in its first stage, say, it has none
         return prompt, torch.cat([z, words], 1), n + z.shape[1]
 
     @torch.no_grad()
-    def think_on(self, prompt, z):
-        left = self.count(self.args.latents) - z.shape[1]       # below 0: so many words are there
+    def think_on(self, prompt, z, latents=None):
+        left = self.thoughts(latents) - z.shape[1]      # below 0: so many words are there
         cache, last = read_thoughts(self.model, prompt, z[:, :-1])[0], z[:, -1:]
         for _ in range(left):
             last = self.latent(self.model(last, cache)[:, 0])[:, None]              # (R, 1, C)
@@ -330,7 +340,7 @@ class CODI(Coconut):
         """Thinks and answers after a cache of the prompts and their last states h (B, C). Returns
         the cross-entropy, and the distance at </think> to targets, (B, C) of every layer."""
         ids = pack(column(batch.question, END), batch.answer)[0]            # (B, T)
-        z, layers = self.think(cache, h)[0], []
+        z, layers = self.think(cache, h, self.thoughts())[0], []
         h = self.go_on(cache, z, ids, layers)                               # (B, T, C)
         said = ids != PAD
         apart = sum(F.l1_loss(layer[:, 1], true.detach()) / true.detach().std()     # at </think>

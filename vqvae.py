@@ -55,7 +55,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from baselines import CoT
+from baselines import LATENTS, CoT
 from colar import LATENT_SLOT, chunked
 from data.arithmetic import Arithmetic
 from data.cli import BadInput, Flag
@@ -284,8 +284,7 @@ class Assorted(CoT):
                         ("left", "all", "curriculum", "poisson", "random", "delete", "pause")),
         "mixtures": Flag(5, "M, mixtures of a problem in an update; paper: 1", least=1, most=5),
     }
-    KNOBS = {"latents": Flag(None, "codes before text, as 0,2,999: Token Assorted; unless given, "
-                             "as the model likes", kind=int)}
+    KNOBS = {"latents": LATENTS}
     PARENT = "vqvae"
     words = VQVAE.words
 

@@ -9,8 +9,9 @@ A worked example (level "tiny"), 2 steps:
 
 Differences read "4 fewer than Ann", products "2 times as many as Ann". At level "full" a second
 operator may follow: "half as many as Ann , plus 3 ." With --shuffle the statements come in random
-order. With --redundant a chain has up to two idle steps for each that is needed, about somebody who
-is known by then: "Ben has << 12 - 0 = 12 >> ." What such a chain could do without is left to find.
+order. With --chain redundant a chain has up to two idle steps for each that is needed, about
+somebody who is known by then: "Ben has << 12 - 0 = 12 >> ." What it could do without is left to
+find. With --chain short a step says only who has how many: "Ben 12".
 
 Each statement needs the result of the one before, so the answer takes all the steps. A step names
 whom it is about: then every word of it can be looked up in the question or computed from the words
@@ -45,6 +46,7 @@ NAMES = "Ann Ben Cid Dan Eva Fay Gus Hal Ida Jon Kim Leo Mia Ned Oda Pam".split(
 SHARES = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth"}
 STEPS = {1: 5.5, 2: 29.5, 3: 29, 4: 19.4, 5: 10.7, 6: 3.8, 7: 2.1}      # number of steps: weight
 HARDER = {"long": {5: 1, 6: 1, 7: 1}, "ood": {8: 1, 9: 1, 10: 1}}       # splits of longer chains
+CHAINS = "usual", "redundant", "short"
 OPERATORS = {"*": 38, "+": 29, "-": 17, "/": 16}
 LEVELS = {  # largest number, numbers spelled by digits?, share of equations with two operators
     "tiny": (20, False, 0.0),
@@ -62,13 +64,14 @@ class Arithmetic:
         "level": Flag("tiny", "tiny: numbers to 20, one word each; full: to 999, digit by digit",
                       tuple(LEVELS)),
         "shuffle": Flag(False, "statements in random order"),
-        "redundant": Flag(False, "idle steps in the chain: it is one to three times as long"),
+        "chain": Flag("usual", "redundant: with idle steps, one to three times as long; short: two "
+                      "words a step", CHAINS),
     }
     splits = ("train", "val", "test", *(f"{name}{part}" for name in HARDER
                                         for part in ("-train", "-val", "")))
 
-    def __init__(self, level="tiny", shuffle=False, redundant=False):
-        self.level, self.shuffle, self.redundant = level, shuffle, redundant
+    def __init__(self, level="tiny", shuffle=False, chain="usual"):
+        self.level, self.shuffle, self.chain = level, shuffle, choice(chain, CHAINS, "chain")
         self.top, self.digits, self.two = choice(level, LEVELS, "level")
         numbers = list("0123456789") if self.digits else [str(n) for n in range(self.top + 1)]
         self.words = NAMES + numbers + (
@@ -99,11 +102,13 @@ class Arithmetic:
         if self.shuffle:
             rng.shuffle(lines)
         question = sum(lines, []) + ["how", "many", "does", who[-1], "have", "?"]
-        if self.redundant:      # its own randomness: the problems are those of the plain task
+        if self.chain == "redundant":   # with randomness of its own: the problems stay the same
             steps = self.padded(random.Random(" ".join(question)), steps, who, values)
         return Example(question, steps, self.spell(a), k), " ".join(key)
 
     def step(self, name, equation, result):
+        if self.chain == "short":
+            return [name, *self.spell(result)]
         return [name, "has", "<<", *equation, "=", *self.spell(result), ">>", "."]
 
     def padded(self, rng, steps, who, values):
@@ -190,5 +195,5 @@ if __name__ == "__main__":
     for i in range(3):
         e = arithmetic.sample("train", i)
         print(" ".join(e.question), "|", " ".join(sum(e.steps, [])), "|", " ".join(e.answer))
-    for name, value in statistics(arithmetic).items():
+    for name, value in statistics(arithmetic).items() if arithmetic.chain == "usual" else ():
         print(name, [round(v) for v in value] if isinstance(value, list) else round(value))

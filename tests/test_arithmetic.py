@@ -58,7 +58,7 @@ def test_chain_follows_from_the_question(level):
 def test_idle_steps_only_repeat_what_is_known(level):
     """The same problems with chains one to three times as long; without the steps that repeat a
     known number they are the chains of the default."""
-    plain, longer = Arithmetic(level), Arithmetic(level, redundant=True)
+    plain, longer = Arithmetic(level), Arithmetic(level, chain="redundant")
     shares = []
     for i in range(300):
         short, e = plain.sample("train", i), longer.sample("train", i)
@@ -78,6 +78,16 @@ def test_idle_steps_only_repeat_what_is_known(level):
         assert needed == short.steps
         shares.append(len(e.steps) / len(short.steps))
     assert 1 == min(shares) and max(shares) == 3 and 1.9 < sum(shares) / len(shares) < 2.1
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_short_chain_says_who_has_how_many(level):
+    """Of the same problems."""
+    plain, short = Arithmetic(level), Arithmetic(level, chain="short")
+    for i in range(100):
+        e, s = plain.sample("train", i), short.sample("train", i)
+        want = [[step[0], *step[step.index("=") + 1:-2]] for step in e.steps]
+        assert (s.question, s.steps, s.answer) == (e.question, want, e.answer)
 
 
 @pytest.mark.parametrize("op, b, more, text", [

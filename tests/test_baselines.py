@@ -100,7 +100,8 @@ def test_schedule_on_worked_values(curriculum, want):
         assert icot.opening(BATCH).tolist() == [[THINK]] * 3
         assert pause.opening(BATCH).tolist() == [[THINK] + [PAUSE] * n] * 3
         if round(3 * share):
-            z = coconut.think(*read_prompt(coconut.model, coconut.opening(BATCH)))[0]
+            read = read_prompt(coconut.model, coconut.opening(BATCH))
+            z = coconut.think(*read, coconut.thoughts())[0]
             assert z.shape == (3, round(3 * share), 16)
 
 
@@ -293,6 +294,25 @@ def test_rollouts_and_their_log_probs_equal_a_loop(cls, progress, pauses, latent
         for kind, mine in (("thought", slice(0, n)), ("token", slice(n, None))):
             logp, mask, _ = scored[kind]
             close(logp[r][mask[r]], torch.tensor(logps[mine], dtype=torch.double))
+
+
+@pytest.mark.parametrize("cls", [Coconut, CODI])
+@torch.no_grad()
+def test_another_number_of_thoughts_than_in_training(cls):
+    """As of a method that was trained with so many; with none it writes at once."""
+    method = make(cls).eval()
+    for n in (0, 2, 7):
+        rollout = method.rollout(BATCH, 2, latents=n)
+        assert all(s.n_think >= n for s in rollout.solved)
+        assert rollout.acts.get("z", torch.empty(6, 0)).shape[1] == n
+        logp = method.log_probs(rollout)["token"][0]
+        other = make(cls).eval()
+        other.load_state_dict(method.state_dict())
+        other.args.latents = n
+        if n:
+            same = other.rollout(BATCH, 2)
+            assert torch.equal(same.acts["written"], rollout.acts["written"])
+            close(other.log_probs(same)["token"][0], logp)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
