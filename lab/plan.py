@@ -182,6 +182,7 @@ RUNS = {
     "cot": Run(f"train.py --method cot {WORDS} --steps 2400", 3.0),
     "cot-long": Run(f"train.py --method cot {WORDS} --steps 5400", 6.0),
     "nocot": Run(f"train.py --method nocot {WORDS} --steps 5400", 2.7),
+    "short-cot": Run(f"train.py --method cot {WORDS} --chain short --steps 5400", 3.0),
     "colar": Run(f"train.py --method colar {WORDS} --init {{cot}}", 6.0),
     "colar-c5": Run(f"train.py --method colar {WORDS} --init {{cot}} --c-train 5", 3.0),
     "colar-still": Run(f"train.py --method colar {WORDS} --init {{cot}} --head deterministic", 6.0),
@@ -195,6 +196,7 @@ RUNS = {
        for replace in ("left", "all", "curriculum", "poisson", "random")},
     "samples": Run(f"eval.py {{colar}} {LONG} --c 5 --k 1,16 --sigma-min 0.1", 2.0),
     "samples-still": Run(f"eval.py {{colar-still}} {LONG} --c 5 --k 1,16", 2.0),
+    "coconut-12": Run(f"eval.py {{coconut}} {FRESH} --latents 0,6,12", 1.0),
     "mixed": Run(f"eval.py {{assorted-left}} {FRESH} --latents 0,1,2,4,6", 1.0),
     **{f"thoughts-{name}": Run(f"-m lab.thoughts {{{name}}} {FRESH} {knobs}".rstrip(), 2.0)
        for name, knobs in (("cot", ""), ("colar", "--c 2,5"), ("assorted-all", "--latents 999"),
@@ -219,6 +221,7 @@ RUNS = {
     "layers-long": Run(f"eval.py {{layers}} {LONG}", 0.1),
     "deep-more": Run(f"eval.py {{deep}} {FRESH} --r 16,64", 0.7),
     "deep-exit": Run(f"eval.py {{deep}} {FRESH} --r 16 --exit none,kl --threshold 1e-5", 0.3),
+    "deep-exit2": Run(f"eval.py {{deep}} {FRESH} --r 16 --exit kl,latent,second", 0.4),
     "moves-cot": Run(f"train.py --method cot {MOVES} --batch 32 --steps 1500", 2.0),
     "moves-cot-r": Run(f"train.py --method cot {MOVES} --batch 32 {LOOPS} --steps 1500", 5.0),
     "moves-colar": Run(f"train.py --method colar --no-align {MOVES} --batch 32 "
@@ -317,7 +320,7 @@ PLAN = {    # in order of value
                         "thinking steps than before, c=5", -41.4)],
                 Gain("rl-more: colar c=5", "rl-start: colar c=5",
                      "than before, by as many minutes of supervised training"),
-                "arithmetic with redundant chains"),
+                "a recipe for --chain redundant, chosen with seeds 0 to 2"),
     10: Decision([Gain(f"mixed: assorted latents={k}", "mixed: assorted latents=0",
                        f"than text alone, after {k} code{'s' * (k > 1)}", -5.0)
                   for k in (1, 2, 4, 6)],
@@ -365,7 +368,7 @@ PLAN = {    # in order of value
                        "at r=16 than at r=1, permutations", 10.0)],
                  Gain("grown: nocot r=16", "grown-twin: nocot r=1",
                       "than the twin with one iteration, permutations"),
-                 "permutations whose training lengths begin at one move and grow"),
+                 "a recipe for permutations with --grow, chosen with seeds 0 to 2"),
     19: Decision([looped("moves-cot-r", "cot r=4", "moves-cot: cot", "CoT, permutations"),
                   looped("moves-colar-r", "colar c=2 r=4", "moves-colar: colar c=2",
                          "CoLaR at c=2, permutations"),
@@ -385,17 +388,14 @@ PLAN = {    # in order of value
                   Gain("deep-exit2: nocot r=16 exit=second", "deep-exit2: nocot r=16 exit=kl",
                        "than the exit by KL", -1.0)],
                  Change("deep-exit2: nocot r=16 exit=latent", "deep-exit2: nocot r=16 exit=kl",
-                        "iterations than the exit by KL", column="iterations"),
-                 "an exit by the second difference of the state"),
+                        "iterations than the exit by KL", column="iterations")),
     23: Decision([Gain("colar: colar c=5", "short-cot: cot",
                        "than a written chain of as many words, c=5", 0.0)],
-                 Change("colar: colar c=5", "short-cot: cot", "thinking steps than that chain"),
-                 "arithmetic with chains of two words a step"),
+                 Change("colar: colar c=5", "short-cot: cot", "thinking steps than that chain")),
     24: Decision([Gain("coconut-12: coconut latents=12", "coconut-12: coconut latents=6",
                        "with twice as many thoughts as in training", -1.0)],
                  Gain("coconut-12: coconut latents=0", "coconut-12: coconut latents=6",
-                      "without any of the thoughts in training"),
-                 "Coconut's number of thoughts as a knob at test"),
+                      "without any of the thoughts in training")),
 }
 
 
