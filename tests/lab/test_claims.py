@@ -187,7 +187,9 @@ def test_what_was_made_anew_has_a_table_of_its_own(tmp_path, monkeypatch, capsys
 
 
 def test_every_claim_has_what_decides_it_and_a_control():
+    """A control may still be missing while seeds are to be run, as long as nothing is decided."""
     for number in EARLIER:
         one = claims.judged(number)
         assert one.parts and all(part.bound is not None for part in one.parts)
-        assert one.control.values and one.control.bound is None
+        assert one.control.values or one.verdict() == "undecided" and one.left()
+        assert one.control.bound is None
