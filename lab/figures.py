@@ -205,7 +205,7 @@ def tasks():
     rows = {
         "written chain (CoT)": [maze.format("cot"), ten.format("cot"), prosqa.format("cot"),
                                 prosqa.format("cot --balanced"), "prontoqa: cot @15000",
-                                "random-order: cot --shuffle"],
+                                "cot-long: cot"],
         "Token Assorted": [maze.format("assorted"), ten.format("assorted"),
                            prosqa.format("assorted --chunk 2"),
                            prosqa.format("assorted --balanced --chunk 2"), None, None],
@@ -215,9 +215,9 @@ def tasks():
             prosqa.format("assorted latents=999 --balanced --chunk 2"), None, None],
         "CoLaR, c=2": ["maze: colar c=2 --level tiny", None, "prosqa: colar c=2",
                        "latent-prosqa: colar c=2 --balanced", None,
-                       "random-order: colar c=2 --shuffle"],
+                       "colar: colar c=2"],
         "no chain": [None, None, "latent-prosqa: nocot", "latent-prosqa: nocot --balanced", None,
-                     "random-order: nocot --shuffle"]}
+                     "nocot: nocot"]}
     coin = {"chance": 50.0}
     return Dots("Mazes, logic, and statements in random order", [
         Panel("mazes"), Panel("mazes, one of\nten samples"), Panel("ProsQA", lines=coin),

@@ -42,6 +42,7 @@ from data.cli import BadInput, Parser, one_line
 from data.files import write
 from data.rows import read_results
 from lab import bench, claims, figures, quantities, ratios
+from lab.plan import RUNS
 from lab.tables import over_seeds, summary
 
 BLOCK = re.compile(r"<!-- (?P<kind>table: |lab\.tables |lines|made|tables)(?P<told>.*?)-->\n"
@@ -323,6 +324,7 @@ def folders_of(page, known):
     told = [block["told"] for block in BLOCK.finditer(page)] + NUMBERS.findall(page)
     names = {ref.split(": ")[0] for some in told for line in some.splitlines() if " = " in line
              for what in line.partition(" = ")[2].split("; ") for ref in quantities.refs(what)}
+    names = {f"evidence/{name}" if name in RUNS else name for name in names}
     names |= {name for name in known for some in told if f"results/{name}/*.json" in some}
     return sorted(names & set(known))
 
