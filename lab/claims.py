@@ -223,8 +223,9 @@ class Judged:
         return VERDICTS[0] if sure >= 1 else VERDICTS[1] if sure < -1 else VERDICTS[2]
 
     def left(self):
-        """How many seeds are still to be run."""
-        return max(0, self.planned - min(len(part.values) for part in self.parts))
+        """How many seeds are still to be run: without its control nothing is decided, either."""
+        there = min(len(part.values) for part in [*self.parts, self.control])
+        return max(0, self.planned - there)
 
     def short(self):
         """The verdict, and where it is open how wide the interval is."""
