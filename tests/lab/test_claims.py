@@ -81,9 +81,12 @@ def test_the_interval_is_over_problems_too_where_they_are_known(results):
 
 
 def test_nothing_is_decided_before_all_seeds_are_there():
-    one = Judged(1, [part(NARROW, -10)], None, planned=8)
-    assert one.verdict() == "undecided" and one.why() == "6 of 8 seeds are still to be run."
-    assert Judged(1, [part(NARROW, -10)], None, planned=2).verdict() == "reproduced"
+    """Those of the control, too."""
+    one, control = [part(NARROW, -10)], part(NARROW, None)
+    early = Judged(1, one, control, planned=8)
+    assert early.verdict() == "undecided" and early.why() == "6 of 8 seeds are still to be run."
+    assert Judged(1, one, control, planned=2).verdict() == "reproduced"
+    assert Judged(1, one, part(ONE, None), planned=2).verdict() == "undecided"
 
 
 def test_a_row_is_named_without_doubt(results):
@@ -125,7 +128,7 @@ def test_all_quantities_decide_and_the_least_sure_is_shown(bounds, verdict, show
 
 
 def test_digest():
-    found = [Judged(i, [part(NARROW, bound)], None)
+    found = [Judged(i, [part(NARROW, bound)], part(NARROW, None))
              for i, bound in enumerate((5, 30, -10, 5, 30), 1)]
     assert claims.digest(found) == [
         "- **reproduced** (1): 3", "- **refuted at this scale** (2): 2, 5",
