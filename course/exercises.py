@@ -165,7 +165,8 @@ exercise(
     ("before, self.before = self.before, now", "before = self.before",
      "remember `now`: the next call compares with it"),
     ("torch.where(still, self.same + 1, 0)", "self.same + still",
-     "agreements in a row: another word starts the count again", "exit_on_the_same_word"),
+     "agreements in a row: another word starts the count again",
+     "exit_on_the_same_word", "exit_on_the_second_difference"),
     needs=["recurrent.kl_change"])
 exercise(
     "lab.controls.donors", "who gets whose thoughts", "lab/test_controls.py",

@@ -146,6 +146,9 @@ def grade(folder):
         names = json.loads((folder / REMEMBERED).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise BadInput(f"{folder}: no homework; `make` writes its {REMEMBERED}") from None
+    if not isinstance(names, list) or not names or any(name not in list(EXERCISES)
+                                                       for name in names):
+        raise BadInput(f"{folder / REMEMBERED}: damaged; it is a list of exercises")
     unsolved = []
     for name in EXERCISES:              # in order of dependency
         if name in names:

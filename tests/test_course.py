@@ -196,6 +196,13 @@ def test_bad_input_gets_one_line(argv, message, tmp_path, monkeypatch, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("text", ["5", "[]", '{"colar.merge": 1}', "[[1]]", '["colar.nope"]'])
+def test_damaged_notes_are_no_homework_that_is_solved(text, tmp_path, capsys):
+    (tmp_path / homework.REMEMBERED).write_text(text, encoding="utf-8")
+    message = refused(["grade", str(tmp_path)], capsys, homework.main)
+    assert message.endswith("homework.json: damaged; it is a list of exercises")
+
+
 # ---- the pages -----------------------------------------------------------------------------------
 
 def test_the_tutorial_adds_a_method(tmp_path, monkeypatch):
