@@ -196,6 +196,8 @@ def problem(task, method, args):
     """The Example that the page is about."""
     if args.question:
         words, known = args.question.split(), method.vocab.words[FIRST_WORD:]
+        if not words:
+            raise BadInput("--question: it has no words")
         for word in words:
             if word not in known:
                 raise BadInput(f"--question: {word!r} is no word of this run's vocabulary")
@@ -218,9 +220,12 @@ def main(argv=None):
         if args.question and (args.plot or args.methods_only):
             raise BadInput("--question: its chain, which a picture shows, is not known")
         config, task, method = opened(args.run)
-        given = {name: getattr(args, name)[0] for name in knobs if getattr(args, name)}
-        for name in given:
+        given = {name: getattr(args, name) for name in knobs if getattr(args, name)}
+        for name, values in given.items():
             choice(name, {**method.KNOBS, **method.model.KNOBS}, f"knob of {config['method']}")
+            if len(values) > 1:
+                raise BadInput(f"--{name.replace('_', '-')}: a page is about one value of it")
+            given[name] = values[0]
         own, backbone = split_knobs(method, method.shown() | given)
         check_cache(backbone)
         example = problem(task, method, args)

@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))       # for `python course/homework.py`
 
 from course.exercises import EXERCISES
 from data.cli import BadInput, Parser, choice, named, one_line
+from data.files import reason
 
 REMEMBERED = "homework.json"        # in HW: the names of its exercises
 BLANK = 'raise NotImplementedError("exercise")'
@@ -44,7 +45,8 @@ def body_of(source, path):
     there is no such function."""
     node = ast.parse(source)
     for part in path:
-        node = next((n for n in node.body if getattr(n, "name", "") == part), None)
+        node = next((n for n in reversed(node.body)      # the last one counts, as in Python
+                     if getattr(n, "name", "") == part), None)
         if node is None:
             raise BadInput(f"there is no {'.'.join(path)} any more")
     body = node.body
@@ -127,10 +129,10 @@ def judge(folder, name, unsolved):
         source = (folder / file).read_text(encoding="utf-8")
         first, end, _ = body_of(source, path)
     except SyntaxError as error:
-        return [f"{file}, line {error.lineno}: {error.msg}"]
-    except BadInput as error:
-        return [f"{file}: {error}"]
-    if BLANK in "".join(source.splitlines(keepends=True)[first:end]):
+        return [f"{file}, line {error.lineno or 1}: {error.msg}"]
+    except (ValueError, OSError, RecursionError, MemoryError) as error:     # no text, no file ...
+        return [f"{file}: {reason(error)}"]
+    if any(line.strip() == BLANK for line in source.splitlines()[first:end]):
         return ["still blank"]
     first = [other for other in exercise.needs if other in unsolved]
     if first:

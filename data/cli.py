@@ -49,7 +49,7 @@ def one_line(script, quiet=False):
 
 def choice(value, known, what):
     """known[value], or value if known is no dict; BadInput with the nearest match if unknown."""
-    if value not in known:
+    if value not in list(known):        # a list: whatever a file holds can be looked for
         close = difflib.get_close_matches(str(value), list(known), 1)
         hint = f"nearest: {close[0]}" if close else f"known: {', '.join(known)}"
         raise BadInput(f"unknown {what} {value!r} ({hint})")

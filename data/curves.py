@@ -3,7 +3,7 @@ import math
 
 import torch
 
-from data.rows import drawable, setting
+from data.rows import drawable, label, setting
 
 SHOWN = "loss", "excess"    # columns that curves.png draws, of those that a log has
 
@@ -33,7 +33,7 @@ def plot_training(log, title):
     """
     from matplotlib.figure import Figure    # slow to import; no pyplot, so no screen is needed
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    figure.suptitle(drawable(title))
+    figure.suptitle(label(title))
     left, right = figure.subplots(1, 2)
     found = columns(log)
     for name in SHOWN:
@@ -59,7 +59,7 @@ def plot_column(logs, name):
     for run, log in logs.items():
         steps, values = columns(log).get(name, ([], []))
         if steps:
-            axes.plot(steps, values, marker=".", label=drawable(run))
+            axes.plot(steps, values, marker=".", label=label(run))
     axes.set(title=f"{drawable(name)} over updates", ylabel=drawable(name))
     dress(axes)
     return figure

@@ -177,6 +177,8 @@ def is_row(row):
     val = row.get("val", [])
     if not isinstance(val, list) or not all(isinstance(v, dict) for v in val):
         return False
+    if not all(isinstance(v.get("knobs"), dict) for v in val):
+        return False
     numbers = [value for name, value in row.items() if name != "val"]
     numbers += [v.get(key) for v in val for key in ("accuracy", "steps")]
     return all(map(is_number, numbers))

@@ -269,13 +269,20 @@ def curves(rows, apart=()):
         if "line" in r:     # of several seeds
             name = f"{r['line']}, {r['updates']} updates"
         name += "".join(f" {k}={r['knobs'][k]}" for k in apart if k in r["knobs"])
-        lines.setdefault(drawable(name), []).append(r)
+        lines.setdefault(label(name), []).append(r)
     return lines
 
 
 def drawable(name):
     """A run's name as a figure shows it: "$" as itself, and a byte that is no UTF-8 as \\udcff."""
     return name.replace("$", r"\$").encode("utf-8", "backslashreplace").decode()
+
+
+def label(name):
+    """A run's name as a legend has it: in lines of 70 signs. matplotlib leaves out a label that
+    begins with "_", so that one gets a blank."""
+    name = f" {name}" if name.startswith("_") else name
+    return "\n".join(drawable(name[i:i + 70]) for i in range(0, len(name), 70))
 
 
 def plot_rewards(log, window=20):

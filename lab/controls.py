@@ -36,7 +36,7 @@ import torch.nn.functional as F
 import eval as evaluation
 from data.cli import BadInput
 from data.common import EOS, first_problems
-from data.rows import drawable, setting, wilson
+from data.rows import label, setting, wilson
 from eval import BATCH, in_batches, split_knobs
 from method import answer_after, can, read_thoughts, split_at
 
@@ -241,7 +241,7 @@ def plot(rows):
     for r in rows:
         other = {k: v for k, v in r["knobs"].items() if k != "thoughts"}
         name = " ".join([r.get("run", r["method"]), *(f"{k}={v}" for k, v in other.items())])
-        groups.setdefault(drawable(name), []).append(r)
+        groups.setdefault(label(name), []).append(r)
     figure = Figure(figsize=(10, 1 + 2 * len(groups)), layout="constrained")
     panels = figure.subplots(len(groups), 2, squeeze=False, width_ratios=(1.3, 1))
     for (bars, heat), (name, mine) in zip(panels, groups.items()):

@@ -35,7 +35,7 @@ import torch
 import eval as evaluation
 from data.cli import BadInput
 from data.common import collate, first_problems
-from data.rows import drawable, wilson
+from data.rows import drawable, label, wilson
 from eval import BATCH, split_knobs
 from lab.controls import answers, check_cache, think
 from method import can
@@ -162,14 +162,14 @@ def plot(rows):
     groups = {}
     for r in rows:
         other = " ".join(f"{k}={v}" for k, v in r["knobs"].items() if k != "thoughts")
-        name = drawable(f"{r.get('run', r['method'])} {other}".strip())
+        name = label(f"{r.get('run', r['method'])} {other}".strip())
         groups.setdefault(name, []).append(r)
     longest = max(r["steps"] for r in rows)
     figure = Figure(figsize=(max(7, 2 + 0.45 * longest), 3.2 * len(groups)), layout="constrained")
     panels = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
     for axes, (name, mine) in zip(panels, groups.items()):
         total, n, kept = mine[0]["steps"], mine[0]["n"], 100 * mine[0]["accuracy"]
-        for kind, label, style, side in (("", "replaced after thinking", "C0o", -1),
+        for kind, said, style, side in (("", "replaced after thinking", "C0o", -1),
                                          (ON, "replaced, then thought on", "C3s", 1)):
             some = [r for r in mine
                     if "words" in r and (ON in r["knobs"]["thoughts"]) == bool(kind)]
@@ -177,7 +177,7 @@ def plot(rows):
             error = [[v - 100 * r["low"] for r, v in zip(some, y)],
                      [100 * r["high"] - v for r, v in zip(some, y)]]
             x = [i + 1 + 0.1 * side * total / longest for i in range(len(some))]
-            axes.errorbar(x, y, error, fmt=style, capsize=2, label=label)
+            axes.errorbar(x, y, error, fmt=style, capsize=2, label=said)
         axes.axhline(kept, color="0.5", ls="--", label=f"as thought: {kept:.0f}%")
         axes.set(title=f"{name}: the {n} problems with {total} thoughts each",
                  ylabel="accuracy left, %", ylim=(-3, 103))

@@ -11,7 +11,7 @@ import json
 
 import runs
 from data.files import draw, write
-from data.rows import counterpart, drawable, git_hash, paired, points, read_results, setting
+from data.rows import counterpart, git_hash, label, paired, points, read_results, setting
 from lab.tables import by_seed, mean_row, over_seeds, summary
 
 
@@ -109,9 +109,9 @@ def plot_variants(path, title):
                            for key in ("accuracy", "low", "high"))
         axes.errorbar(at, mean, [[m - l for m, l in zip(mean, low)],
                                  [h - m for h, m in zip(high, mean)]],
-                      fmt="o", capsize=3, color=f"C{i % 10}", label=drawable(name))
+                      fmt="o", capsize=3, color=f"C{i % 10}", label=label(name))
     axes.set_xticks(range(len(places)), places)
-    axes.set(title=drawable(title), xlabel="setting of the test", ylim=(0, 103),
+    axes.set(title=label(title), xlabel="setting of the test", ylim=(0, 103),
              ylabel="accuracy, % (mean, 95% interval)")
     axes.grid(alpha=0.3, axis="y")
     figure.legend(loc="outside lower center", fontsize=8)

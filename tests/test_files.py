@@ -90,9 +90,10 @@ def test_what_cannot_be_written_is_known_before(path, message, tmp_path, monkeyp
 def test_a_log_is_cut_back_to_its_run(tmp_path, capsys):
     path = tmp_path / "log.jsonl"
     good = ['{"step": 1, "loss": 2.5}\n', '{"step": 2, "loss": NaN}\n',
-            '{"step": 2, "val": [{"accuracy": 1, "steps": 2.5}]}\n']
+            '{"step": 2, "val": [{"knobs": {}, "accuracy": 1, "steps": 2.5}]}\n']
     bad = ['{"step": 1, "lo{"step": 1}\n', "[]\n", "[" * 10**5 + "\n", '{"loss": 1}\n', "\xff\n",
-           '{"step": 1, "loss": "x"}\n', '{"step": 1, "val": [{}]}\n', f'{{"step": {10**400}}}\n',
+           '{"step": 1, "loss": "x"}\n', '{"step": 1, "val": [{}]}\n',
+           '{"step": 1, "val": [{"accuracy": 1, "steps": 2.5}]}\n', f'{{"step": {10**400}}}\n',
            '{"step": 3, "loss": 2.5}\n', '{"step": 1, "loss": 2']
     path.write_text("".join(good[:1] + bad[:5] + good[1:] + bad[5:]), encoding="latin-1")
     opened = files.Log(path, 2)

@@ -193,3 +193,8 @@ def test_lines_of_boxes():
         x, text, _ = line[-1]
         assert line[0][0] == 0 and (x + len(text) <= picture.WIDTH - 12 or len(line) == 1)
         assert all(a[0] + len(a[1]) < b[0] for a, b in zip(line, line[1:]))
+
+
+def test_a_page_is_about_one_value_and_a_question_has_words(capsys):
+    assert "about one value" in fails(["--c", "2,5"], capsys, look.main)
+    assert "it has no words" in fails(["--question", " "], capsys, look.main)
