@@ -210,7 +210,10 @@ def differing(config, names, always=False):
 def folder_name(config):
     """METHOD-TASK-SIZE-FLAGS-sSEED: the folder of a run, if no other is given. FLAGS are those that
     differ from the default, as in `variant`, and others that change what a run becomes."""
-    words = differing(config, [*BESIDE, *tells_apart(config)])
+    names = [*BESIDE, *tells_apart(config)]
+    if not METHODS[config["method"]].PARENT:
+        names.remove("first_steps")
+    words = differing(config, names)
     words += [f"--init {config['init']}"] * bool(config["init"])
     return as_name("{method}-{task}-{size}".format(**config), words) + f"-s{config['seed']}"
 
@@ -319,6 +322,8 @@ def reopen(config, resume):
     out = Path(config["out"])
     state, begun = begun_in(out)
     if begun is None:
+        if (out / "results.json").exists() and not (out / "config.json").exists():
+            raise BadInput(f"{out}: has results, but of no run: --out DIR for a new one")
         return None
     if not resume:
         raise BadInput(f"{out} exists: add --resume to continue it, or --out DIR for a new run")

@@ -16,6 +16,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from tqdm import tqdm
@@ -23,6 +24,7 @@ from tqdm import tqdm
 import runs
 import train
 from data.cli import BadInput, Flag, Parser, named, one_line
+from data.rows import read_results
 from data.script import folder
 from lab.jobs import launch, run_all
 from lab.tables import STUDENT
@@ -43,6 +45,15 @@ class Run:
 
     def done(self):
         return (self.folder / "results.json").exists()
+
+    def forget_damaged(self):
+        """Removes results that cannot be read: they are made anew from the checkpoint."""
+        try:
+            if self.done():
+                read_results(self.folder / "results.json")
+        except BadInput as error:
+            print(f"{error}; the test is run again")
+            (self.folder / "results.json").unlink()
 
     def log(self):
         return self.folder.parent / "logs" / f"{self.folder.name}.txt"
@@ -67,9 +78,10 @@ def axes_of(words):
             axis.append([axis[-1][0], word])
     if "resume" in axes:
         raise BadInput("--resume: it is not needed, the same command goes on where it was stopped")
-    for name, most in (("init", 1), ("seed", len(STUDENT) + 1)):    # intervals for at most so many
-        if len(axes.get(name, ())) > most:
-            raise BadInput(f"--{name}: takes at most {most} here")
+    most = {"seed": len(STUDENT) + 1}   # intervals for at most so many
+    for name in ("out", "jobs", "init", "seed"):
+        if len(axes.get(name, ())) > most.get(name, 1):
+            raise BadInput(f"--{name}: takes at most {most.get(name, 1)} here")
     return axes
 
 
@@ -88,7 +100,7 @@ def grid_of(axes, out):
             return made[where]
         config["out"] = str(where)
         runs.reopen(dict(config), resume=True)      # was it begun with these flags?
-        runs.build(config | {"max_think": 1, "max_answer": 1})
+        train.check_test(runs.build(config | {"max_think": 1, "max_answer": 1})[0], config)
         if config["init"]:
             train.load_parent(config, "cpu")        # does it fit?
         names = [name.replace("-", "_") for name in varied if name in ways]
@@ -100,7 +112,7 @@ def grid_of(axes, out):
     grid = [make(dict(zip(axes, ways))) for ways in itertools.product(*axes.values())]
     for run in grid:
         if grid.count(run) > 1:
-            raise BadInput(f"{run.folder.name}: two runs differ in no flag that makes a difference")
+            raise BadInput(f"{run.folder.name}: two runs differ in no flag that their names have")
     return grid, [run for run in made.values() if run not in grid]
 
 
@@ -143,17 +155,20 @@ def main(argv=None):
     parser = Parser("sweep.py", __doc__)
     parser.add_argument("--out", type=named, metavar="DIR", help="its folder [runs/sweep-FLAGS]")
     parser.add_flags(FLAGS)
-    parser.add_argument("--help", action="help", help="show this and exit")
     with one_line("sweep.py"):
-        args, words = parser.parse_known_args(argv)
-        FLAGS["jobs"].check("jobs", args.jobs)
-        axes = axes_of(words)
+        axes = axes_of(argv)
+        ours = [way for name in ("out", "jobs", "help") for way in axes.pop(name, [])]
+        args = SimpleNamespace(**parser.parse([word for way in ours for word in way]))
         names = [f"{name} {','.join(way[-1].strip('-') for way in axis)}"
                  for name, axis in axes.items()]
         out = Path(args.out or f"runs/{runs.as_name('sweep', names)}")
+        if (out / "ckpt.pt").exists() or (out / "config.json").exists():
+            raise BadInput(f"--out {out}: it is the folder of a run")
         threads = max(1, torch.get_num_threads() // args.jobs)
         axes.setdefault("threads", [["--threads", str(threads)]])
         grid, firsts = grid_of(axes, out)
+        for run in firsts + grid:
+            run.forget_damaged()
         left = [run for run in firsts + grid if not run.done()]
         print(f"{len(grid)} runs and {len(firsts)} first stages; {len(left)} are to be trained. "
               "Ctrl-C saves and stops all, the same command goes on", flush=True)

@@ -335,9 +335,7 @@ def train_stages(config, resume, held):
     state = runs.reopen(config, resume)
     device, dtype = machine.setup(config, state)
     task = runs.make_task(config)
-    choice(config["test_split"], splits_of(task), "--test-split")
-    if config["test_split"] != "test":
-        first_problems(task, config["test_split"], 1)   # BadInput now, not after the training
+    check_test(task, config)
     config |= runs.limits(task)
     torch.manual_seed(config["seed"])
     task, method = runs.build(config)
@@ -367,6 +365,13 @@ def train_stages(config, resume, held):
     if training.step < config["steps"]:
         train(training, task, Path(config["out"]))
     return [*before, (training, task)]
+
+
+def check_test(task, config):
+    """BadInput, before the training and not after it, unless there are problems to test it on."""
+    split = choice(config["test_split"], splits_of(task), "--test-split")
+    if split != "test" or isinstance(task, FileTask):
+        first_problems(task, split, 1)
 
 
 def first_stage(config):

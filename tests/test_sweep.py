@@ -21,6 +21,7 @@ from tests.helpers import fails, results, same
 
 SHORT = ("--size nano --steps 2 --first-steps 2 --batch 4 --val-n 2 --test-n 6 --threads 1 "
          "--c-train 1,2").split()
+COT = [*SHORT[:-2], "--method", "cot"]
 POOLS = [*SHORT, "--pool", "sqrt", "mean", "--seed", "0", "1", "--out", "s"]
 
 
@@ -130,10 +131,40 @@ def test_one_failure_does_not_lose_the_others(launched, monkeypatch, capsys):
     (["--seed", "0", "0"], "s0: two runs differ in no flag"),
     (["--test-n", "5", "6"], "two runs differ in no flag"),
     (["--resume"], "it is not needed"), (["0", "1"], "0: a flag comes first"),
+    (["--test-split", "tst"], "unknown --test-split 'tst' (nearest: test)"),
+    (["--data", "none.json"], "--data none.json: No such file"),
+    (["--data", "broken.json"], "broken.json: record 0"),
+    (["--method", "cot", "--first-steps", "1", "2"], "two runs differ in no flag"),
+    (["--seed", "0", "--jobs", "1", "2"], "--jobs: takes at most 1 here"),
+    (["--steps", "5", "--out", "t", "6"], "--out: takes at most 1 here"),
     (["--jobs", "0"], "--jobs 0: must be at least 1"), (["--jobs", "x"], "is no whole number")])
 def test_bad_flags_are_refused_before_anything_is_trained(argv, message, launched, capsys):
-    assert message in fails([*argv, "--out", "s"], capsys, sweep.main)
+    Path("broken.json").write_text("{", encoding="utf-8")
+    argv = argv if "--out" in argv else [*argv, "--out", "s"]
+    assert message in fails(argv, capsys, sweep.main)
     assert not launched and not Path("s").exists()
+
+
+def test_a_sweep_and_a_run_do_not_share_a_folder(launched, capsys):
+    """Each would take the other's results.json for its own."""
+    train.main([*COT, "--out", "run"])
+    before = Path("run/results.json").read_bytes()
+    assert "--out run: it is the folder of a run" in fails([*SHORT, "--out", "run"], capsys,
+                                                           sweep.main)
+    assert Path("run/results.json").read_bytes() == before and not launched
+    sweep.main([*COT, "--out", "s"])
+    assert "s: has results, but of no run" in fails([*COT, "--out", "s"], capsys)
+    assert not Path("s/ckpt.pt").exists()
+
+
+def test_damaged_results_of_a_run_are_made_anew(launched, capsys):
+    argv = [*COT, "--out", "s"]
+    sweep.main(argv)
+    path = Path("s", launched.names()[0], "results.json")
+    path.write_text("{", encoding="utf-8")
+    sweep.main(argv)
+    assert "the test is run again" in capsys.readouterr().out
+    assert len(launched) == 2 and results(path.parent)["rows"]
 
 
 # ---- parts of it ---------------------------------------------------------------------------------
