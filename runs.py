@@ -274,7 +274,12 @@ def check(config):
     """ValueError or KeyError unless a config has every setting of its run, in its bounds."""
     for name, flag in KINDS.items():
         flag.check(name, config[name])
-    for name, flag in flags_of(config).items():
+    flags = flags_of(config)
+    missing = [name for name in flags if name not in config]
+    if missing:
+        raise BadInput(f"its run has no --{missing[0].replace('_', '-')}: only the version of this "
+                       "project that made it can open it")
+    for name, flag in flags.items():
         if not flag.holds(config[name]):
             raise ValueError(f"--{name} {config[name]}")
         if "stage" not in config:       # rl.py has bounds of its own

@@ -50,6 +50,8 @@ def load(run, check):
     with reading(path), warnings.catch_warnings():
         warnings.simplefilter("ignore")     # of torch, about files that are not ours
         state = torch.load(path, map_location="cpu", weights_only=True)
+        if state["format"] != FORMAT and str(state["format"]).startswith(FORMAT.split()[0]):
+            raise BadInput("only the version of this project that made it can open it")
         if state["format"] != FORMAT or state["dtype"] not in DTYPES:
             raise ValueError("another format")
         if not all(isinstance(state[name], kind) for name, kind in CHECKPOINT.items()):

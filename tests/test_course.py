@@ -4,6 +4,7 @@ import ast
 import contextlib
 import importlib
 import inspect
+import json
 import math
 import operator
 import re
@@ -180,6 +181,26 @@ lab.controls.donors: not yet
     monkeypatch.setattr(homework, "run_tests", lambda folder, tests: {})
     assert grade(hw) == 0
     assert capsys.readouterr().out == "".join(f"{n}: ok\n" for n in EXERCISES if n in names)
+
+
+def test_a_file_that_cannot_be_read_fails_its_exercise_alone(tmp_path, monkeypatch, capsys):
+    """And a blank line that is commented out, or an earlier function of that name, is no blank."""
+    names = ["data.rows.wilson", "data.rows.pass_at", "rl.advantages", "colar.offsets",
+             "vqvae.Codebook.forward"]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "homework.json").write_text(json.dumps(names), encoding="utf-8")
+    stub = f"def wilson(right, n):\n    {homework.BLANK}\n"
+    solved = f"def pass_at(k, right, n):\n    # {homework.BLANK}\n    return 0\n"
+    write(tmp_path, names[0], stub + "def wilson(right, n):\n    return 0, 1\n" + solved)
+    (tmp_path / "rl.py").write_bytes(b"x = '\xff'\n")
+    (tmp_path / "vqvae.py").write_text("x = " + "-" * 10**5 + "1", encoding="utf-8")
+    monkeypatch.setattr(homework, "run_tests", lambda folder, tests: {})
+    assert grade(tmp_path) == 1
+    text = capsys.readouterr().out
+    assert "data.rows.wilson: ok\ndata.rows.pass_at: ok\n" in text
+    assert "rl.advantages: not yet\n    rl.py: 'utf-8' codec" in text
+    assert "colar.offsets: not yet\n    colar.py: No such file" in text
+    assert "vqvae.Codebook.forward: not yet\n    vqvae.py" in text
 
 
 @pytest.mark.parametrize("argv, message", [

@@ -452,6 +452,16 @@ def test_bad_checkpoints(colar_run, tmp_path, capsys):
     torch.save({"model": torch.zeros(3)}, tmp_path / "foreign" / "ckpt.pt")
     line = fails([*NANO, "--init", str(tmp_path / "foreign"), "--out", str(tmp_path / "o")], capsys)
     assert "not a checkpoint of this project" in line
+    for name, message in (("older", "only the version"), ("flagless", "no --test-split: only")):
+        state = runs.load(colar_run / "cot")
+        if name == "older":
+            state["format"] = "nanolatent 1"
+        else:       # of a time when there was no such flag
+            del state["config"]["test_split"]
+        (tmp_path / name).mkdir()
+        torch.save(state, tmp_path / name / "ckpt.pt")
+        line = fails([str(tmp_path / name)], capsys, evaluation.main)
+        assert message in line and "that made it can open it" in line and "damaged" not in line
     start = [*NANO, "--init", str(colar_run / "cot"), "--out", str(tmp_path / "o")]
     for argv, message in ((["--width", "64"], "width 32, not 64"),
                           (["--task", "maze"], "task arithmetic")):

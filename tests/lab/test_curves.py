@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from data.curves import columns, plot_training
+from data.curves import columns, plot_column, plot_training
 from lab import curves
 from tests.helpers import fails
 
@@ -56,14 +56,24 @@ def test_several_runs_share_a_figure_or_a_table(folders, tmp_path, capsys):
         assert not any(mine[step] for step in set(mine) - set(steps))
 
 
+@pytest.mark.parametrize("name", ["_a [b] $c$", "n" * 300])
+def test_every_name_has_its_place_in_a_legend(name):
+    axes, = plot_column({name: LOG, "other": LOG}, "loss").axes
+    said = [text.get_text() for text in axes.get_legend().texts]
+    assert said[0].replace("\n", "").replace("\\$", "$").strip() == name and said[1] == "other"
+    assert max(map(len, said[0].split("\n"))) <= 72
+
+
 @pytest.mark.parametrize("argv, message", [
+    (["list", "--csv", "x"], "unknown method ['cot']"),
     (["a"], "one of them is needed"), (["a", "--plot", "x.jpeg"], "must end in"),
     (["a", "--csv", "none/x.csv"], "no such folder"), (["empty", "--csv", "x"], "not a run folder"),
     (["a", "--y", "los", "--plot", "x.png"], "unknown column --y 'los' (nearest: loss)"),
     (["new", "--csv", "x"], "no rows yet"), (["odd", "--csv", "x"], "unknown method 'colr'")])
 def test_bad_input_gets_one_line(argv, message, folders, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    for name, text in (("new", '{"method": "cot"}'), ("odd", '{"method": "colr"}')):
+    for name, text in (("new", '{"method": "cot"}'), ("odd", '{"method": "colr"}'),
+                       ("list", '{"method": ["cot"]}')):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(text, encoding="utf-8")
     assert message in fails(argv, capsys, curves.main)
