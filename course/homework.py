@@ -146,7 +146,7 @@ def grade(folder):
     """Prints what is solved in a folder that `make` made. Returns what is not."""
     try:
         names = json.loads((folder / REMEMBERED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise BadInput(f"{folder}: no homework; `make` writes its {REMEMBERED}") from None
     if not isinstance(names, list) or not names or any(name not in list(EXERCISES)
                                                        for name in names):

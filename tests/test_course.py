@@ -222,6 +222,8 @@ def test_damaged_notes_are_no_homework_that_is_solved(text, tmp_path, capsys):
     (tmp_path / homework.REMEMBERED).write_text(text, encoding="utf-8")
     message = refused(["grade", str(tmp_path)], capsys, homework.main)
     assert message.endswith("homework.json: damaged; it is a list of exercises")
+    (tmp_path / homework.REMEMBERED).write_text("[" * 10**5, encoding="utf-8")
+    assert "no homework" in refused(["grade", str(tmp_path)], capsys, homework.main)
 
 
 # ---- the pages -----------------------------------------------------------------------------------
