@@ -33,13 +33,12 @@ Every folder of results/ has a README.md with all of its rows, written by this c
 
     python -m lab.pages             # all pages, and the figures whose numbers have changed
 """
-import json
 import re
 import sys
 import textwrap
 
 from data.cli import BadInput, Parser, one_line
-from data.files import write
+from data.files import read_json, write
 from data.rows import read_results
 from lab import bench, claims, figures, quantities, ratios
 from lab.plan import RUNS
@@ -381,7 +380,7 @@ def timings_page():
     for name, command in TIMINGS.items():
         path = claims.RESULTS / name
         if path.exists():
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = read_json(path)
             report = ratios.report(found["rows"]) if "ratios" in name else bench.report(found)
             parts += [f"## {name}", "", "```", f"{command} --json results/{name}", "", report,
                       "```", ""]

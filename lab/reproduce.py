@@ -23,7 +23,6 @@ number of threads. Flags and scripts that had another name when a command was re
 today's.
 """
 import itertools
-import json
 import math
 import os
 import shlex
@@ -33,7 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.cli import BadInput, Flag, Parser, choice, one_line
-from data.files import write
+from data.files import read_json, write
 from data.rows import git_hash
 from lab.jobs import launch, run_all
 from lab.plan import CLAIMS, PLAN, RUNS, folder, of, parents, runs_of, seeds
@@ -117,7 +116,7 @@ def plan(folders):
     folders = folders or [name for name in known if name not in OLD]
     for place in [*folders, *(name for name in known if name not in (*folders, *OLD))]:
         for path in sorted((ROOT / "results" / place).glob("*.json")):
-            records = json.loads(path.read_text(encoding="utf-8"))
+            records = read_json(path)
             record = records[0] if isinstance(records, list) else records
             found = job(record["config"]["command"], record["minutes"],
                         record["config"].get("out"))
@@ -199,7 +198,7 @@ def took(name):
     else what the plan guesses."""
     found = []
     for path in (ROOT / "results/evidence" / name).glob("*.json"):
-        records = json.loads(path.read_text(encoding="utf-8"))
+        records = read_json(path)
         found.append(sum(r["minutes"] for r in (records if isinstance(records, list)
                                                 else [records])))
     return (sum(found) / len(found), True) if found else (RUNS[name].minutes, False)

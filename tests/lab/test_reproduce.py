@@ -6,6 +6,7 @@ import pytest
 
 from lab import plan, reproduce
 from lab.plan import Claim, Decision, Gain, Run
+from tests.helpers import fails
 
 FAKE = """import json, pathlib, sys
 argv = sys.argv[1:]
@@ -237,3 +238,9 @@ def test_a_recorded_run_keeps_the_folder_that_it_had_by_default():
     assert new.run == "runs/colar-arithmetic-tiny-pool=mean-s3" and "--out" not in new.argv
     assert old.run == "runs/colar-arithmetic-tiny-s3" and old.argv[-2:] == ["--out", old.run]
     assert reproduce.job(command, 1.0, new.run).argv == new.argv
+
+
+def test_a_damaged_file_of_results_is_named(project, capsys):
+    path = reproduce.ROOT / "results/deep/e.json"
+    path.write_text("{", encoding="utf-8")
+    assert f"{path}: damaged, or not JSON" in fails(["deep", "--list"], capsys, reproduce.main)
