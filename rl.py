@@ -241,7 +241,7 @@ def parse(argv):
     given["knobs"] = {name: v for name, v in given["knobs"].items() if v is not None}
     for name in given["knobs"]:
         choice(name, method.KNOBS, f"knob of {parent['method']}")
-    given["knobs"] = given["knobs"] or practised(begun, method) or method.settings()[-1]
+    given["knobs"] = given["knobs"] or knobs_begun_with(begun, method) or method.settings()[-1]
     method.reinforceable(**given["knobs"])
     given["seed"] = parent["seed"] if given["seed"] is None else given["seed"]
     given["out"] = given["out"] or f"{given['init'].rstrip('/')}-rl"
@@ -251,7 +251,7 @@ def parse(argv):
             "stage": parent.get("stage", parent["method"]) + "+rl"}
 
 
-def practised(begun, method):
+def knobs_begun_with(begun, method):
     """The knobs of the run that is continued; {} if there is none, or if they are not the method's.
     """
     knobs = begun.get("knobs")

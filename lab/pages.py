@@ -42,7 +42,7 @@ from data.files import read_json, write
 from data.rows import read_results
 from lab import bench, claims, figures, quantities, ratios
 from lab.plan import RUNS
-from lab.tables import over_seeds, summary
+from lab.tables import markdown, over_seeds, summary
 
 BLOCK = re.compile(r"<!-- (?P<kind>table: |lab\.tables |lines|made|tables)(?P<told>.*?)-->\n"
                    r"(?P<old>.*?)<!-- end -->", re.S)
@@ -214,12 +214,6 @@ def renew_blocks(page, say):
             new = old
         return f"{page[block.start():block.start('old')]}{new.strip()}\n<!-- end -->"
     return BLOCK.sub(fill, page)
-
-
-def markdown(titles, lines):
-    """A table in Markdown."""
-    rule = "|---" * len(titles) + "|"
-    return "\n".join([f"| {' | '.join(titles)} |", rule, *(f"| {' | '.join(c)} |" for c in lines)])
 
 
 def chosen_table(told, old, page, say):

@@ -41,8 +41,7 @@ def measure(text):
 
 def paired(text, one, other, how):
     """{seed: how(a, b)} of the seeds that both have."""
-    a, b = measure(one), measure(other)
-    both = {seed: how(a[seed], b[seed]) for seed in a if seed in b}
+    both = claims.paired(measure(one), measure(other), how)
     if not both:
         raise BadInput(f"{text!r}: no seed has both")
     return both

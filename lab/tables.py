@@ -9,7 +9,7 @@ A row is what eval.py measures: {"method", "variant", "updates", "knobs", "n", "
 import math
 
 from data.cli import BadInput, Flag, Parser, choice, one_line
-from data.files import draw, writable
+from data.files import can_draw, draw
 from data.rows import COLUMNS, cell, curves, percent, plot, read_results, setting
 from runs import KINDS, METHODS
 
@@ -206,7 +206,7 @@ def main(argv=None):
         if not args["plot"]:
             print(summary(args["files"]))
             return
-        writable(args["plot"])
+        can_draw(args["plot"])
         rows = pool(args["files"])
         draw(plot_over(rows, args["over"]) if args["over"] else plot(rows), args["plot"])
 

@@ -7,7 +7,9 @@ import pytest
 
 import runs
 from data.cli import BadInput
+from lab import tables
 from lab.tables import STUDENT, over_seeds, pool, summary
+from tests.helpers import fails
 
 ROOT = Path(__file__).parents[2]
 ROW = {"method": "colar", "variant": "", "updates": 1, "knobs": {}, "n": 10, "accuracy": 0.5,
@@ -15,7 +17,7 @@ ROW = {"method": "colar", "variant": "", "updates": 1, "knobs": {}, "n": 10, "ac
 
 
 def test_every_results_file_names_its_command():
-    for path in ROOT.glob("results/*/*.json"):
+    for path in ROOT.glob("results/*/**/*.json"):
         found = json.loads(path.read_text(encoding="utf-8"))
         for record in found if isinstance(found, list) else [found]:
             command = record["config"]["command"]
@@ -83,3 +85,7 @@ def test_pool_takes_means_over_seeds_and_keeps_variants_apart(tmp_path):
         pool([*paths, results("d", 1, 0.6)])
     with pytest.raises(BadInput, match="comes with other size, width"):
         pool([*paths, results("e", 2, 0.6, width=512)])
+
+
+def test_a_figure_of_no_known_kind_is_refused(capsys):
+    assert "must end in" in fails(["none.json", "--plot", "x.txt"], capsys, tables.main)
