@@ -67,6 +67,8 @@ def main(argv=None):
         args = parser.parse(argv)
         if not args["plot"] and not args["csv"]:
             raise BadInput("--plot FILE or --csv FILE: one of them is needed")
+        if args["plot"] == args["csv"]:
+            raise BadInput(f"--plot and --csv: both are {args['csv']}")
         if args["plot"]:
             can_draw(args["plot"])
         if args["csv"]:

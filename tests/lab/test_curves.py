@@ -67,6 +67,7 @@ def test_every_name_has_its_place_in_a_legend(name):
 @pytest.mark.parametrize("argv, message", [
     (["list", "--csv", "x"], "unknown method ['cot']"),
     (["a"], "one of them is needed"), (["a", "--plot", "x.jpeg"], "must end in"),
+    (["a", "--plot", "x.png", "--csv", "x.png"], "both are x.png"),
     (["a", "--csv", "none/x.csv"], "no such folder"), (["empty", "--csv", "x"], "not a run folder"),
     (["a", "--y", "los", "--plot", "x.png"], "unknown column --y 'los' (nearest: loss)"),
     (["new", "--csv", "x"], "no rows yet"), (["odd", "--csv", "x"], "unknown method 'colr'")])
