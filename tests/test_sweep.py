@@ -233,7 +233,11 @@ def test_ctrl_c_stops_all_that_run_once_they_have_saved(how, tmp_path):
         argv = [sys.executable, "-c", STOPPABLE, name]
         return jobs.launch(argv, tmp_path / "logs" / Path(name).name, tmp_path)
     old = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt):
-        jobs.run_all(names, 3, start, ready, None)
+    ctrl_c = signal.signal(signal.SIGINT, signal.default_int_handler)   # `nohup` had it ignored
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            jobs.run_all(names, 3, start, ready, None)
+    finally:
+        signal.signal(signal.SIGINT, ctrl_c)
     assert all(os.path.exists(f"{name}.saved") for name in names[:2])
     assert not os.path.exists(names[2]) and signal.getsignal(signal.SIGTERM) is old
