@@ -28,8 +28,10 @@ def solves(method, task, batch, thinks):
 
 
 @pytest.mark.parametrize("name, task_name, argv", [
-    *((name, task, []) for name in runs.METHODS for task in runs.TASKS),
-    *((name, "permutation", DEEP) for name in runs.METHODS)])
+    *(pytest.param(name, task, [], marks=[] if task in ("arithmetic", "prosqa") else
+                   [pytest.mark.slow]) for name in runs.METHODS for task in runs.TASKS),
+    *(pytest.param(name, "permutation", DEEP, marks=[] if name in ("cot", "colar") else
+                   [pytest.mark.slow]) for name in runs.METHODS)])
 def test_overfits_one_batch(name, task_name, argv):
     """After some steps on four problems, `solve` answers all four, at every one of its settings."""
     config, task, method = small(name, task_name, *argv)

@@ -62,6 +62,7 @@ def trained(tmp_path_factory):
     return folder, printed.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["colar/cot", "colar", "deep", "coconut"])
 def test_two_processes_do_what_one_does_and_one_goes_on(trained, run):
     folder, _ = trained
@@ -73,6 +74,7 @@ def test_two_processes_do_what_one_does_and_one_goes_on(trained, run):
     assert steps[0] == steps[1]
 
 
+@pytest.mark.slow
 def test_one_of_them_talks(trained):
     assert trained[1].count("colar on arithmetic") == 1
 
