@@ -63,8 +63,8 @@ FLAGS = {   # None: --size decides
     "layers": Flag(None, "blocks of the backbone", kind=int, least=1, most=1000),
     "width": Flag(None, "width C of the backbone", kind=int, least=2, most=2**16),
     "heads": Flag(None, "attention heads", kind=int, least=1, most=2**10),
-    "conv": Flag(None, "width of the causal convolutions before attention and MLP; 0 = none, which "
-                 "is the default but for prontoqa and --shuffle: 4", kind=int, most=2**10),
+    "conv": Flag(None, "width of the causal convolutions before attention and MLP; 0 = none: the "
+                 "default, but for prontoqa, permutation and --shuffle (4)", kind=int, most=2**10),
     "qk_norm": Flag(False, "norm on queries and keys"),
     "batch": Flag(None, "problems per batch", kind=int, least=1, most=2**20),
     "bucket": Flag(64, "batches drawn at once and sorted by length, against padding; 1: a batch "
@@ -136,14 +136,15 @@ def parse(argv, description=None, prog="train.py"):
 def unless_given(config):
     """{flag: value} of the flags without a default: what --size says. Where facts stand in no
     order, it takes convolutions and twice the updates (results/speed.md); for ProntoQA, where the
-    last rule is looked up by two keys at once, five times, of twice the batch."""
-    usual = SIZES[config["size"]] | {"conv": 0}
+    last rule is looked up by two keys at once, five times, of twice the batch. Permutations are
+    learned in a third of the updates with convolutions (results/LOG.md)."""
+    usual = SIZES[config["size"]]
     if config["task"] == "prontoqa":
         more = {"steps": 5, "first_steps": 5, "batch": 2}
     elif config.get("shuffle"):
         more = {"steps": 2, "first_steps": 2}
     else:
-        return usual
+        return usual | {"conv": 4 if config["task"] == "permutation" else 0}
     return usual | {"conv": 4, **{name: times * usual[name] for name, times in more.items()}}
 
 

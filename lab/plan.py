@@ -172,7 +172,7 @@ def seeds(name):
 
 WORDS = "--shuffle"             # arithmetic in today's defaults, statements in random order
 STEPS = "--optimizer adamw --lr 2e-3 --weight-decay 0.01 --decay 0.5 --conv 4"  # of 097c379
-MOVES = f"--task permutation --bucket 1 {STEPS}"
+MOVES = "--task permutation --bucket 1"
 NAMES = f"--task prosqa --batch 32 {STEPS}"
 DEEP, LOOPS = "--backbone recurrent --mean-r 6", "--backbone recurrent --mean-r 4"
 PAUSE = "--pauses 6 --curriculum steps"
