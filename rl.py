@@ -275,6 +275,8 @@ def run(config, resume):
         if parent["step"] < parent["config"]["steps"]:
             raise BadInput(f"{config['init']}: not finished; continue it with --resume first")
         learn, val, test = splits(config["split"], task)
+        if config["test_split"] == "fresh":     # as of the run that we start from
+            test = "fresh" if test == "test" else f"{test}-fresh"
         training = GRPO(method, task, config, device, dtype)
         torch.manual_seed(config["seed"])
         if state:

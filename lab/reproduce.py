@@ -188,7 +188,7 @@ def unfinished(name, seed):
 def evidence(name, seed, minutes):
     """The Job of a run of the plan."""
     argv, own = shlex.split(of(name, seed)), folder(name, seed)
-    trains = argv[0] == "train.py"
+    trains = argv[0] in ("train.py", "rl.py")
     return Job(argv, own if trains else "", [folder(parent, seed) for parent in parents(name)],
                [result(name, seed)], minutes, "" if trains else f"{own}.json")
 

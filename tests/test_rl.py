@@ -20,7 +20,7 @@ from data.common import END, EOS, PAD, THINK, collate, speed_token
 from lab import tables
 from method import LENGTH, OPTION, RIGHT, Rollout, Solved
 from model import Sampler
-from tests.helpers import NANO, fails, log, same, small, untimed
+from tests.helpers import NANO, fails, log, run, same, small, untimed
 from tests.naive import EXACT, TASK, VOCAB, batch_of, colar_and_cot, stop_some_at_once
 
 SAMPLED = Sampler(1.0)
@@ -508,3 +508,13 @@ def test_bad_input(sft, tmp_path, capsys):
         argv = [*argv, "--out", tmp_path / "none"]
         assert message in fails(argv, capsys, main), argv
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("split, tested", [("auto", "long-fresh"), ("test", "fresh")])
+def test_a_run_on_fresh_problems_is_reinforced_on_fresh_ones(tmp_path, monkeypatch, split, tested):
+    start = run(tmp_path, "--method", "cot", "--test-split", "fresh")
+    asked, first = [], rl.first_problems
+    monkeypatch.setattr(rl, "first_problems", lambda task, name, n: asked.append(name) or
+                        first(task, name, n))
+    main([start, *ARGS, "--split", split])
+    assert asked == [tested]
