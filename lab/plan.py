@@ -220,8 +220,8 @@ RUNS = {
     "twin": Run(f"train.py --method nocot {MOVES} --backbone recurrent --sampler fixed --mean-r 1 "
                 "--batch 64 --steps 3000", 3.3),
     "layers": Run(f"train.py --method nocot {MOVES} --layers 8 --batch 64 --steps 3000", 7.0),
-    "deep-long": Run(f"eval.py {{deep}} {LONG} --r 6,16,64", 0.7),
-    "deep-2-long": Run(f"eval.py {{deep-2}} {LONG} --r 2,8", 0.3),
+    "deep-long": Run(f"eval.py {{deep}} {LONG} --r 1,4,6,8,16,64", 1.0),
+    "deep-2-long": Run(f"eval.py {{deep-2}} {LONG} --r 1,2,4,8,16", 0.4),
     "twin-long": Run(f"eval.py {{twin}} {LONG} --r 1", 0.1),
     "layers-long": Run(f"eval.py {{layers}} {LONG}", 0.1),
     "deep-more": Run(f"eval.py {{deep}} {FRESH} --r 16,64", 0.7),
