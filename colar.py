@@ -43,7 +43,7 @@ its second pass over the whole sequence for the answer do not occur here.
     python train.py --method colar          # minutes on 2 CPU cores: CoT, then CoLaR from it
     python train.py --method colar --init RUN --latent-loss nll     # an ablation, from a CoT run
     python -m lab.latents RUN --c 1,2,3,4,5,6,7             # the speed dial, past training too
-    python colar.py                                         # a worked example: groups, slots, sizes
+    python -m lab.examples colar                            # one chain: groups, slots, sizes
 """
 import math
 
@@ -51,9 +51,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from data.arithmetic import Arithmetic
 from data.cli import BadInput, Flag, choice
-from data.common import (END, EOS, FIRST_WORD, MAX_SPEED, PAD, PAUSE, THINK, Vocab, collate,
+from data.common import (END, EOS, FIRST_WORD, MAX_SPEED, PAD, PAUSE, THINK, collate,
                          speed_token)
 from method import (ANSWER, CHAIN, CLOSE, LENGTH, OPEN, OPTION, QUESTION, RIGHT, Method, Rollout,
                     Solved, answer_after, column, log_softmax, pack, read_prompt, read_thoughts,
@@ -422,21 +421,3 @@ class CoLaR(Method):
         for i, s in zip(ids[part == CHAIN].tolist(), slot[part == CHAIN].tolist()):
             chain.setdefault(s, []).append(self.vocab.words[i])
         return list(chain.values())
-
-
-if __name__ == "__main__":      # a chain, cut into groups and merged at two speeds
-    task, embed = Arithmetic(), nn.Embedding(99, 64).requires_grad_(False)
-    vocab = Vocab(task.words)
-    batch = collate([task.sample("val", 0)], vocab)
-    thinking = batch.chain != PAD                                       # (1, T)
-    print("chain  ", *vocab.decode(batch.chain[0].tolist()))
-    for c in (2, 5):
-        slot = groups(thinking, offsets(batch.step_of, thinking, align=True) % c)
-        size = slot[0].bincount()[None]                                 # (1, S)
-        z = merge(embed(batch.chain), slot, size)                       # (1, S, C)
-        rows = chunked(batch.chain, batch.step_of, c, align=True)[0].tolist()
-        words = [" ".join(vocab.decode(split_at(row, PAD)[0])) for row in rows]
-        print(f"c = {c}  ", *(f"[{some}]" for some in words))
-        print("  slot ", *slot[0].tolist())
-        print("  size ", *size[0].tolist())
-        print(f"  z     {tuple(z.shape)}, of variance {z.var():.2f}; a word's is 1")

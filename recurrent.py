@@ -46,7 +46,7 @@ Differs from the paper and its code:
     python train.py --method nocot --backbone recurrent --task permutation \
         --sampler fixed --mean-r 1                                  # its twin without recurrence
     python -m lab.depth RUN                                         # what the iterations do
-    python recurrent.py                                             # a worked example
+    python -m lab.examples recurrent                                # how far each moves the state
 """
 import contextlib
 import math
@@ -54,10 +54,8 @@ import math
 import torch
 import torch.nn as nn
 
-from data.arithmetic import Arithmetic
 from data.cli import BadInput, Flag, choice
-from data.common import Vocab
-from model import GPT, GREEDY, NORMS, Block, Cache, Config, Rope, at_least_float32, ends, generate
+from model import GPT, GREEDY, NORMS, Block, Cache, Rope, at_least_float32, ends, generate
 
 SIGMA = 0.5         # of tau in Eq. (5)
 NOISE = 0.4         # variance of s_0
@@ -427,17 +425,3 @@ def speculate(model, x, lengths, cache, stop, max_new):
     out = out[:, :max_new]
     ended = (out == stop).long().cumsum(1) - (out == stop).long()
     return out.masked_fill(ended > 0, 0)[:, :int(count.max())]
-
-
-if __name__ == "__main__":      # how far each iteration of an untrained core moves the state
-    torch.manual_seed(0)
-    task = Arithmetic()
-    vocab = Vocab(task.words)
-    backbone = RecurrentGPT(Config(len(vocab), layers=3, width=64, heads=4)).eval()
-    question = task.sample("val", 0).question
-    with torch.no_grad(), backbone.using(r=32, trace=[]):
-        backbone(backbone.embed(torch.tensor([vocab.encode(question)])))
-        moves = [float(latent_change(*two)) for two in zip(backbone.trace, backbone.trace[1:])]
-    print(f"at the last of {len(question)} words:", *question)
-    for n in (2, 4, 8, 16, 32):
-        print(f"iteration {n:2}   |s_i - s_(i-1)| / |s_i| = {moves[n - 2]:.6f}")
