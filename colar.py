@@ -244,7 +244,8 @@ class CoLaR(Method):
         """
         parts, steps = [batch.question], [torch.zeros_like(batch.question)]
         for speed in c.split(1, 1):
-            rest = [speed_token(speed), column(c, THINK), batch.chain, column(c, END), batch.answer]
+            rest = [speed_token(speed), torch.full_like(speed, THINK), batch.chain,
+                    torch.full_like(speed, END), batch.answer]
             parts += rest
             steps += [batch.step_of if i == CHAIN else torch.zeros_like(p)
                       for i, p in enumerate(rest)]

@@ -93,6 +93,10 @@ class Method(nn.Module):
         """Batch -> (scalar to minimise, {name: detached scalar for the log})."""
         raise NotImplementedError
 
+    def forward(self, batch):
+        """`loss`, as DistributedDataParallel calls it."""
+        return self.loss(batch)
+
     def solve(self, batch, sample=GREEDY, **knobs):
         """Batch -> B of Solved. sample: a Sampler; knobs: those of KNOBS."""
         raise NotImplementedError

@@ -55,7 +55,7 @@ import torch
 import torch.nn as nn
 
 from data.cli import BadInput, Flag, choice
-from model import GPT, GREEDY, NORMS, Block, Cache, Rope, at_least_float32, ends, generate
+from model import GPT, GREEDY, NORMS, Block, Cache, Rope, at_least_float32, ends
 
 SIGMA = 0.5         # of tau in Eq. (5)
 NOISE = 0.4         # variance of s_0
@@ -73,19 +73,14 @@ def draw_r(mean, sampler, n=1):
     return torch.poisson(tau.exp()).long() + 1
 
 
-def cut_normal(*shape, std, generator=None, device=None):
-    """Normal numbers of mean 0, cut at 3 std: their distribution function, inverted.
+def noise(*shape, std=NOISE ** 0.5, generator=None, device=None):
+    """Eq. (2): normal numbers of mean 0, cut at 3 std: their distribution function, inverted.
 
     What torch's own trunc_normal_ draws for a seed differs between versions of torch.
     """
     inside = math.erf(3 / 2 ** 0.5)                             # the share within 3 std
     u = 2 * torch.rand(shape, generator=generator, device=device) - 1
     return std * 2 ** 0.5 * torch.erfinv(inside * u)
-
-
-def noise(*shape, generator=None, device=None):
-    """Eq. (2)."""
-    return cut_normal(*shape, std=NOISE ** 0.5, generator=generator, device=device)
 
 
 def part_sizes(parts, layers):
@@ -179,7 +174,7 @@ class RecurrentGPT(GPT):
             if p.ndim == 2 and "conv" not in name:
                 out = name.endswith(("out.weight", "down.weight"))
                 std = (NOISE / self.cfg.width / (2 * layers if out else 1)) ** 0.5
-                p.data.copy_(cut_normal(*p.shape, std=std))
+                p.data.copy_(noise(*p.shape, std=std))
 
     def forward(self, x, cache=None, lengths=None, layers=None, tree=None, at=None):
         """As GPT.forward. In training and without a cache r is drawn, else it is self.r. `layers`
@@ -303,13 +298,13 @@ class RecurrentGPT(GPT):
             self.taken.append(steps if lengths is None else steps * (lengths > 0))
         return s
 
-    def generate(self, x, lengths, cache, stop, max_new, sample=GREEDY, samples=1):
+    def generate(self, x, lengths, cache, stop, max_new, sample=None, samples=1):
         if self.draft and (self.exit != "none" or self.share or self.warm):
             raise BadInput("--draft goes with neither --exit, --share nor --warm: tokens checked "
                            "together would see another cache than tokens written one by one")
-        if self.draft and not sample.temperature and samples == 1:
+        if self.draft and not (sample or GREEDY).temperature and samples == 1:
             return speculate(self, x, lengths, cache, stop, max_new)
-        return generate(self, x, lengths, cache, stop, max_new, sample, samples)
+        return super().generate(x, lengths, cache, stop, max_new, sample, samples)
 
 
 # ---- inference: exits, slots of the cache, speculation -------------------------------------------

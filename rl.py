@@ -193,12 +193,12 @@ class GRPO(Training):
 
     def policy_update(self, minibatches):
         """An optimizer step on each of [(Rollout, {kind of action: A (R,)})]; means for the log."""
-        with torch.no_grad(), self.autocast():
+        with torch.no_grad(), self.autocast:
             before = [(self.method.log_probs(rollout), self.start.log_probs(rollout))
                       for rollout, _ in minibatches]
         logged = []
         for (rollout, advantage), (old, start) in zip(minibatches, before):
-            with self.autocast():
+            with self.autocast:
                 now = self.method.log_probs(rollout)
                 loss, parts = objective(now, old, start, advantage, self.config)
             self.backward(loss)
