@@ -38,8 +38,9 @@ from data.curves import plot_training
 from data.files import Log, draw, read_log
 from data.machine import any_process, barrier, print0
 from data.muon import Muon
-from data.rows import names_of, plot, summary_line, table, tested_rows, write_results
-from data.script import Interrupt, Stopped, command, diverged, folder, keep_config
+from data.rows import (log_line, names_of, plot, summary_line, table, tested_rows,
+                       write_results)
+from data.script import Interrupt, Stopped, command, diverged, folder, keep_config, reopen
 from runs import METHODS
 
 VALIDATIONS = 5     # times in a run that validation problems are solved, if it divides the steps
@@ -212,7 +213,7 @@ def train(training, task, out, splits=("train", "val")):
                 bar.set_postfix(row, refresh=False)
                 if bar.disable:
                     left = (time.time() - began) / (step - start) * (total - step)
-                    print0(f"  step {step} of {total}: {as_text(row)}, "
+                    print0(f"  step {step} of {total}: {log_line(row)}, "
                            f"{tqdm.format_interval(left)} left")
             validate = step % max(1, total // VALIDATIONS) == 0
             if validate and machine.MAIN:
@@ -226,13 +227,6 @@ def train(training, task, out, splits=("train", "val")):
             checkpoint.save(out, training.state())
     if training.step < total:
         raise Stopped
-
-
-def as_text(row):
-    """A row of the log in short: "loss 2.31, norm 0.8, lr 0.01, 12 s, 45,378 tokens/s"."""
-    units = {"seconds": " s", "tokens_per_s": " tokens/s"}
-    return ", ".join(f"{value:,.0f}{units[name]}" if name in units else f"{name} {value:.4g}"
-                     for name, value in row.items())
 
 
 @contextlib.contextmanager
@@ -269,7 +263,7 @@ def train_stages(config, resume, held):
     `held`, an ExitStack, keeps their folders to this process."""
     machine.join(config)
     held.enter_context(folder(Path(config["out"])))
-    state = runs.reopen(config, resume)
+    state = reopen(config, resume, runs.load)
     device, dtype = machine.setup(config, state)
     task = runs.make_task(config)
     check_test(task, config)

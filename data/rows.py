@@ -168,6 +168,13 @@ def setting(row):
     return " ".join(f"{k}={v}" for k, v in row["knobs"].items())
 
 
+def log_line(row):
+    """A row of the log in short: "loss 2.31, norm 0.8, lr 0.01, 12 s, 45,378 tokens/s"."""
+    units = {"seconds": " s", "tokens_per_s": " tokens/s"}
+    return ", ".join(f"{value:,.0f}{units[name]}" if name in units else f"{name} {value:.4g}"
+                     for name, value in row.items())
+
+
 def summary_line(rows):
     """Rows in short, for the progress of a run."""
     return "   ".join(f"{setting(r)} {100 * r['accuracy']:.0f}% in {r['steps']:.1f}".lstrip()
