@@ -156,12 +156,6 @@ class LatentHead(nn.Module):
         return self.mean(self.body(h))
 
 
-def speeds(text):
-    """"1,3,5" -> [1, 3, 5]; BadInput unless all of them have a speed token."""
-    known = {str(c): c for c in range(1, MAX_SPEED + 1)}
-    return [choice(c, known, f"factor in --c-train {text}") for c in text.split(",")]
-
-
 class CoLaR(Method):
     """Learns to think in merged embeddings at any factor of c_train, starting from a CoT model."""
     FLAGS = {
@@ -195,7 +189,9 @@ class CoLaR(Method):
         if args.head == "deterministic" and args.latent_loss == "nll":
             raise BadInput("--head deterministic has no density: --latent-loss nll does not apply")
         self.register_buffer("std", torch.ones(()))                 # s of Eq. (2)
-        trained = speeds(args.c_train)
+        known = {str(c): c for c in range(1, MAX_SPEED + 1)}        # those that have a speed token
+        trained = [choice(c, known, f"factor in --c-train {args.c_train}")
+                   for c in args.c_train.split(",")]
         self.register_buffer("c_train", torch.tensor(trained), persistent=False)
 
     @property
@@ -312,7 +308,8 @@ class CoLaR(Method):
         cap = self.cap(c)
         auto = torch.full_like(cache.lengths, c == "auto").bool()                   # (R,)
         if c == "auto":
-            c = self.c_train[sample(self.speed_logits(h))]                          # (R,)
+            says = self.model.head(h)[:, speed_token(self.c_train)]         # (R, speeds)
+            c = self.c_train[sample(says)]                                              # (R,)
         else:
             c = torch.full_like(cache.lengths, c)
         start = torch.stack([speed_token(c), torch.full_like(c, THINK)], 1)         # (R, 2)
@@ -335,10 +332,6 @@ class CoLaR(Method):
         """R of Solved from answers (R, T) and numbers of latents (R,)."""
         return [Solved(self.vocab.decode(split_at(row, EOS)[0]), n, "")
                 for row, n in zip(answer.tolist(), n_think.tolist())]
-
-    def speed_logits(self, h):
-        """h (R, C) at a question's end -> (R, n) over the n speeds of c_train, for c = "auto"."""
-        return self.model.head(h)[:, speed_token(self.c_train)]
 
     def think(self, h, cache, cap, sample):
         """Writes latents after h (R, C) until the LM head says </think>, at most cap; none if it

@@ -90,7 +90,7 @@ class Method(nn.Module):
     # ---- every method ----
 
     def loss(self, batch):
-        """Batch -> (scalar to minimise, {name: detached scalar for the log})."""
+        """Batch -> (scalar to minimise, {name: detached scalar for the log, besides the loss})."""
         raise NotImplementedError
 
     def forward(self, batch):

@@ -33,7 +33,6 @@ class Config:
     conv: int = 0               # width of the causal convolutions; 0 = none
     norm: str = "layer"         # of NORMS
     mlp: str = "gelu"           # or "swiglu"
-    hidden: int = 0             # size of the MLP; 0: the usual one
     qk_norm: bool = False       # norm on queries and keys
     rope_base: float = 10000.0
     sandwich: bool = False      # norm also after each residual sum
@@ -125,8 +124,7 @@ class MLP(nn.Module):
     def __init__(self, cfg):
         super().__init__()
         self.gated = {"gelu": False, "swiglu": True}[cfg.mlp]
-        usual = 32 * math.ceil(cfg.width * 8 / 3 / 32) if self.gated else 4 * cfg.width
-        hidden = cfg.hidden or usual
+        hidden = 32 * math.ceil(cfg.width * 8 / 3 / 32) if self.gated else 4 * cfg.width
         self.up = nn.Linear(cfg.width, 2 * hidden if self.gated else hidden, bias=False)
         self.down = nn.Linear(hidden, cfg.width, bias=False)
 

@@ -345,8 +345,7 @@ class Assorted(CoT):
         first, opens = written[:, 0], opens[at]         # each mixture's first word: after <think>
         h = torch.cat([h[opens].repeat_interleave(M, 0), h[~opens]])
         words = torch.cat([first, written[:, 1:][written[:, 1:] != PAD]])
-        loss = cross_entropy(self.model, h, words)
-        return loss, {"loss": loss.detach()}
+        return cross_entropy(self.model, h, words), {}
 
     def solve(self, batch, sample=GREEDY, latents=None):
         return self.say(batch, self.rollout(batch, 1, sample, latents).solved)

@@ -39,6 +39,13 @@ def pass_at(k, right, n):
     return 1 - math.comb(n - right, k) / math.comb(n, k)
 
 
+def mean_of(shares):
+    """The mean of shares, one of each problem, and its 95% interval: (mean, low, high)."""
+    mean = sum(shares) / len(shares)
+    half = 1.96 * math.sqrt(sum((p - mean) ** 2 for p in shares)) / len(shares)
+    return mean, max(0, mean - half), min(1, mean + half)
+
+
 def paired(row, other):
     """The accuracy of a row minus that of another one, and its 95% interval: (difference, low,
     high). None unless both are known to be about the same problems.
