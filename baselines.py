@@ -76,8 +76,7 @@ class CoT(Method):
 
     def loss(self, batch):
         ids, part, _ = pack(*self.parts(batch))                             # (B, T)
-        loss = next_token_loss(self.model, ids, part > self.given)
-        return loss, {"loss": loss.detach()}
+        return next_token_loss(self.model, ids, part > self.given), {}
 
     def solve(self, batch, sample=GREEDY, **knobs):
         return self.rollout(batch, 1, sample, **knobs).solved
@@ -150,7 +149,7 @@ class NoCoT(CoT):
         if known.any():
             prefixes = batch.prefixes[batch.prefixes != PAD]
             loss = loss + cross_entropy(self.model, h[~after], prefixes)
-        return loss, {"loss": loss.detach()}
+        return loss, {}
 
     def chain(self, batch):
         return batch.question[:, :0]                                        # (B, 0)
@@ -257,8 +256,7 @@ class Coconut(ICoT):
         prompt = pack(*self.prompt(batch))[0]
         ids = pack(self.chain(batch), column(batch.question, END), batch.answer)[0]
         h, wrote = self.states({"prompt": prompt, "written": ids}), ids != PAD
-        loss = cross_entropy(self.model, h[wrote], ids[wrote])
-        return loss, {"loss": loss.detach()}
+        return cross_entropy(self.model, h[wrote], ids[wrote]), {}
 
     @torch.no_grad()
     def rollout(self, batch, samples, sample=GREEDY, latents=None):

@@ -43,7 +43,7 @@ its second pass over the whole sequence for the answer do not occur here.
     python train.py --method colar          # minutes on 2 CPU cores: CoT, then CoLaR from it
     python train.py --method colar --init RUN --latent-loss nll     # an ablation, from a CoT run
     python -m lab.latents RUN --c 1,2,3,4,5,6,7             # the speed dial, past training too
-    python colar.py                                         # a worked example: groups, slots, sizes
+    python -m lab.examples colar                            # one chain: groups, slots, sizes
 """
 import math
 
@@ -51,9 +51,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from data.arithmetic import Arithmetic
 from data.cli import BadInput, Flag, choice
-from data.common import (END, EOS, FIRST_WORD, MAX_SPEED, PAD, PAUSE, THINK, Vocab, collate,
+from data.common import (END, EOS, FIRST_WORD, MAX_SPEED, PAD, PAUSE, THINK, collate,
                          speed_token)
 from method import (ANSWER, CHAIN, CLOSE, LENGTH, OPEN, OPTION, QUESTION, RIGHT, Method, Rollout,
                     Solved, answer_after, column, log_softmax, pack, read_prompt, read_thoughts,
@@ -157,12 +156,6 @@ class LatentHead(nn.Module):
         return self.mean(self.body(h))
 
 
-def speeds(text):
-    """"1,3,5" -> [1, 3, 5]; BadInput unless all of them have a speed token."""
-    known = {str(c): c for c in range(1, MAX_SPEED + 1)}
-    return [choice(c, known, f"factor in --c-train {text}") for c in text.split(",")]
-
-
 class CoLaR(Method):
     """Learns to think in merged embeddings at any factor of c_train, starting from a CoT model."""
     FLAGS = {
@@ -196,7 +189,9 @@ class CoLaR(Method):
         if args.head == "deterministic" and args.latent_loss == "nll":
             raise BadInput("--head deterministic has no density: --latent-loss nll does not apply")
         self.register_buffer("std", torch.ones(()))                 # s of Eq. (2)
-        trained = speeds(args.c_train)
+        known = {str(c): c for c in range(1, MAX_SPEED + 1)}        # those that have a speed token
+        trained = [choice(c, known, f"factor in --c-train {args.c_train}")
+                   for c in args.c_train.split(",")]
         self.register_buffer("c_train", torch.tensor(trained), persistent=False)
 
     @property
@@ -245,7 +240,8 @@ class CoLaR(Method):
         """
         parts, steps = [batch.question], [torch.zeros_like(batch.question)]
         for speed in c.split(1, 1):
-            rest = [speed_token(speed), column(c, THINK), batch.chain, column(c, END), batch.answer]
+            rest = [speed_token(speed), torch.full_like(speed, THINK), batch.chain,
+                    torch.full_like(speed, END), batch.answer]
             parts += rest
             steps += [batch.step_of if i == CHAIN else torch.zeros_like(p)
                       for i, p in enumerate(rest)]
@@ -312,7 +308,8 @@ class CoLaR(Method):
         cap = self.cap(c)
         auto = torch.full_like(cache.lengths, c == "auto").bool()                   # (R,)
         if c == "auto":
-            c = self.c_train[sample(self.speed_logits(h))]                          # (R,)
+            says = self.model.head(h)[:, speed_token(self.c_train)]         # (R, speeds)
+            c = self.c_train[sample(says)]                                              # (R,)
         else:
             c = torch.full_like(cache.lengths, c)
         start = torch.stack([speed_token(c), torch.full_like(c, THINK)], 1)         # (R, 2)
@@ -335,10 +332,6 @@ class CoLaR(Method):
         """R of Solved from answers (R, T) and numbers of latents (R,)."""
         return [Solved(self.vocab.decode(split_at(row, EOS)[0]), n, "")
                 for row, n in zip(answer.tolist(), n_think.tolist())]
-
-    def speed_logits(self, h):
-        """h (R, C) at a question's end -> (R, n) over the n speeds of c_train, for c = "auto"."""
-        return self.model.head(h)[:, speed_token(self.c_train)]
 
     def think(self, h, cache, cap, sample):
         """Writes latents after h (R, C) until the LM head says </think>, at most cap; none if it
@@ -422,21 +415,3 @@ class CoLaR(Method):
         for i, s in zip(ids[part == CHAIN].tolist(), slot[part == CHAIN].tolist()):
             chain.setdefault(s, []).append(self.vocab.words[i])
         return list(chain.values())
-
-
-if __name__ == "__main__":      # a chain, cut into groups and merged at two speeds
-    task, embed = Arithmetic(), nn.Embedding(99, 64).requires_grad_(False)
-    vocab = Vocab(task.words)
-    batch = collate([task.sample("val", 0)], vocab)
-    thinking = batch.chain != PAD                                       # (1, T)
-    print("chain  ", *vocab.decode(batch.chain[0].tolist()))
-    for c in (2, 5):
-        slot = groups(thinking, offsets(batch.step_of, thinking, align=True) % c)
-        size = slot[0].bincount()[None]                                 # (1, S)
-        z = merge(embed(batch.chain), slot, size)                       # (1, S, C)
-        rows = chunked(batch.chain, batch.step_of, c, align=True)[0].tolist()
-        words = [" ".join(vocab.decode(split_at(row, PAD)[0])) for row in rows]
-        print(f"c = {c}  ", *(f"[{some}]" for some in words))
-        print("  slot ", *slot[0].tolist())
-        print("  size ", *size[0].tolist())
-        print(f"  z     {tuple(z.shape)}, of variance {z.var():.2f}; a word's is 1")

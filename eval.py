@@ -21,7 +21,6 @@ iterations of a recurrent backbone, mean over its calls and their unfinished row
 """
 import itertools
 import json
-import math
 import shlex
 import sys
 import time
@@ -37,7 +36,7 @@ from data.common import collate, same_all
 from data.files import can_draw, draw, writable, write
 from data.machine import pick_device
 from data.problems import problems
-from data.rows import by_pairs, names_of, pass_at, plot, record, table, wilson
+from data.rows import by_pairs, mean_of, names_of, pass_at, plot, record, table, wilson
 from method import can
 from model import Sampler
 from runs import BACKBONES, METHODS, knobs_of, load, load_run, variant
@@ -123,14 +122,11 @@ def explore(name, method, task, examples, settings, ks, top_k=0):
                       for j, e in enumerate(some)]
         ms = 1000 * (time.perf_counter() - start) / len(examples)
         for k in ks:
-            each = [pass_at(k, r, n) for r in right]
-            mean = sum(each) / len(each)
-            half = 1.96 * math.sqrt(sum((p - mean) ** 2 for p in each)) / len(each)
-            low, high = max(0, mean - half), min(1, mean + half)
+            mean, low, high = mean_of([pass_at(k, r, n) for r in right])
             tried = {**knobs, "k": k} | ({"top_k": top_k} if top_k else {})
-            rows.append({"method": name, "knobs": tried, "n": len(each),
+            rows.append({"method": name, "knobs": tried, "n": len(examples),
                          "accuracy": mean, "low": low, "high": high,
-                         "steps": steps / len(each) / n, "ms": ms * k / n})
+                         "steps": steps / len(examples) / n, "ms": ms * k / n})
     return rows
 
 

@@ -147,7 +147,7 @@ def learning(config, method, example, own):
     loss, parts = method.loss(batch, *([torch.tensor([[own["c"]]])] if "c" in own else []))
     print(f"\nTHE LAYOUT of {config['method']}\n{picture.tensors(layout)}\n\n"
           f"PREDICTED\n{picture.predictions(found)}\n\nTHE LOSS  {float(loss):.3f}",
-          *(f"  {name} {float(value):.3f}" for name, value in parts.items() if name != "loss"))
+          *(f"  {name} {float(value):.3f}" for name, value in parts.items()))
     return found
 
 

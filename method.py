@@ -90,8 +90,12 @@ class Method(nn.Module):
     # ---- every method ----
 
     def loss(self, batch):
-        """Batch -> (scalar to minimise, {name: detached scalar for the log})."""
+        """Batch -> (scalar to minimise, {name: detached scalar for the log, besides the loss})."""
         raise NotImplementedError
+
+    def forward(self, batch):
+        """`loss`, as DistributedDataParallel calls it."""
+        return self.loss(batch)
 
     def solve(self, batch, sample=GREEDY, **knobs):
         """Batch -> B of Solved. sample: a Sampler; knobs: those of KNOBS."""

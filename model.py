@@ -33,7 +33,6 @@ class Config:
     conv: int = 0               # width of the causal convolutions; 0 = none
     norm: str = "layer"         # of NORMS
     mlp: str = "gelu"           # or "swiglu"
-    hidden: int = 0             # size of the MLP; 0: the usual one
     qk_norm: bool = False       # norm on queries and keys
     rope_base: float = 10000.0
     sandwich: bool = False      # norm also after each residual sum
@@ -125,8 +124,7 @@ class MLP(nn.Module):
     def __init__(self, cfg):
         super().__init__()
         self.gated = {"gelu": False, "swiglu": True}[cfg.mlp]
-        usual = 32 * math.ceil(cfg.width * 8 / 3 / 32) if self.gated else 4 * cfg.width
-        hidden = cfg.hidden or usual
+        hidden = 32 * math.ceil(cfg.width * 8 / 3 / 32) if self.gated else 4 * cfg.width
         self.up = nn.Linear(cfg.width, 2 * hidden if self.gated else hidden, bias=False)
         self.down = nn.Linear(hidden, cfg.width, bias=False)
 
@@ -266,9 +264,43 @@ class GPT(nn.Module):
 
     using = changed         # attributes of the model, KNOBS above all
 
-    def generate(self, *args, **kwargs):
-        """The function `generate`; other backbones may know a faster way to the same tokens."""
-        return generate(self, *args, **kwargs)
+    def generate(self, x, lengths, cache, stop, max_new, sample=None, samples=1):
+        """Decodes each row until it writes `stop`, at most max_new tokens.
+
+        x (B, T, C): embeddings that continue `cache`, of which lengths (B,) per row are real (None:
+        all). Each row is continued `samples` times. sample: a Sampler; None: greedy. Rows that have
+        stopped leave as soon as they are a quarter of the batch. Uses up the cache. Returns ids
+        (B samples, <= max_new), 0 after `stop`.
+        """
+        sample = sample or GREEDY
+        # Most of a token's time goes into calling operations, so each should be cheap to call:
+        # inference_mode is a leaner no_grad, and a GELU of few numbers is faster without oneDNN.
+        with torch.inference_mode(), changed(torch.backends.mkldnn, enabled=False):
+            h = self(x, cache, lengths, at=ends(x, lengths))                    # (B, C)
+            h = cache.repeat(h, samples)                                        # (R, C)
+            out = torch.zeros(len(h), max_new, dtype=torch.long, device=x.device)
+            rows = torch.arange(len(h), device=x.device)        # those still in the batch, and
+            written = []                                        # what they wrote since rows left it
+            done = torch.zeros_like(rows, dtype=torch.bool)
+            for t in range(1, max_new + 1):
+                logits = self.head(h)                               # (R, V)
+                logits[:, 0] = -torch.inf   # 0 is what follows `stop`: it cannot be written
+                token = sample(logits)                              # (R,)
+                written.append(token)
+                done = done | (token == stop)
+                finished = int(done.sum())
+                over = finished == len(rows) or t == max_new
+                if over or finished * 4 >= len(rows):
+                    out[rows, t - len(written):t] = torch.stack(written, 1)
+                    keep = (~done).nonzero()[:, 0]
+                    rows, token, done, written = rows[keep], token[keep], done[keep], []
+                    if over:
+                        break
+                    cache.select(keep)
+                h = self(self.embed(token)[:, None], cache)[:, 0]
+        out = out[:, :t].clone()    # a normal tensor, which training may use
+        ended = (out == stop).cumsum(1) - (out == stop).long()
+        return out.masked_fill(ended > 0, 0)
 
 
 # ---- decoding ------------------------------------------------------------------------------------
@@ -306,42 +338,6 @@ def ends(x, lengths):
     many are real; None: all of T."""
     rows = torch.arange(len(x), device=x.device)
     return rows, (torch.full_like(rows, x.shape[1]) if lengths is None else lengths) - 1
-
-
-def generate(model, x, lengths, cache, stop, max_new, sample=GREEDY, samples=1):
-    """Decodes each row until it writes `stop`, at most max_new tokens.
-
-    x (B, T, C): embeddings that continue `cache`, of which lengths (B,) per row are real (None:
-    all). Each row is continued `samples` times. Rows that have stopped leave as soon as they are a
-    quarter of the batch. Uses up the cache. Returns ids (B samples, <= max_new), 0 after `stop`.
-    """
-    # Most of a token's time goes into calling operations, so each should be cheap to call:
-    # inference_mode is a leaner no_grad, and a GELU of few numbers is faster without oneDNN.
-    with torch.inference_mode(), changed(torch.backends.mkldnn, enabled=False):
-        h = model(x, cache, lengths, at=ends(x, lengths))                   # (B, C)
-        h = cache.repeat(h, samples)                                        # (R, C)
-        out = torch.zeros(len(h), max_new, dtype=torch.long, device=x.device)
-        rows, written = torch.arange(len(h), device=x.device), []   # rows still in the batch, and
-        done = torch.zeros_like(rows, dtype=torch.bool)     # what they wrote since rows left it
-        for t in range(1, max_new + 1):
-            logits = model.head(h)                              # (R, V)
-            logits[:, 0] = -torch.inf   # 0 is what follows `stop`: it cannot be written
-            token = sample(logits)                              # (R,)
-            written.append(token)
-            done = done | (token == stop)
-            finished = int(done.sum())
-            over = finished == len(rows) or t == max_new
-            if over or finished * 4 >= len(rows):
-                out[rows, t - len(written):t] = torch.stack(written, 1)
-                keep = (~done).nonzero()[:, 0]
-                rows, token, done, written = rows[keep], token[keep], done[keep], []
-                if over:
-                    break
-                cache.select(keep)
-            h = model(model.embed(token)[:, None], cache)[:, 0]
-    out = out[:, :t].clone()    # a normal tensor, which training may use
-    ended = (out == stop).cumsum(1) - (out == stop).long()
-    return out.masked_fill(ended > 0, 0)
 
 
 # ---- the cache -----------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ Differs from the paper and its code:
     python train.py --method nocot --backbone recurrent --task permutation \
         --sampler fixed --mean-r 1                                  # its twin without recurrence
     python -m lab.depth RUN                                         # what the iterations do
-    python recurrent.py                                             # a worked example
+    python -m lab.examples recurrent                                # how far each moves the state
 """
 import contextlib
 import math
@@ -54,10 +54,8 @@ import math
 import torch
 import torch.nn as nn
 
-from data.arithmetic import Arithmetic
 from data.cli import BadInput, Flag, choice
-from data.common import Vocab
-from model import GPT, GREEDY, NORMS, Block, Cache, Config, Rope, at_least_float32, ends, generate
+from model import GPT, GREEDY, NORMS, Block, Cache, Rope, at_least_float32, ends
 
 SIGMA = 0.5         # of tau in Eq. (5)
 NOISE = 0.4         # variance of s_0
@@ -75,19 +73,14 @@ def draw_r(mean, sampler, n=1):
     return torch.poisson(tau.exp()).long() + 1
 
 
-def cut_normal(*shape, std, generator=None, device=None):
-    """Normal numbers of mean 0, cut at 3 std: their distribution function, inverted.
+def noise(*shape, std=NOISE ** 0.5, generator=None, device=None):
+    """Eq. (2): normal numbers of mean 0, cut at 3 std: their distribution function, inverted.
 
     What torch's own trunc_normal_ draws for a seed differs between versions of torch.
     """
     inside = math.erf(3 / 2 ** 0.5)                             # the share within 3 std
     u = 2 * torch.rand(shape, generator=generator, device=device) - 1
     return std * 2 ** 0.5 * torch.erfinv(inside * u)
-
-
-def noise(*shape, generator=None, device=None):
-    """Eq. (2)."""
-    return cut_normal(*shape, std=NOISE ** 0.5, generator=generator, device=device)
 
 
 def part_sizes(parts, layers):
@@ -181,7 +174,7 @@ class RecurrentGPT(GPT):
             if p.ndim == 2 and "conv" not in name:
                 out = name.endswith(("out.weight", "down.weight"))
                 std = (NOISE / self.cfg.width / (2 * layers if out else 1)) ** 0.5
-                p.data.copy_(cut_normal(*p.shape, std=std))
+                p.data.copy_(noise(*p.shape, std=std))
 
     def forward(self, x, cache=None, lengths=None, layers=None, tree=None, at=None):
         """As GPT.forward. In training and without a cache r is drawn, else it is self.r. `layers`
@@ -305,13 +298,13 @@ class RecurrentGPT(GPT):
             self.taken.append(steps if lengths is None else steps * (lengths > 0))
         return s
 
-    def generate(self, x, lengths, cache, stop, max_new, sample=GREEDY, samples=1):
+    def generate(self, x, lengths, cache, stop, max_new, sample=None, samples=1):
         if self.draft and (self.exit != "none" or self.share or self.warm):
             raise BadInput("--draft goes with neither --exit, --share nor --warm: tokens checked "
                            "together would see another cache than tokens written one by one")
-        if self.draft and not sample.temperature and samples == 1:
+        if self.draft and not (sample or GREEDY).temperature and samples == 1:
             return speculate(self, x, lengths, cache, stop, max_new)
-        return generate(self, x, lengths, cache, stop, max_new, sample, samples)
+        return super().generate(x, lengths, cache, stop, max_new, sample, samples)
 
 
 # ---- inference: exits, slots of the cache, speculation -------------------------------------------
@@ -427,17 +420,3 @@ def speculate(model, x, lengths, cache, stop, max_new):
     out = out[:, :max_new]
     ended = (out == stop).long().cumsum(1) - (out == stop).long()
     return out.masked_fill(ended > 0, 0)[:, :int(count.max())]
-
-
-if __name__ == "__main__":      # how far each iteration of an untrained core moves the state
-    torch.manual_seed(0)
-    task = Arithmetic()
-    vocab = Vocab(task.words)
-    backbone = RecurrentGPT(Config(len(vocab), layers=3, width=64, heads=4)).eval()
-    question = task.sample("val", 0).question
-    with torch.no_grad(), backbone.using(r=32, trace=[]):
-        backbone(backbone.embed(torch.tensor([vocab.encode(question)])))
-        moves = [float(latent_change(*two)) for two in zip(backbone.trace, backbone.trace[1:])]
-    print(f"at the last of {len(question)} words:", *question)
-    for n in (2, 4, 8, 16, 32):
-        print(f"iteration {n:2}   |s_i - s_(i-1)| / |s_i| = {moves[n - 2]:.6f}")

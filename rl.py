@@ -54,11 +54,11 @@ import eval as evaluation
 import runs
 import train
 from data import checkpoint, machine
-from data.cli import BadInput, Flag, Parser, choice, named, options
+from data.cli import BadInput, Flag, Parser, choice, options
 from data.common import first_problems
 from data.files import draw, read_log
 from data.rows import plot, plot_rewards, table, tested_rows, write_results
-from data.script import command, folder, keep_config
+from data.script import command, folder, keep_config, reopen, resumed
 from method import LENGTH, OPTION, RIGHT
 from model import Sampler
 from train import Training
@@ -193,12 +193,12 @@ class GRPO(Training):
 
     def policy_update(self, minibatches):
         """An optimizer step on each of [(Rollout, {kind of action: A (R,)})]; means for the log."""
-        with torch.no_grad(), self.autocast():
+        with torch.no_grad(), self.autocast:
             before = [(self.method.log_probs(rollout), self.start.log_probs(rollout))
                       for rollout, _ in minibatches]
         logged = []
         for (rollout, advantage), (old, start) in zip(minibatches, before):
-            with self.autocast():
+            with self.autocast:
                 now = self.method.log_probs(rollout)
                 loss, parts = objective(now, old, start, advantage, self.config)
             self.backward(loss)
@@ -221,14 +221,12 @@ def parse(argv):
     parser, knobs = Parser("rl.py", __doc__), runs.knobs_of("rl.py", FLAGS)
     parser.add_argument("init", metavar="RUN", nargs="?",
                         help="run folder of any trained method but vqvae")
-    parser.add_argument("--out", type=named, metavar="DIR", help="run folder [RUN-rl]")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out with the "
-                        "flags it was started with, which need not be repeated")
-    begun = runs.resumed(parser.parse_known_args(argv)[0], "rl.py")
+    begun = resumed(parser, argv, "rl.py", runs.load, "RUN-rl")
     parser.add_flags(FLAGS)
     parser.start_from(begun)
-    parser.add_flags({name: replace(flag, default=None, kind=flag.type())
-                      for name, flag in knobs.items()})
+    parser.add_flags({name: replace(flag, default=None) for name, flag in knobs.items()})
+    if isinstance(begun.get("knobs"), dict):
+        parser.start_from(begun["knobs"])
     given = parser.parse(argv)
     given["init"] = given["init"] or begun.get("init")
     if not isinstance(given["init"], str):
@@ -241,7 +239,7 @@ def parse(argv):
     given["knobs"] = {name: v for name, v in given["knobs"].items() if v is not None}
     for name in given["knobs"]:
         choice(name, method.KNOBS, f"knob of {parent['method']}")
-    given["knobs"] = given["knobs"] or knobs_begun_with(begun, method) or method.settings()[-1]
+    given["knobs"] = given["knobs"] or method.settings()[-1]
     method.reinforceable(**given["knobs"])
     given["seed"] = parent["seed"] if given["seed"] is None else given["seed"]
     given["out"] = given["out"] or f"{given['init'].rstrip('/')}-rl"
@@ -251,25 +249,13 @@ def parse(argv):
             "stage": parent.get("stage", parent["method"]) + "+rl"}
 
 
-def knobs_begun_with(begun, method):
-    """The knobs of the run that is continued; {} if there is none, or if they are not the method's.
-    """
-    knobs = begun.get("knobs")
-    if not isinstance(knobs, dict) or not all(
-            name in method.KNOBS and (method.KNOBS[name].holds(value) or
-                                      value in method.KNOBS[name].words)
-            for name, value in knobs.items()):
-        return {}
-    return knobs
-
-
 def run(config, resume):
     """Trains the run folder config["init"] further and tests it before and after: their rows."""
     out = Path(config["out"])
     if machine.WORLD > 1:
         raise BadInput("it runs in one process, without torchrun")
     with folder(out):
-        state = runs.reopen(config, resume)
+        state = reopen(config, resume, runs.load)
         device, dtype = machine.setup(config, state)
         task, method, parent = runs.load_run(config["init"], device, sigma_min=config["sigma_min"])
         if parent["step"] < parent["config"]["steps"]:

@@ -5,8 +5,6 @@ training, accuracy.png of its test. Each appears whole or not at all. `parse` tu
 into a config, a flat dict with every setting of the run; `build` turns a config into its task and
 its untrained method; `load_run` opens a trained one.
 """
-import re
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +16,7 @@ import recurrent
 import vqvae
 from data import checkpoint
 from data.arithmetic import Arithmetic
-from data.cli import BadInput, Flag, Parser, merge, must_match, named, options
+from data.cli import BadInput, Flag, Parser, merge, named, options
 from data.common import FileTask, Vocab
 from data.gsm8k import GSM8K
 from data.maze import Maze
@@ -27,7 +25,7 @@ from data.permutation import Permutation
 from data.problems import FILES, paths_of, with_files
 from data.prontoqa import ProntoQA
 from data.prosqa import ProsQA
-from data.script import read_config
+from data.script import as_name, resumed
 
 METHODS = {"cot": baselines.CoT, "nocot": baselines.NoCoT, "pause": baselines.Pause,
            "icot": baselines.ICoT, "coconut": baselines.Coconut, "codi": baselines.CODI,
@@ -95,10 +93,7 @@ FLAGS = {   # None: --size decides
                  "task. --task own takes any words"),
 }
 BESIDE = "steps", "first_steps", "width", "grad_accum", "warmup", "grad_clip", "dtype"
-LONGEST = 80        # signs of a folder's name that flags may take
 STAGES_SHARE = ("task", "backbone", "layers", "width", "heads", "conv", "qk_norm")
-MAY_CHANGE = ("out", "init", "command", "device", "threads", "workers", "max_think", "max_answer",
-              "pieces")     # when a run is resumed
 
 
 # ---- command line --------------------------------------------------------------------------------
@@ -107,13 +102,10 @@ def parse(argv, description=None, prog="train.py"):
     """argv -> config: a flat dict with every setting of the run."""
     parser = Parser(prog, description)
     parser.add_flags(KINDS)
-    parser.add_argument("--out", type=named, metavar="DIR", help="run folder [runs/METHOD-TASK-"
-                        "SIZE-FLAGS-sSEED, FLAGS those that differ from the default]")
     parser.add_argument("--init", type=named, metavar="RUN",
                         help="run folder of a trained first stage")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out with the "
-                        "flags it was started with, which need not be repeated")
-    begun = resumed(parser.parse_known_args(argv)[0], "train.py")
+    begun = resumed(parser, argv, "train.py", load, "runs/METHOD-TASK-SIZE-FLAGS-sSEED, FLAGS "
+                    "those that differ from the default")
     parser.start_from(begun)
     kinds = vars(parser.parse_known_args(argv)[0])
     for name, flag in KINDS.items():
@@ -201,7 +193,7 @@ def differing(config, names, always=False):
     """["--flag value"] of those of these flags that are not at their default, or `always`; files
     without their folders."""
     usual, flags = unless_given(config), KINDS | flags_of(config)
-    flags = {name: replace(flags[name], kind=flags[name].type(), default=None if always else
+    flags = {name: replace(flags[name], default=None if always else
                            usual.get(name, flags[name].default)) for name in names}
     config = config | {flag: ",".join(Path(path).name for path in paths_of(config, flag))
                        for flag in FILES if flag in config}
@@ -217,16 +209,6 @@ def folder_name(config):
     words = differing(config, names)
     words += [f"--init {config['init']}"] * bool(config["init"])
     return as_name("{method}-{task}-{size}".format(**config), words) + f"-s{config['seed']}"
-
-
-def as_name(start, words):
-    """A name for a folder that begins with `start`: of words like "--pool mean", in signs that
-    every system allows. A long one is cut, and ends with its hash."""
-    text = "".join("-" + word.removeprefix("--").replace(" ", "=", 1) for word in words)
-    text = re.sub(r"[^A-Za-z0-9_.,=+-]", "_", text)
-    if len(text) > LONGEST:
-        text = f"{text[:LONGEST]}...{zlib.crc32(' '.join(words).encode(errors='replace')):08x}"
-    return start + text
 
 
 # ---- task and method -----------------------------------------------------------------------------
@@ -303,39 +285,3 @@ def load_run(run, device="cpu", **changes):
         if "stage" not in state["config"]:      # that is reinforced: its training is over
             method.progress = state["step"] / state["config"]["steps"]
     return task, method.to(device), state
-
-
-def begun_in(out):
-    """The checkpoint of the run in a folder and its config; None for each that is not there."""
-    state = load(out) if (out / "ckpt.pt").exists() else None
-    return state, state["config"] if state else read_config(out / "config.json")
-
-
-def resumed(args, script):
-    """The config of the run that a command line continues, with --resume --out RUN; else {}.
-    BadInput if it is a run of another script."""
-    begun = begun_in(Path(args.out))[1] if args.resume and args.out else None
-    if begun is None:
-        return {}
-    maker = "rl.py" if "stage" in begun else "train.py"
-    if maker != script:
-        raise BadInput(f"{args.out}: continue it with python {maker} --resume --out {args.out}")
-    return begun
-
-
-def reopen(config, resume):
-    """The checkpoint of the run in --out to continue from; None if it has none yet."""
-    out = Path(config["out"])
-    state, begun = begun_in(out)
-    if begun is None:
-        if (out / "results.json").exists() and not (out / "config.json").exists():
-            raise BadInput(f"{out}: has results, but of no run: --out DIR for a new one")
-        return None
-    if not resume:
-        raise BadInput(f"{out} exists: add --resume to continue it, or --out DIR for a new run")
-    must_match(config, begun, [k for k in config if k not in MAY_CHANGE],
-               f"{out}: repeat the flags it was started with; it has")
-    config["init"] = config["init"] or begun.get("init")
-    if "command" in begun:      # which has all of its flags
-        config["command"] = begun["command"]
-    return state

@@ -25,7 +25,7 @@ import runs
 import train
 from data.cli import BadInput, Flag, Parser, named, one_line
 from data.rows import read_results
-from data.script import folder
+from data.script import as_name, folder, reopen
 from lab.jobs import launch, run_all
 from lab.tables import STUDENT
 from lab.variants import report
@@ -99,7 +99,7 @@ def grid_of(axes, out):
         if where in made:
             return made[where]
         config["out"] = str(where)
-        runs.reopen(dict(config), resume=True)      # was it begun with these flags?
+        reopen(dict(config), True, runs.load)       # was it begun with these flags?
         train.check_test(runs.build(config | {"max_think": 1, "max_answer": 1})[0], config)
         if config["init"]:
             train.load_parent(config, "cpu")        # does it fit?
@@ -161,7 +161,7 @@ def main(argv=None):
         args = SimpleNamespace(**parser.parse([word for way in ours for word in way]))
         names = [f"{name} {','.join(way[-1].strip('-') for way in axis)}"
                  for name, axis in axes.items()]
-        out = Path(args.out or f"runs/{runs.as_name('sweep', names)}")
+        out = Path(args.out or f"runs/{as_name('sweep', names)}")
         if (out / "ckpt.pt").exists() or (out / "config.json").exists():
             raise BadInput(f"--out {out}: it is the folder of a run")
         threads = max(1, torch.get_num_threads() // args.jobs)

@@ -37,8 +37,10 @@ from data.common import FileTask, batches, first_problems, splits_of
 from data.curves import plot_training
 from data.files import Log, draw, read_log
 from data.machine import any_process, barrier, print0
-from data.rows import names_of, plot, summary_line, table, tested_rows, write_results
-from data.script import Interrupt, Stopped, command, diverged, folder, keep_config
+from data.muon import Muon
+from data.rows import (log_line, names_of, plot, summary_line, table, tested_rows,
+                       write_results)
+from data.script import Interrupt, Stopped, command, diverged, folder, keep_config, reopen
 from runs import METHODS
 
 VALIDATIONS = 5     # times in a run that validation problems are solved, if it divides the steps
@@ -46,17 +48,6 @@ SAVE_SECONDS = 60   # between checkpoints
 
 
 # ---- one step ------------------------------------------------------------------------------------
-
-class Loss(torch.nn.Module):
-    """The loss of a method as a forward pass, which is what DistributedDataParallel wraps."""
-
-    def __init__(self, method):
-        super().__init__()
-        self.method = method
-
-    def forward(self, batch):
-        return self.method.loss(batch)
-
 
 class Training:
     """All that changes while training, so that a checkpoint of it resumes, on a CPU bit for bit."""
@@ -73,8 +64,9 @@ class Training:
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
         self.loss = method.loss
         if self.world > 1:      # unused: some parameters have no gradient in some steps
-            self.loss = DistributedDataParallel(Loss(method), broadcast_buffers=False,
+            self.loss = DistributedDataParallel(method, broadcast_buffers=False,
                                                 find_unused_parameters=True)
+        self.autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
     def update(self, batches):
         """One optimizer step on this process's share of the step's batches. Returns what is to be
@@ -89,16 +81,13 @@ class Training:
                 torch.manual_seed(zlib.crc32(name.encode()))    # 32 bits: a CPU uses no more
             wait = self.world > 1 and i < len(batches) - 1      # the last one averages for all
             with self.loss.no_sync() if wait else contextlib.nullcontext():
-                with self.autocast():
+                with self.autocast:
                     loss, parts = self.loss(batch.to(self.device))
                 self.backward(loss / len(batches))
             logged.append({"loss": loss.detach(), **parts})
         norm = self.optimizer_step()
         self.step += 1
-        return {**means(logged), "norm": norm, "tokens": sum(batch.tokens() for batch in batches)}
-
-    def autocast(self):
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+        return {**means(logged), "norm": norm, "tokens": sum(batch.tokens for batch in batches)}
 
     def backward(self, loss):
         self.scaler.scale(loss).backward()
@@ -166,67 +155,16 @@ class Training:
 def optimizers(method, config):
     """AdamW for everything, or Muon for the hidden matrices and AdamW for the rest."""
     named = {n: p for n, p in method.named_parameters() if p.requires_grad}
-    decayed = {n for n, p in named.items() if p.ndim == 2 and "embed" not in n and "conv" not in n}
-    hidden = decayed - {"model.head.weight"} if config["optimizer"] == "muon" else set()
-
-    def group(names, decay):
-        return {"params": [p for n, p in named.items() if n in names], "weight_decay": decay}
-    groups = [group(set(named) - decayed, 0.0), group(decayed - hidden, config["weight_decay"])]
-    out = [torch.optim.AdamW(groups, lr=config["lr"], betas=(0.9, 0.99), fused=True)]
+    decayed = [n for n, p in named.items() if p.ndim == 2 and "embed" not in n and "conv" not in n]
+    hidden = [n for n in decayed if n != "model.head.weight" and config["optimizer"] == "muon"]
+    groups = [{"params": [named[n] for n in names], "weight_decay": decay} for names, decay in (
+        ([n for n in named if n not in decayed], 0.0),
+        ([n for n in decayed if n not in hidden], config["weight_decay"]),
+        (hidden, config["weight_decay"]))]
+    out = [torch.optim.AdamW(groups[:2], lr=config["lr"], betas=(0.9, 0.99), fused=True)]
     if hidden:
-        out.append(Muon([group(hidden, config["weight_decay"])], lr=config["lr"]))
+        out.append(Muon(groups[2:], lr=config["lr"]))
     return out
-
-
-class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised: Keller Jordan's Muon (2024), at the scale of AdamW (2502.16982).
-
-        m = 0.95 m + 0.05 g                         g the gradient of a matrix (rows, columns)
-        u = orthogonal(0.95 m + 0.05 g)             Nesterov's look ahead
-        w = w - lr (0.2 sqrt(max(rows, columns)) u + weight_decay w)
-
-    torch.optim.Muon is the same, one matrix at a time and in bfloat16, which most CPUs emulate.
-    Here all matrices of one shape are taken together, in float32: a quarter of the time.
-    """
-    MOMENTUM = 0.95
-
-    def __init__(self, groups, lr):
-        super().__init__(groups, {"lr": lr})
-
-    @torch.no_grad()
-    def step(self):
-        for group in self.param_groups:
-            alike = {}
-            for p in group["params"]:
-                if p.grad is not None:
-                    alike.setdefault(p.shape, []).append(p)
-            for (rows, columns), params in alike.items():
-                update = orthogonal(torch.stack([self.look_ahead(p) for p in params]))
-                size = group["lr"] * 0.2 * max(rows, columns) ** 0.5
-                for p, u in zip(params, update):
-                    p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(u, alpha=size)
-
-    def look_ahead(self, p):
-        """Moves the momentum of a matrix. Returns what the next gradient would make of it."""
-        state = self.state[p]
-        if not state:
-            state["momentum_buffer"] = torch.zeros_like(p)
-        m = state["momentum_buffer"].lerp_(p.grad, 1 - self.MOMENTUM)
-        return p.grad.lerp(m, self.MOMENTUM)
-
-
-def orthogonal(x):
-    """Matrices (N, rows, columns) -> about U V of their singular value decompositions U S V: five
-    Newton-Schulz steps on x / |x|, of which all singular values are at most 1."""
-    a, b, c = 3.4445, -4.7750, 2.0315       # they bring small values up fast, to 0.7 ... 1.2
-    tall = x.shape[1] > x.shape[2]
-    x = x.mT if tall else x
-    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
-    for _ in range(5):
-        gram = x @ x.mT                                             # (N, rows, rows)
-        poly = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)     # b G + c G G
-        x = torch.baddbmm(x, poly, x, beta=a)                       # a X + (b G + c G G) X
-    return x.mT if tall else x
 
 
 def means(logged):
@@ -275,7 +213,7 @@ def train(training, task, out, splits=("train", "val")):
                 bar.set_postfix(row, refresh=False)
                 if bar.disable:
                     left = (time.time() - began) / (step - start) * (total - step)
-                    print0(f"  step {step} of {total}: {as_text(row)}, "
+                    print0(f"  step {step} of {total}: {log_line(row)}, "
                            f"{tqdm.format_interval(left)} left")
             validate = step % max(1, total // VALIDATIONS) == 0
             if validate and machine.MAIN:
@@ -289,13 +227,6 @@ def train(training, task, out, splits=("train", "val")):
             checkpoint.save(out, training.state())
     if training.step < total:
         raise Stopped
-
-
-def as_text(row):
-    """A row of the log in short: "loss 2.31, norm 0.8, lr 0.01, 12 s, 45,378 tokens/s"."""
-    units = {"seconds": " s", "tokens_per_s": " tokens/s"}
-    return ", ".join(f"{value:,.0f}{units[name]}" if name in units else f"{name} {value:.4g}"
-                     for name, value in row.items())
 
 
 @contextlib.contextmanager
@@ -332,7 +263,7 @@ def train_stages(config, resume, held):
     `held`, an ExitStack, keeps their folders to this process."""
     machine.join(config)
     held.enter_context(folder(Path(config["out"])))
-    state = runs.reopen(config, resume)
+    state = reopen(config, resume, runs.load)
     device, dtype = machine.setup(config, state)
     task = runs.make_task(config)
     check_test(task, config)

@@ -45,11 +45,10 @@ Differs from the paper:
     python train.py --method assorted --init RUN --replace poisson      # from a vqvae run
     python eval.py RUN --latents 0,2,4,99                   # from all text to all codes
     python -m lab.codes RUN                                 # what shares a code: RUN/codes.png
-    python vqvae.py                                         # a worked example
+    python -m lab.examples vqvae                            # one chain in five mixtures
 """
 import copy
 import warnings
-from types import SimpleNamespace
 
 import torch
 import torch.nn as nn
@@ -57,12 +56,11 @@ import torch.nn.functional as F
 
 from baselines import LATENTS, CoT
 from colar import LATENT_SLOT, chunked
-from data.arithmetic import Arithmetic
 from data.cli import BadInput, Flag
-from data.common import END, EOS, PAD, PAUSE, THINK, Vocab, collate
+from data.common import END, EOS, PAD, PAUSE, THINK, collate
 from method import (CHAIN, Method, Rollout, Solved, column, cross_entropy, pack, read_prompt,
                     read_thoughts, split_at, tree)
-from model import GPT, GREEDY, Config, at_least_float32
+from model import GREEDY, at_least_float32
 
 D = 16          # numbers in a code: few, so that all of them matter to what is nearest
 COMMITMENT_WEIGHT = 0.25        # beta of Eq. (5)
@@ -347,8 +345,7 @@ class Assorted(CoT):
         first, opens = written[:, 0], opens[at]         # each mixture's first word: after <think>
         h = torch.cat([h[opens].repeat_interleave(M, 0), h[~opens]])
         words = torch.cat([first, written[:, 1:][written[:, 1:] != PAD]])
-        loss = cross_entropy(self.model, h, words)
-        return loss, {"loss": loss.detach()}
+        return cross_entropy(self.model, h, words), {}
 
     def solve(self, batch, sample=GREEDY, latents=None):
         return self.say(batch, self.rollout(batch, 1, sample, latents).solved)
@@ -435,14 +432,3 @@ class Assorted(CoT):
     def true_groups(self, example, latents=None):
         chunk = self.vqvae.chunks(collate([example], self.vocab))[0]
         return [self.vocab.decode(split_at(row, PAD)[0]) for row in chunk.tolist()]
-
-
-if __name__ == "__main__":      # the five mixtures of a chain; its codes come from k-means alone
-    torch.manual_seed(0)
-    task, args = Arithmetic(), SimpleNamespace(**{k: f.default for k, f in Assorted.FLAGS.items()})
-    vocab = Vocab([*task.words, *Assorted.words(args)])
-    method = Assorted(GPT(Config(len(vocab), layers=1, width=32, heads=2)), vocab, args)
-    batch = collate([task.sample("val", i) for i in range(200)], vocab)
-    method.vqvae.loss(batch)        # Eq. (4): the codebook starts from these chunks
-    for ids in method.chain(collate(batch.examples[:1], vocab), mixtures=5).tolist():
-        print(*vocab.decode(split_at(ids, PAD)[0]))

@@ -61,7 +61,7 @@ exercise(
      "the rate would be 0 in the last step, which then does nothing"),
     ("min(1, ", "min(", "the rate never exceeds config[\"lr\"]: 1 is among what is compared"))
 exercise(
-    "train.orthogonal", "Newton and Schulz's steps of Muon", "test_train.py",
+    "data.muon.orthogonal", "Newton and Schulz's steps of Muon", "test_train.py",
     "orthogonal_matrices_have_singular_values_near_one muon_is_that_of_torch",
     ("x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)", "x",
      "first divide each matrix by its norm: the steps diverge on singular values above 1"),

@@ -56,7 +56,7 @@ def choice(value, known, what):
     return known[value] if isinstance(known, dict) else value
 
 
-@dataclass(frozen=True)
+@dataclass
 class Flag:
     """A setting: its default, its help, and what it may be.
 
@@ -65,7 +65,7 @@ class Flag:
     least, most bounds of a number, themselves allowed
     above       a bound of a number that is itself not allowed
     words       what may stand in a number's place, as in --c auto
-    kind        the type of the value, where the default does not say it
+    kind        the type of the value; None: that of the default
     """
     default: object
     help: str
@@ -76,22 +76,22 @@ class Flag:
     words: tuple = ()
     kind: type = None
 
-    def type(self):
-        return self.kind or type(self.default)
+    def __post_init__(self):
+        self.kind = self.kind or type(self.default)
 
     def holds(self, value):
-        """Is it of the type of this flag's values?"""
-        kind = self.type()
-        return isinstance(value, (int, float) if kind is float else kind)
+        """Is it of the type of this flag's values, or one of its words?"""
+        kinds = (int, float) if self.kind is float else self.kind
+        return isinstance(value, kinds) or value in self.words
 
     def read(self, text):
         """Returns the value that a text stands for."""
         if text in self.words:
             return text
         try:
-            return self.type()(text)
+            return self.kind(text)
         except ValueError:
-            kind = "whole number" if self.type() is int else "number"
+            kind = "whole number" if self.kind is int else "number"
             raise argparse.ArgumentTypeError(f"{shortened(repr(text))} is no {kind}") from None
 
     def check(self, name, value):
@@ -143,7 +143,7 @@ def options(flags, config):
         value, option = config[name], name.replace("_", "-")
         if value is None or value == flag.default:
             continue
-        if flag.type() is bool:
+        if flag.kind is bool:
             words.append(f"--{option}" if value else f"--no-{option}")
         else:
             words.append(f"--{option} {value}")
@@ -185,12 +185,12 @@ class Parser(argparse.ArgumentParser):
             option = "--" + name.replace("_", "-")
             default = "" if many or flag.default in (None, "") else f" [{flag.default}]"
             text = {"help": f"{flag.help}{default}".replace("%", "%%")}
-            if many and flag.type() is bool:
+            if many and flag.kind is bool:
                 text |= {"default": [], "action": "store_const", "const": [True]}
             elif many:
                 text |= {"default": [], "type": lambda text, flag=flag: [
                     flag.read(part) for part in text.split(",")]}
-            elif flag.type() is bool:
+            elif flag.kind is bool:
                 text |= {"default": flag.default, "action": argparse.BooleanOptionalAction}
             else:
                 text |= {"default": flag.default, "type": flag.read}

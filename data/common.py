@@ -167,14 +167,11 @@ class Batch:
     answer: torch.Tensor    # closed by EOS
     prefixes: torch.Tensor  # the answer to each prefix of the question; PAD: none
     examples: list
+    tokens: int             # words of questions, chains and answers, <eos> included
 
     def map(self, f):
         parts = self.question, self.chain, self.step_of, self.answer, self.prefixes
-        return Batch(*map(f, parts), self.examples)
-
-    def tokens(self):
-        """How many words its rows have, without padding."""
-        return sum(int((part != PAD).sum()) for part in (self.question, self.chain, self.answer))
+        return Batch(*map(f, parts), self.examples, self.tokens)
 
     def to(self, device):
         return self.map(lambda t: t.to(device))     # non_blocking: MPS would read freed memory
@@ -192,7 +189,8 @@ def collate(examples, vocab):
         pad_rows([vocab.encode(w for s in e.steps for w in s) for e in examples]),
         pad_rows([[i for i, s in enumerate(e.steps) for _ in s] for e in examples]),
         pad_rows([vocab.encode(e.answer) + [EOS] for e in examples]),
-        pad_rows([[vocab.ids.get(w, PAD) for w in e.prefixes] for e in examples]), examples)
+        pad_rows([[vocab.ids.get(w, PAD) for w in e.prefixes] for e in examples]), examples,
+        sum(len(e.question) + sum(map(len, e.steps)) + len(e.answer) + 1 for e in examples))
 
 
 class Pools(torch.utils.data.Dataset):

@@ -39,6 +39,13 @@ def pass_at(k, right, n):
     return 1 - math.comb(n - right, k) / math.comb(n, k)
 
 
+def mean_of(shares):
+    """The mean of shares, one of each problem, and its 95% interval: (mean, low, high)."""
+    mean = sum(shares) / len(shares)
+    half = 1.96 * math.sqrt(sum((p - mean) ** 2 for p in shares)) / len(shares)
+    return mean, max(0, mean - half), min(1, mean + half)
+
+
 def paired(row, other):
     """The accuracy of a row minus that of another one, and its 95% interval: (difference, low,
     high). None unless both are known to be about the same problems.
@@ -166,6 +173,13 @@ def names_of(folders):
 def setting(row):
     """The knobs of a row, as text."""
     return " ".join(f"{k}={v}" for k, v in row["knobs"].items())
+
+
+def log_line(row):
+    """A row of the log in short: "loss 2.31, norm 0.8, lr 0.01, 12 s, 45,378 tokens/s"."""
+    units = {"seconds": " s", "tokens_per_s": " tokens/s"}
+    return ", ".join(f"{value:,.0f}{units[name]}" if name in units else f"{name} {value:.4g}"
+                     for name, value in row.items())
 
 
 def summary_line(rows):

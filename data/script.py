@@ -2,14 +2,20 @@
 import contextlib
 import json
 import os
+import re
 import shlex
 import signal
 import sys
+import zlib
 from pathlib import Path
 
-from data.cli import BadInput, one_line
+from data.cli import BadInput, must_match, named, one_line
 from data.files import NotWritten, locked, read_json, reason, write
 from data.machine import MAIN, print0
+
+LONGEST = 80        # signs of a folder's name that flags may take
+MAY_CHANGE = ("out", "init", "command", "device", "threads", "workers", "max_think", "max_answer",
+              "pieces")     # when a run is resumed
 
 
 class Stopped(KeyboardInterrupt):
@@ -38,6 +44,18 @@ def command(parse, run, script, argv=None):
         except KeyboardInterrupt:
             print("\nstopped; --resume continues from the last checkpoint, if there is one")
             sys.exit(130)
+
+
+# ---- the folder of a run -------------------------------------------------------------------------
+
+def as_name(start, words):
+    """A name for a folder that begins with `start`: of words like "--pool mean", in signs that
+    every system allows. A long one is cut, and ends with its hash."""
+    text = "".join("-" + word.removeprefix("--").replace(" ", "=", 1) for word in words)
+    text = re.sub(r"[^A-Za-z0-9_.,=+-]", "_", text)
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]}...{zlib.crc32(' '.join(words).encode(errors='replace')):08x}"
+    return start + text
 
 
 @contextlib.contextmanager
@@ -79,6 +97,49 @@ def keep_config(config):
     """Writes config.json, for people; a checkpoint holds the config, too."""
     write(Path(config["out"]) / "config.json", json.dumps(config, indent=1))
 
+
+def begun_in(out, load):
+    """The checkpoint of the run in a folder and its config; None for each that is not there."""
+    state = load(out) if (out / "ckpt.pt").exists() else None
+    return state, state["config"] if state else read_config(out / "config.json")
+
+
+def resumed(parser, argv, script, load, usual):
+    """Gives a script's parser --out, a folder that is `usual` unless given, and --resume. Returns
+    the config of the run that a command line continues, with --resume --out RUN; else {}. BadInput
+    if it is a run of another script. load(RUN): its checkpoint."""
+    parser.add_argument("--out", type=named, metavar="DIR", help=f"run folder [{usual}]")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out with the "
+                        "flags it was started with, which need not be repeated")
+    args = parser.parse_known_args(argv)[0]
+    begun = begun_in(Path(args.out), load)[1] if args.resume and args.out else None
+    if begun is None:
+        return {}
+    maker = "rl.py" if "stage" in begun else "train.py"
+    if maker != script:
+        raise BadInput(f"{args.out}: continue it with python {maker} --resume --out {args.out}")
+    return begun
+
+
+def reopen(config, resume, load):
+    """The checkpoint of the run in --out to continue from; None if it has none yet."""
+    out = Path(config["out"])
+    state, begun = begun_in(out, load)
+    if begun is None:
+        if (out / "results.json").exists() and not (out / "config.json").exists():
+            raise BadInput(f"{out}: has results, but of no run: --out DIR for a new one")
+        return None
+    if not resume:
+        raise BadInput(f"{out} exists: add --resume to continue it, or --out DIR for a new run")
+    must_match(config, begun, [k for k in config if k not in MAY_CHANGE],
+               f"{out}: repeat the flags it was started with; it has")
+    config["init"] = config["init"] or begun.get("init")
+    if "command" in begun:      # which has all of its flags
+        config["command"] = begun["command"]
+    return state
+
+
+# ---- what stops it -------------------------------------------------------------------------------
 
 class Interrupt:
     """Ctrl-C asks for a stop after the current step, and so does torchrun or a scheduler that ends

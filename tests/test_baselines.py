@@ -132,7 +132,7 @@ def test_offset_has_its_distribution():
     """P(o) = (1 - exp -4) exp(-4 o), within 4.5 standard deviations of a binomial count."""
     n, words = 200_000, torch.ones(200_000, 9, dtype=torch.long)
     method = make(ICoT, 0.5, curriculum="tokens")       # 3 words are gone, and o
-    o = (method.chain(Batch(words, words, words, words, words, [])) == PAD).sum(1) - 3
+    o = (method.chain(Batch(words, words, words, words, words, [], 0)) == PAD).sum(1) - 3
     assert o.min() == 0
     for value in range(3):
         p = (1 - math.exp(-4)) * math.exp(-4 * value)

@@ -88,8 +88,8 @@ def elsewhere(monkeypatch):
         "cpu" if kind == AWAY.type else kind, *args, **kwargs))
     monkeypatch.setattr(torch, "inference_mode", lambda mode=True: torch.no_grad())     # nor this
     noise = recurrent.noise     # torch leaves alone what should be drawn on this device
-    monkeypatch.setattr(recurrent, "noise", lambda *shape, generator=None, device=None: noise(
-        *shape, generator=generator).to(device))
+    monkeypatch.setattr(recurrent, "noise", lambda *shape, device=None, **kwargs: noise(
+        *shape, **kwargs).to(device))
 
     def call(f, *args, **kwargs):
         with Elsewhere():

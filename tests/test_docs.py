@@ -92,9 +92,6 @@ def test_a_command_is_taken_by_its_script(words, monkeypatch):
     if words[1:3] == ["-m", "pytest"]:
         assert all(Path(ROOT, word).exists() for word in words if word.startswith("tests/"))
         return
-    if words[1:] in (["colar.py"], ["vqvae.py"], ["recurrent.py"]):
-        parse(words, monkeypatch)       # they take nothing, and print a worked example
-        return
     with pytest.raises(Parsed):
         parse(words, monkeypatch)
 

@@ -342,7 +342,7 @@ FLOATS = (runs.FLAGS | rl.FLAGS | runs.METHODS["colar"].FLAGS | runs.METHODS["co
           | evaluation.FLAGS | depth.FLAGS)
 
 
-@pytest.mark.parametrize("flag", [name for name, flag in FLOATS.items() if flag.type() is float])
+@pytest.mark.parametrize("flag", [name for name, flag in FLOATS.items() if flag.kind is float])
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 def test_no_float_is_nan(flag, value):
     line = f"{flag.replace('_', '-')} {value}: must be (at|above 0)"

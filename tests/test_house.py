@@ -5,8 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
+import runs
 import tests
+from data.common import batches
+from lab.walk import Walk
+from train import Training
 
 ROOT = Path(__file__).parents[1]
 ORDER = ("data", "model", "recurrent", "method", "baselines", "colar", "vqvae", "runs", "eval",
@@ -15,8 +20,9 @@ FOLDERS = "data", "lab"     # whose files may import each other
 TOP = sorted(ROOT.glob("*.py"))
 FILES = [*TOP, *sorted(ROOT.glob("data/*.py")), *sorted(ROOT.glob("lab/*.py"))]
 LONGEST, WIDEST = 450, 100      # lines of a file of TOP, signs of a line
+STEP = 30       # functions that one update of CoLaR passes
 LESSON = [path for path in TOP if ORDER.index(path.stem) < ORDER.index("lab")]
-TOGETHER = 3806     # lines of all of LESSON
+TOGETHER = 3603     # lines of all of LESSON
 
 
 def floor(module):
@@ -92,6 +98,17 @@ def test_the_top_level_is_short():
 @pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_lines_are_no_longer_than_they_may_be(path):
     assert max(map(len, lines(path)), default=0) <= WIDEST
+
+
+def test_one_update_of_colar_passes_few_functions():
+    """As `python -m lab.walk` counts them."""
+    config = runs.parse(["--method", "colar", "--size", "nano"]) | {"max_think": 9, "max_answer": 2}
+    task, method = runs.build(config)
+    training = Training(method, config, torch.device("cpu"), torch.float32)
+    batch = next(batches(task, method.vocab, config["batch"]))
+    with Walk(ROOT) as walk:
+        training.update([batch])
+    assert 20 < len(walk.found) <= STEP, walk.found
 
 
 def test_no_circle():

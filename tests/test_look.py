@@ -1,8 +1,6 @@
 """The page of look.py shows what the methods' own code makes of a problem."""
 import math
 import re
-import runpy
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,11 +9,10 @@ import look
 import runs
 from data.common import collate
 from lab import picture
+from lab.examples import main as print_example
 from method import can
 from tests.helpers import DEEP, fails, run, small
 from tests.naive import started
-
-ROOT = Path(__file__).parents[1]
 
 
 def opened(name, task="arithmetic", *argv):
@@ -42,10 +39,11 @@ def test_what_is_shown_at_each_place_adds_up_to_the_loss(name, backbone):
         torch.manual_seed(0)
         layout, found = look.places(method, batch, knobs)
         torch.manual_seed(0)
-        parts = method.loss(batch, *([torch.tensor([[knobs["c"]]])] if knobs.get("c") else []))[1]
+        c = [torch.tensor([[knobs["c"]]])] if knobs.get("c") else []
+        loss, parts = method.loss(batch, *c)
         ce = sum(p.ce for p in found) / len(found)
         names = {"colar": "ce", "vqvae": "ce", "codi": "student"}
-        assert ce == pytest.approx(float(parts[names.get(name, "loss")]), abs=1e-6)
+        assert ce == pytest.approx(float(parts.get(names.get(name), loss)), abs=1e-6)
         if name == "colar":
             excess = sum(p.ce - p.floor for p in found) / len(found)
             assert excess == pytest.approx(float(parts["excess"]), abs=1e-6)
@@ -175,12 +173,12 @@ def test_a_problem_without_steps_has_a_page(capsys, tmp_path):
         assert "(nothing)" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("script, told", [
-    ("colar.py", "[Eva has << 7 *] [2 = 14 >> .]"), ("vqvae.py", "<boLatent>"),
-    ("recurrent.py", "iteration 32")])
-def test_worked_examples(script, told, capsys):
-    """What `python colar.py` prints, and the two others: few lines."""
-    runpy.run_path(str(ROOT / script), run_name="__main__")
+@pytest.mark.parametrize("file, told", [
+    ("colar", "[Eva has << 7 *] [2 = 14 >> .]"), ("vqvae", "<boLatent>"),
+    ("recurrent", "iteration 32")])
+def test_worked_examples(file, told, capsys):
+    """What `python -m lab.examples colar` prints, and the two others: few lines."""
+    print_example([file])
     text = capsys.readouterr().out
     assert told in text and len(text.splitlines()) <= 10
 

@@ -156,7 +156,7 @@ class Reread(Method):
     def loss(self, batch):
         ids, part, _ = pack(self.prompt(batch), batch.chain[:, :self.args.hint], batch.answer)
         loss = next_token_loss(self.model, ids, part == 2)
-        return loss, {"loss": loss.detach()}
+        return loss, {}
 
     def solve(self, batch, sample=GREEDY, times=1):
         return self.rollout(batch, 1, sample, times).solved

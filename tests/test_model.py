@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model import GPT, Cache, Config, Conv, Rope, Sampler, ends, generate, rotate
+from model import GPT, Cache, Config, Conv, Rope, Sampler, ends, rotate
 from method import tree
 from tests.naive import EXACT
 
@@ -190,7 +190,7 @@ def test_generate_batched_equals_one_by_one_without_cache(conv):
     ids = torch.zeros(len(prompts), 9, dtype=torch.long)
     for i, p in enumerate(prompts):
         ids[i, :len(p)] = torch.tensor(p)
-    out = generate(model, model.embed(ids), lengths, Cache(), stop, max_new)
+    out = model.generate(model.embed(ids), lengths, Cache(), stop, max_new)
     for row, w in zip(out.tolist(), want):
         assert row[:len(w)] == w and not any(row[len(w):])
 
@@ -198,7 +198,7 @@ def test_generate_batched_equals_one_by_one_without_cache(conv):
 def test_training_can_use_what_decoding_made():
     """RoPE's tables and the ids, which the backward pass needs; oneDNN is as it was."""
     model, ids = tiny(), torch.randint(1, 23, (2, 5))
-    out = generate(model, model.embed(ids), None, Cache(), -1, 4)
+    out = model.generate(model.embed(ids), None, Cache(), -1, 4)
     assert out.shape == (2, 4) and torch.backends.mkldnn.enabled
     loss = model.head(model(model.embed(out))).logsumexp(-1).sum()
     got = torch.autograd.grad(loss, list(model.parameters()))

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 import recurrent
 from data.cli import BadInput
-from model import GPT, Cache, Config, Sampler, generate
+from model import GPT, Cache, Config, Sampler
 from recurrent import (ON_STATES, Exit, RecurrentGPT, draw_r, kl_change, last_state, latent_change,
                        noise)
 
@@ -735,5 +735,5 @@ def test_sampling_does_not_speculate():
                 ways.append(model.generate(x, lengths, Cache(), stop, 6, sample, samples))
         with model.using(r=3):
             sample = Sampler(temperature, generator=torch.Generator().manual_seed(1))
-            ways.append(generate(model, x, lengths, Cache(), stop, 6, sample, samples))
+            ways.append(GPT.generate(model, x, lengths, Cache(), stop, 6, sample, samples))
         assert torch.equal(ways[0], ways[1]) and torch.equal(ways[0], ways[2])

@@ -19,6 +19,7 @@ from data import checkpoint, machine, rows
 from data.arithmetic import Arithmetic
 from data.cli import BadInput
 from data.common import Vocab, collate
+from data.muon import Muon, orthogonal
 from lab import latents, tables
 from method import Method, Rollout, Solved
 from model import GPT, Cache, Config
@@ -531,9 +532,9 @@ def test_orthogonal_matrices_have_singular_values_near_one():
     torch.manual_seed(0)
     for height, width in ((6, 18), (18, 6), (7, 7)):
         x = torch.randn(3, height, width).double()
-        u = train.orthogonal(x)
+        u = orthogonal(x)
         for one, all_at_once in zip(x, u):
-            torch.testing.assert_close(train.orthogonal(one[None])[0], all_at_once, **EXACT)
+            torch.testing.assert_close(orthogonal(one[None])[0], all_at_once, **EXACT)
         U, S, V = torch.linalg.svd(x, full_matrices=False)
         values = U.mT @ u @ V.mT                                        # (3, n, n), diagonal
         found = values.diagonal(dim1=1, dim2=2)
@@ -548,7 +549,7 @@ def test_muon_is_that_of_torch():
     ours = [torch.nn.Parameter(torch.randn(shape)) for shape in ((8, 24), (8, 24), (32, 8))]
     its = [torch.nn.Parameter(p.detach().clone()) for p in ours]
     start = [p.detach().clone() for p in ours]
-    muon = train.Muon([{"params": ours, "weight_decay": 0.1}], lr=0.02)
+    muon = Muon([{"params": ours, "weight_decay": 0.1}], lr=0.02)
     other = torch.optim.Muon(its, lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
     for _ in range(4):
         for p, q in zip(ours, its):

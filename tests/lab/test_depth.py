@@ -23,7 +23,7 @@ def few_iterations():
 @pytest.fixture(scope="module")
 def deep_run(tmp_path_factory):
     return run(tmp_path_factory.mktemp("deep"), "--method", "nocot", "--backbone", "recurrent",
-               "--task", "permutation", "--mean-r", "3")
+               "--task", "permutation", "--conv", "0", "--mean-r", "3")
 
 
 def test_training_tests_several_numbers_of_iterations(deep_run):
