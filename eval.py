@@ -21,6 +21,7 @@ iterations of a recurrent backbone, mean over its calls and their unfinished row
 """
 import itertools
 import json
+import re
 import shlex
 import sys
 import time
@@ -144,8 +145,11 @@ def show(method, task, examples, **knobs):
     lines, own = [], split_knobs(method, knobs)[0]
     for e, s in zip(examples, solve_all(method, examples, **knobs)):
         mark = "right" if method.right(task, e, s) else "WRONG"
+        most = 10 + 2 * sum(map(len, e.steps))      # what has learned nothing does not stop
+        thoughts = re.findall(r"\[.*?\]|\S+", s.thoughts)
+        thoughts = thoughts[:most] + ["..."] * (len(thoughts) > most)
         lines += [f"question    {' '.join(e.question)}",
-                  f"thoughts    {s.thoughts or '(none)'}   [{s.n_think} steps]"]
+                  f"thoughts    {' '.join(thoughts) or '(none)'}   [{s.n_think} steps]"]
         groups = method.true_groups(e, **own)   # the chain as it would be merged, to compare
         if groups:
             lines.append("true chain  " + " ".join(f"[{' '.join(words)}]" for words in groups))

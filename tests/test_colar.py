@@ -13,7 +13,7 @@ from data.cli import BadInput
 from data.common import END, EOS, MAX_SPEED, SPECIALS, THINK, collate, speed_token
 from lab import controls
 from lab.latents import decoded
-from method import ANSWER, CHAIN, CLOSE, OPEN, QUESTION, Rollout, pack
+from method import ANSWER, CHAIN, CLOSE, OPEN, QUESTION, Rollout, Solved, pack
 from model import Sampler
 from recurrent import EXITS, RecurrentGPT
 from tests.helpers import telling
@@ -324,6 +324,17 @@ def test_solve_equals_a_loop_without_cache():
             want = [naive_solve(method, e, c) for e in batch.examples]
             assert min(n for _, n in want) == 0 < max(n for _, n in want)
             assert [(s.answer, s.n_think) for s in method.solve(batch, c=c)] == want
+
+
+def test_a_chain_that_does_not_stop_is_shown_in_part(monkeypatch):
+    """Twice as many thoughts as the true chain has words, and ten more; never half a thought."""
+    (method, _), examples = colar_and_cot(), batch_of(1).examples
+    most = 10 + 2 * sum(map(len, examples[0].steps))
+    for n, shown in ((most, ["[a b]"] * most), (most + 1, ["[a b]"] * most + ["..."])):
+        monkeypatch.setattr(evaluation, "solve_all", lambda *args, **knobs: [
+            Solved([], n, thoughts=" ".join(["[a b]"] * n))])
+        text = evaluation.show(method, TASK, examples, c=2)
+        assert f"thoughts    {' '.join(shown)}   [{n} steps]" in text.splitlines()
 
 
 @pytest.mark.parametrize("most", [False, True])
