@@ -108,23 +108,21 @@ def token_assorted():
 
 
 def recurrent_depth():
-    deep = "nocot r={} --backbone recurrent --mean-r 6 --bucket 1"
-    twin = "nocot r=1 --backbone recurrent --mean-r 1 --sampler fixed --bucket 1"
-    plain = "nocot --layers 8 --bucket 1"
-
     def row(r):
-        marks = [Mark(f"at {levels} of depth: {deep.format(r)}", 0, f"{name} moves", color)
+        run = "deep" if r <= 32 else "deep-more"
+        marks = [Mark(f"at {levels} of {run}: nocot r={r}", 0, f"{name} moves", color)
                  for levels, name, color in (("3,4", "3 and 4", GREEN), ("7,8", "7 and 8", BLUE),
                                              ("11,12", "11 and 12", ORANGE))]
-        if r != 3:      # not measured on longer problems
-            marks.append(Mark(f"depth-long: {deep.format(r)} on long", 1, "13 to 18 moves", PURPLE))
+        marks = [] if r == 6 else marks     # measured on longer problems alone
+        if r not in (2, 32):                # and these are not
+            marks.append(Mark(f"deep-long: nocot r={r}", 1, "13 to 18 moves", PURPLE))
         return marks
     return Curves("Recurrent depth: accuracy over iterations, on easy and hard problems", [
         Panel("3 to 12 moves, as in training", lines={"chance": 100 / 6}),
         Panel("13 to 18 moves, more than in training", lines={
-            "chance": 100 / 6, "same size, one iteration": f"depth-long: {twin} on long",
-            "eight layers, no iterations": f"depth-long: {plain} on long"})],
-        {r: row(r) for r in (1, 2, 3, 4, 6, 8, 16, 32, 64)},
+            "chance": 100 / 6, "same size, one iteration": "twin-long: nocot r=1",
+            "eight layers, no iterations": "layers-long: nocot"})],
+        {r: row(r) for r in (1, 2, 4, 6, 8, 16, 32, 64)},
         "iterations of the core block (trained on 7 on average)", log=True)
 
 
