@@ -164,7 +164,7 @@ class GRPO(Training):
         rollout = self.method.rollout(batch, G, Sampler(1.0), **self.knobs)
         self.method.train()
 
-        right = [self.task.check(batch.examples[i // G], solved.answer)
+        right = [self.method.right(self.task, batch.examples[i // G], solved)
                  for i, solved in enumerate(rollout.solved)]
         reward = torch.tensor(right, dtype=torch.float, device=self.device).view(Q, G)  # Eq. (1)
         n_think = [float(solved.n_think) for solved in rollout.solved]
