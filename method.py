@@ -19,6 +19,8 @@ What is summed or exponentiated is first made `at_least_float32`. Tests run meth
 (`method.double()`), where two ways to compute the same agree to 1e-9 on every processor; so nothing
 may be cast down to float32.
 """
+import contextlib
+import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -172,6 +174,40 @@ def computed(task, example, chain, answer):
 def can(method, name):
     """Does this method implement an optional part of the contract?"""
     return getattr(type(method), name) is not getattr(Method, name)
+
+
+# ---- averaged weights ----------------------------------------------------------------------------
+
+class Average:
+    """Moving averages of a method's weights: a <- d a + (1 - d) w after every step.
+
+    d = min(decay, (1 + step) / (10 + step)), so that the first weights are soon forgotten. Buffers
+    are copied. decay 0: it has the weights themselves, which cost nothing.
+    """
+
+    def __init__(self, method, decay):
+        self.method, self.decay = method, decay
+        self.weights = method.state_dict() if decay == 0 else copy.deepcopy(method.state_dict())
+
+    @torch.no_grad()
+    def update(self, step):
+        """After step number `step`, from 1 on."""
+        if self.decay == 0:
+            return
+        d = min(self.decay, (1 + step) / (10 + step))
+        for name, w in self.method.named_parameters():
+            self.weights[name].lerp_(w, 1 - d)
+        for name, buffer in self.method.named_buffers():
+            if name in self.weights:        # some are not kept
+                self.weights[name].copy_(buffer)
+
+    @contextlib.contextmanager
+    def used(self):
+        """Inside a with statement the method has these weights."""
+        raw = copy.deepcopy(self.method.state_dict())
+        self.method.load_state_dict(self.weights)
+        yield
+        self.method.load_state_dict(raw)
 
 
 # ---- sequences of ragged parts -------------------------------------------------------------------

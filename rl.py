@@ -86,6 +86,7 @@ FLAGS = {
     "seed": Flag(None, "of rollouts and questions [the run's]", kind=int),
     **{name: runs.FLAGS[name] for name in ("device", "dtype", "threads")},
 }
+WITHOUT = {"dropout": 0.0, "ema": 0.0}      # Eq. (3) compares probabilities of one network
 NAMED = ("batch", "samples", "minibatch", "eps", "learn", "length_penalty", "kl_penalty", "average",
          "lr", "warmup", "decay", "grad_clip")      # in a table, where they are not the default
 
@@ -247,7 +248,7 @@ def parse(argv):
     given["out"] = given["out"] or f"{given['init'].rstrip('/')}-rl"
     given["split"] = splits(given["split"], task)[2]
     before = {name: parent[name] for name in ("steps", "seed", "knobs", *NAMED) if name in parent}
-    return {**parent, **given, "grad_accum": 1, "parent": before,
+    return {**parent, **given, **WITHOUT, "grad_accum": 1, "parent": before,
             "stage": parent.get("stage", parent["method"]) + "+rl"}
 
 
@@ -271,7 +272,8 @@ def run(config, resume):
     with folder(out):
         state = runs.reopen(config, resume)
         device, dtype = machine.setup(config, state)
-        task, method, parent = runs.load_run(config["init"], device, sigma_min=config["sigma_min"])
+        task, method, parent = runs.load_run(
+            config["init"], device, **{name: config[name] for name in ("sigma_min", *WITHOUT)})
         if parent["step"] < parent["config"]["steps"]:
             raise BadInput(f"{config['init']}: not finished; continue it with --resume first")
         learn, val, test = splits(config["split"], task)
