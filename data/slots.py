@@ -10,10 +10,20 @@ and in constants, which the question does not state as a number. A model that wr
 need not compute: `compute` does that, in fractions, without rounding.
 
 An operand is followed to where it comes from, in this order: the latest result that nothing has
-used yet; a number of the question; the latest result; p %, ( 1 - p % ), ( 1 + p % ), ( 100 - p ) or
-( 100 + p ) of a percentage p in the question; and else it is a constant. A chain cannot be written
-where its answer is none of its results, where it needs more names than there are, or where it does
-not compute to the answer, since a result was rounded.
+used yet; a number of the question; the latest result; p %, ( 1 - p % ), ( 1 + p % ), ( 100 - p )
+or ( 100 + p ) of a percentage p in the question; and else it is a constant. Operands of a sum or a
+product stand in the order of their slots, constants last.
+
+A chain cannot be written where it needs more names than there are, or where none of its results is
+the answer, exactly: most of these end before the last equation, or have none. Such problems are
+left out of training; in validation and test they count, and cannot be right but by chance.
+
+    can be written      93.9% of the training and 91.6% of the test problems: the most that can be
+                        right there; python data/gsm8k.py prints it
+    equal numbers       have one name, since nothing says which of them an equation means: that
+                        would be open in 16.6% of the training problems
+    still open          an operand may be a number or a result in 12.0% of them, one of two results
+                        in 4.9%; a number or a word ("half" beside a 2) in 18.1%
 """
 import re
 from fractions import Fraction
