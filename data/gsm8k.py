@@ -303,7 +303,8 @@ class Known(NamedTuple):
 class GSM8K:
     """Task contract: data/common.py. difficulty = number of equations."""
     FLAGS = {
-        "variants": Flag(1000, "of each training problem, with other numbers; 0: none"),
+        "variants": Flag(1000, "of each training problem, with other numbers; 0: none. With "
+                         "--numbers slots none are drawn"),
         "rare": Flag("pieces", "rare words: cut into pieces, or numbered in each question",
                      ("pieces", "slots")),
         "vocabulary": Flag(2000, "pieces of words, or the most frequent words", least=1),

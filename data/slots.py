@@ -32,10 +32,11 @@ from typing import NamedTuple
 from data.formats import evaluate, number
 from data.resample import CONSTANTS, NUMBER, OPERAND, TOPS, Untraceable, spell
 
-NAMES = [f"n{i}" for i in range(20)]        # of numbers; two questions of GSM8K have more than 12
+NAMES = [f"n{i}" for i in range(20)]        # of numbers; a question of GSM8K has 15 at most
 RESULTS = [f"r{i}" for i in range(20)]
 WHOLE = [spell(v) for v in CONSTANTS if v not in range(10)]     # constants that are one word each
 WORDS = [*NAMES, *RESULTS, *WHOLE]
+PLACE = {name: i for i, name in enumerate([*NAMES, *RESULTS])}
 LONGEST = 15        # signs of a number that has a name
 LARGEST = 10 ** 30  # no result has a larger numerator or denominator
 
@@ -76,16 +77,17 @@ def write(masked, equations, answer):
     results, used, steps = {}, set(), []    # results: {name: its value as the equation says it}
     for equation, name in zip(equations, RESULTS):
         left, _, right = equation.partition("=")
-        words = []
+        parts = []
         for operand, sign in re.findall(rf"({OPERAND.pattern})|(\D)", left):
             found = source(Fraction(operand), name_of, masked, results, used) if operand else [sign]
             used.update(found)
-            words += found
+            parts.append(found)
         results[name] = evaluate(right)
-        steps.append(["<<", *words, "=", name, ">>"])
+        steps.append(["<<", *sum(in_order(parts), []), "=", name, ">>"])
     chain, true = sum(steps, []), number(answer)
     for name in [*reversed(results)] or masked.values:
-        if number("".join(compute(masked.values, chain, [name]))) == true is not None:
+        value = number("".join(compute(masked.values, chain, [name])))
+        if value == true and value is not None:
             return steps, [name]
     raise Untraceable("the answer is no result")
 
@@ -113,13 +115,22 @@ def source(value, name_of, masked, results, used):
     return [text] if text in WHOLE else list(text)
 
 
+def in_order(parts):
+    """The operands of a sum, or of a product, in the order of their slots, constants last. parts:
+    operands and signs, each a list of words. What means the same is then learned once."""
+    if parts[1::2] in ([["+"]] * (len(parts) // 2), [["*"]] * (len(parts) // 2)):
+        parts[::2] = sorted(parts[::2], key=lambda words: min(
+            PLACE.get(word, len(PLACE)) for word in words))
+    return parts
+
+
 # ---- computing -----------------------------------------------------------------------------------
 
 def compute(values, chain, answer):
     """What a chain and the answer after it say, lists of words, without slots: the answer's value
     in signs, ["7", "2"] or ["1", "0", "/", "3"]. An answer that is no slot stays as it is. [] for a
     slot that has no value, or if the chain cannot be computed."""
-    if len(answer) != 1 or answer[0] not in (*NAMES, *RESULTS):
+    if len(answer) != 1 or answer[0] not in PLACE:
         return answer
     known = dict(values)
     try:
@@ -138,7 +149,7 @@ def value_of(words, known):
     ZeroDivisionError if it has none."""
     parts = []
     for word in words:
-        if word in NAMES or word in RESULTS:
+        if word in PLACE:
             parts.append(f"({known[word]})")
         elif word == "%":
             parts[-1] = f"({parts[-1]}/100)"
