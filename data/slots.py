@@ -21,7 +21,7 @@ left out of training; in validation and test they count, and cannot be right but
     can be written      93.9% of the training and 91.6% of the test problems: the most that can be
                         right there; python data/gsm8k.py prints it
     equal numbers       have one name, since nothing says which of them an equation means: that
-                        would be open in 16.6% of the training problems
+                        would be open in 16.6% of the training problems written so
     still open          an operand may be a number or a result in 12.0% of them, one of two results
                         in 4.9%; a number or a word ("half" beside a 2) in 18.1%
 """
