@@ -38,7 +38,7 @@ from data.files import can_draw, draw, writable, write
 from data.machine import pick_device
 from data.problems import problems
 from data.rows import by_pairs, mean_of, names_of, pass_at, plot, record, table, wilson
-from method import can
+from method import can, computed
 from model import Sampler
 from runs import BACKBONES, METHODS, knobs_of, load, load_run, variant
 
@@ -119,7 +119,7 @@ def explore(name, method, task, examples, settings, ks, top_k=0):
             with method.model.using(**backbone):
                 solved = method.rollout(batch, n, Sampler(1.0, top_k), **own).solved
             steps += sum(s.n_think for s in solved)
-            right += [sum(task.check(e, s.answer) for s in solved[j * n:j * n + n])
+            right += [sum(method.right(task, e, s) for s in solved[j * n:j * n + n])
                       for j, e in enumerate(some)]
         ms = 1000 * (time.perf_counter() - start) / len(examples)
         for k in ks:
@@ -153,7 +153,9 @@ def show(method, task, examples, **knobs):
         groups = method.true_groups(e, **own)   # the chain as it would be merged, to compare
         if groups:
             lines.append("true chain  " + " ".join(f"[{' '.join(words)}]" for words in groups))
-        lines += [f"prediction  {' '.join(s.answer)}   truth  {' '.join(method.target(e))}"
+        said = computed(task, e, s.thoughts.split(), s.answer)
+        true = computed(task, e, [word for step in e.steps for word in step], method.target(e))
+        lines += [f"prediction  {' '.join(said)}   truth  {' '.join(true)}"
                   f"   {mark}", ""]
     return "\n".join(lines)
 

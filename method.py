@@ -121,7 +121,7 @@ class Method(nn.Module):
 
     def right(self, task, example, solved):
         """Is this Solved right?"""
-        return task.check(example, solved.answer)
+        return task.check(example, computed(task, example, solved.thoughts.split(), solved.answer))
 
     def extras(self, examples, solved):
         """{column of the table of results: number}, if it has more to tell than its accuracy."""
@@ -165,6 +165,12 @@ class Method(nn.Module):
     def latent_words(self, rollout):
         """Of each row and latent of a rollout the words that it is most like: R lists of lists."""
         raise NotImplementedError
+
+
+def computed(task, example, chain, answer):
+    """The words of an answer after a chain; where a task computes its chains, the answer's value.
+    """
+    return task.compute(example, chain, answer) if hasattr(task, "compute") else answer
 
 
 def can(method, name):

@@ -31,6 +31,7 @@ class Config:
     width: int = 64             # C
     heads: int = 4              # H; the head dimension is D = C / H
     conv: int = 0               # width of the causal convolutions; 0 = none
+    dropout: float = 0.0        # share of what is added to the residual stream, in training
     norm: str = "layer"         # of NORMS
     mlp: str = "gelu"           # or "swiglu"
     qk_norm: bool = False       # norm on queries and keys
@@ -176,18 +177,19 @@ class Block(nn.Module):
         self.conv1 = Conv(cfg.width, cfg.conv) if cfg.conv else None
         self.conv2 = Conv(cfg.width, cfg.conv) if cfg.conv else None
         self.attn, self.mlp = Attention(cfg), MLP(cfg)
+        self.dropout = nn.Dropout(cfg.dropout)
 
     def forward(self, x, place, cache, at=None):
         """(B, T, C) -> (B, T, C), or with `at`, as in GPT.forward, (N, C)."""
         u = self.norm1(x)
         u = self.conv1(u, place, cache) if self.conv1 else u
-        x = x + self.attn(u, place, cache)
+        x = x + self.dropout(self.attn(u, place, cache))
         x = self.post1(x) if self.post1 else x
         u = self.norm2(x)
         u = self.conv2(u, place, cache) if self.conv2 else u
         if at is not None:      # from here on no position needs another one
             x, u = x[at], u[at]                                             # (N, C)
-        x = x + self.mlp(u)
+        x = x + self.dropout(self.mlp(u))
         return self.post2(x) if self.post2 else x
 
 

@@ -86,6 +86,7 @@ FLAGS = {
     "seed": Flag(None, "of rollouts and questions [the run's]", kind=int),
     **{name: runs.FLAGS[name] for name in ("device", "dtype", "threads")},
 }
+WITHOUT = {"dropout": 0.0, "ema": 0.0}      # Eq. (3) compares probabilities of one network
 NAMED = ("batch", "samples", "minibatch", "eps", "learn", "length_penalty", "kl_penalty", "average",
          "lr", "warmup", "decay", "grad_clip")      # in a table, where they are not the default
 
@@ -164,7 +165,7 @@ class GRPO(Training):
         rollout = self.method.rollout(batch, G, Sampler(1.0), **self.knobs)
         self.method.train()
 
-        right = [self.task.check(batch.examples[i // G], solved.answer)
+        right = [self.method.right(self.task, batch.examples[i // G], solved)
                  for i, solved in enumerate(rollout.solved)]
         reward = torch.tensor(right, dtype=torch.float, device=self.device).view(Q, G)  # Eq. (1)
         n_think = [float(solved.n_think) for solved in rollout.solved]
@@ -245,7 +246,7 @@ def parse(argv):
     given["out"] = given["out"] or f"{given['init'].rstrip('/')}-rl"
     given["split"] = splits(given["split"], task)[2]
     before = {name: parent[name] for name in ("steps", "seed", "knobs", *NAMED) if name in parent}
-    return {**parent, **given, "grad_accum": 1, "parent": before,
+    return {**parent, **given, **WITHOUT, "grad_accum": 1, "parent": before,
             "stage": parent.get("stage", parent["method"]) + "+rl"}
 
 
@@ -257,7 +258,8 @@ def run(config, resume):
     with folder(out):
         state = reopen(config, resume, runs.load)
         device, dtype = machine.setup(config, state)
-        task, method, parent = runs.load_run(config["init"], device, sigma_min=config["sigma_min"])
+        task, method, parent = runs.load_run(
+            config["init"], device, **{name: config[name] for name in ("sigma_min", *WITHOUT)})
         if parent["step"] < parent["config"]["steps"]:
             raise BadInput(f"{config['init']}: not finished; continue it with --resume first")
         learn, val, test = splits(config["split"], task)

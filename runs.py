@@ -64,6 +64,8 @@ FLAGS = {   # None: --size decides
     "conv": Flag(None, "width of the causal convolutions before attention and MLP; 0 = none: the "
                  "default, but for prontoqa, permutation and --shuffle (4)", kind=int, most=2**10),
     "qk_norm": Flag(False, "norm on queries and keys"),
+    "dropout": Flag(0.0, "share of what attention and MLP add that is dropped in training",
+                    most=0.9),
     "batch": Flag(None, "problems per batch", kind=int, least=1, most=2**20),
     "bucket": Flag(64, "batches drawn at once and sorted by length, against padding; 1: a batch "
                    "has problems of all lengths", least=1, most=2**16),
@@ -76,6 +78,8 @@ FLAGS = {   # None: --size decides
     "decay": Flag(1.0, "last share of the steps, in which the learning rate falls linearly to 0",
                   above=0, most=1),
     "grad_clip": Flag(1.0, "largest gradient norm", above=0),
+    "ema": Flag(0.0, "decay of averaged weights, which are validated, tested and kept in place of "
+                "the last ones, as 0.999; 0: none", most=0.99999),
     "val_n": Flag(None, "validation problems, solved about five times in a run", kind=int, least=1),
     "test_n": Flag(None, "test problems for the final table", kind=int, least=1),
     "test_split": Flag("test", "their split; fresh: those that no table was made with"),
@@ -120,6 +124,8 @@ def parse(argv, description=None, prog="train.py"):
     if not config["data"] and not hasattr(TASKS[config["task"]], "sample"):
         raise BadInput(f"--task {config['task']} has no problems of its own: give train.py --data "
                        f"FILE (python -m data.{config['task']} --example FILE writes one to try)")
+    if config.get("numbers") == "slots" and config["method"] != "cot":
+        raise BadInput("--numbers slots: for --method cot, whose equations are there to compute")
     check_width(config)
     config["out"] = config["out"] or f"runs/{folder_name(config)}"
     return with_files(config) if config["data"] or config.get("extra") else config
@@ -183,7 +189,8 @@ def variant(config):
 def tells_apart(config):
     """Names of the flags that `variant` speaks of."""
     names = ["backbone", *TASKS[config["task"]].FLAGS, *METHODS[config["method"]].FLAGS,
-             *BACKBONES[config["backbone"]].FLAGS, "qk_norm", "optimizer", "bucket", "data"]
+             *BACKBONES[config["backbone"]].FLAGS, "qk_norm", "optimizer", "bucket", "data",
+             "dropout", "ema"]
     if "stage" not in config:       # rl.py has some of these for itself
         names += ["weight_decay", "decay", "batch", "lr"]
     return [*names, "layers", "heads", "conv"]
@@ -230,7 +237,7 @@ def build(config):
     args = SimpleNamespace(**config)
     vocab = Vocab([*task.words, *cls.words(args)])
     cfg = model.Config(len(vocab), config["layers"], config["width"], config["heads"],
-                       conv=config["conv"], qk_norm=config["qk_norm"])
+                       conv=config["conv"], dropout=config["dropout"], qk_norm=config["qk_norm"])
     return task, cls(backbone(cfg, **{name: config[name] for name in backbone.FLAGS}), vocab, args)
 
 

@@ -32,6 +32,7 @@ import eval as evaluation
 import model
 import runs
 from data import checkpoint, machine
+from data.average import Average
 from data.cli import BadInput, choice, must_match
 from data.common import FileTask, batches, first_problems, splits_of
 from data.curves import plot_training
@@ -61,6 +62,7 @@ class Training:
         self.rank, self.world = (0, 1) if method.ALONE else (machine.RANK, machine.WORLD)
         self.params = [p for p in method.parameters() if p.requires_grad]
         self.optimizers = optimizers(method, config)
+        self.average = Average(method, config["ema"])
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
         self.loss = method.loss
         if self.world > 1:      # unused: some parameters have no gradient in some steps
@@ -87,6 +89,8 @@ class Training:
             logged.append({"loss": loss.detach(), **parts})
         norm = self.optimizer_step()
         self.step += 1
+        if self.config["ema"]:
+            self.average.update(self.step)
         return {**means(logged), "norm": norm, "tokens": sum(batch.tokens for batch in batches)}
 
     def backward(self, loss):
@@ -130,12 +134,14 @@ class Training:
         return [{name: float(value) for name, value in one.items()} for one in self.since]
 
     def state(self):
-        """What a checkpoint holds."""
+        """What a checkpoint holds. The weights of "method" are the averaged ones, if there are any,
+        and those of "raw" the ones to go on from."""
+        raw = {"raw": self.method.state_dict()} if self.config["ema"] else {}
         self.seconds = time.time() - self.began     # of training: another stage may follow it
         return {"format": checkpoint.FORMAT, "config": self.config, "step": self.step,
                 "seconds": self.seconds, "since": self.numbers(),
                 "dtype": str(self.dtype).split(".")[1],
-                "method": self.method.state_dict(), "scaler": self.scaler.state_dict(),
+                "method": self.average.weights, **raw, "scaler": self.scaler.state_dict(),
                 "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
                 **checkpoint.random_state(self.device)}
 
@@ -146,6 +152,9 @@ class Training:
         self.since = [{name: float(value) for name, value in one.items()}
                       for one in state.get("since", [])]       # older checkpoints have none
         checkpoint.load_weights(self.method, state["method"])
+        if self.config["ema"]:
+            self.average = Average(self.method, self.config["ema"])
+            checkpoint.load_weights(self.method, state["raw"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             checkpoint.load_moments(optimizer, saved["state"])
         checkpoint.load_scaler(self.scaler, state["scaler"])
@@ -217,7 +226,8 @@ def train(training, task, out, splits=("train", "val")):
                            f"{tqdm.format_interval(left)} left")
             validate = step % max(1, total // VALIDATIONS) == 0
             if validate and machine.MAIN:
-                rows = [evaluation.evaluate(method, task, val, **k) for k in training.settings]
+                with training.average.used():
+                    rows = [evaluation.evaluate(method, task, val, **k) for k in training.settings]
                 log.write(step=step, val=rows)
                 bar.write(f"  step {step}: {summary_line(rows)}")
             if machine.MAIN and (validate or time.time() - saved > SAVE_SECONDS):
@@ -295,6 +305,7 @@ def train_stages(config, resume, held):
         print0(task.summary)
     if training.step < config["steps"]:
         train(training, task, Path(config["out"]))
+    method.load_state_dict(training.average.weights)    # for good: to be tested and started from
     return [*before, (training, task)]
 
 

@@ -17,6 +17,9 @@ and, if it needs them,
     records(text)           the records of a file's text, for formats that are not JSON
     learn(examples)         takes its words from those of the file that a run is trained on. Called
                             as long as `words` is empty
+    compute(example, chain, answer)
+                            the words of an answer without slots, where chains are written over
+                            slots: what `check` gets
     trained_on(examples)    [bool]: which of these a run has trained on; for tasks whose training
                             problems are those of a file. BadInput if that is gone
 It knows no method and no model.

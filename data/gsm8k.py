@@ -19,13 +19,25 @@ order in which they appear, with or without an s at their end:
 
     question  @0 sold @1 to 4 8 of her friends in @2 , and then she sold half as many @1 in @3 . ...
 
+With --numbers slots numbers become slots, too, and so do the results of equations; arithmetic is
+exact, and the answer is what the equations written compute to (data/slots.py):
+
+    question  @0 sold @1 to n0 of her friends in @2 , and then she sold half as many @1 in @3 . ...
+    steps     << n0 / 2 = r0 >>   << n0 + r0 = r1 >>
+    answer    r1
+
+An equation that cannot be computed makes the answer wrong. This is for CoT alone: with a chain that
+is hidden or compressed, nobody can compute it, and the question does not say the numbers that the
+model would have to answer with. Variants with other numbers would be the same text: none is drawn.
+
 Splits: test is the official one. val is a part of the official training file, by a hash of the text
 without its numbers; train is the rest, without what is in test but for numbers. Of each training
 problem that data/resample.py can follow there are `variants` with other numbers.
 
 Other files as extra training problems (--extra) or to test on (eval.py --data): all the formats of
 data/formats.py. One line says how many of their problems have no chain, or are left out. Extra
-training problems must have one, and not be in val or test.
+training problems must have one, and not be in val or test. MAWPS, in one file (MIT licence), adds
+2,128 of its 2,373 problems; they contain most of MultiArith, which then is no test.
 
     answer is right     as exact numbers, without $ % a full stop and commas of thousands; else as
                         words, numbered as in the question; <?> is never right
@@ -42,10 +54,12 @@ import urllib.request
 import zlib
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 if __package__ in (None, ""):       # run as a script
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from data import slots
 from data.arithmetic import Arithmetic
 from data.cli import BadInput, Flag, Parser, named, one_line
 from data.common import Example, digest, summary
@@ -60,6 +74,7 @@ HOLD = 15       # one of so many training problems is for validation
 SIGNS = list("0123456789+-*/=().,?!$%'\"&:;#_") + ["<<", ">>"]     # _ between two numbers
 UNKNOWN = "<?>"
 SLOTS = [f"@{i}" for i in range(30)]    # 6 of 6,967 questions have more than 30, beside 400 words
+KEPT = {*SIGNS, *slots.WORDS}           # what --word-dropout does not hide
 TOKEN = re.compile(r"[a-z]+|<<|>>|\S")
 
 
@@ -115,21 +130,28 @@ def bare(question):
     return " ".join(NUMBER.sub("#", question.lower()).split())
 
 
-def extra_problems(path, held):
+def extra_problems(path, held, unfit=lambda problem: ""):
     """Those of a file that may be trained on; prints one line on the others.
 
-    A problem without a chain would teach to write none. held: the bare questions of val and test.
+    A problem without a chain would teach to write none. held: the bare questions of val and test;
+    unfit: what else is wrong with a problem, "" if nothing is.
     """
     found, remarks = load(path)
-    kept = []
+    kept = {}       # in place of a list: a problem that comes again is the same key
     for i, parsed in found:
         remarks += [(i, remark) for remark in parsed.remarks]
-        if not parsed.no_chain and bare(parsed.problem[0]) in held:
+        if parsed.no_chain:
+            continue
+        if parsed.problem in kept:
+            remarks.append((i, "left out: the same as an earlier one"))
+        elif bare(parsed.problem[0]) in held:
             remarks.append((i, "left out: in the validation or test set, but for the numbers"))
-        elif not parsed.no_chain:
-            kept.append(parsed.problem)
+        elif why := unfit(parsed.problem):
+            remarks.append((i, f"left out: {why}"))
+        else:
+            kept[parsed.problem] = None
     print(summary(f"--extra {path}: {len(kept)} of {len(found)} problems to train on", remarks))
-    return kept
+    return [*kept]
 
 
 # ---- pieces --------------------------------------------------------------------------------------
@@ -272,13 +294,23 @@ def official_pieces(size, rare):
     return " ".join(learn_pieces(words, size))
 
 
+class Known(NamedTuple):
+    """What an Example with slots keeps."""
+    values: dict        # {slot: Fraction}
+    answer: list        # words of the right answer, without slots
+
+
 class GSM8K:
     """Task contract: data/common.py. difficulty = number of equations."""
     FLAGS = {
-        "variants": Flag(1000, "of each training problem, with other numbers; 0: none"),
+        "variants": Flag(1000, "of each training problem, with other numbers; 0: none. With "
+                         "--numbers slots none are drawn"),
         "rare": Flag("pieces", "rare words: cut into pieces, or numbered in each question",
                      ("pieces", "slots")),
         "vocabulary": Flag(2000, "pieces of words, or the most frequent words", least=1),
+        "numbers": Flag("digits", "digits, or slots: n0, n1 ... of the question and r0, r1 ... of "
+                        "equations, which are computed exactly; for --method cot",
+                        ("digits", "slots")),
         "extra": Flag("", "more training problems: files, separated by commas"),
         "mix": Flag(0.0, "share of training problems from --task arithmetic --level full", most=1),
         "word_dropout": Flag(0.0, "share of the pieces of words hidden in a training question, so "
@@ -287,12 +319,13 @@ class GSM8K:
     LEARNS = ("pieces",)        # what it makes of its files; the config of a run keeps it
     splits = ("train", "val", "test")
 
-    def __init__(self, variants=1000, rare="pieces", vocabulary=2000, extra="", mix=0.0,
-                 word_dropout=0.0, pieces=""):
-        self.variants, self.extra = variants, extra
+    def __init__(self, variants=1000, rare="pieces", vocabulary=2000, numbers="digits", extra="",
+                 mix=0.0, word_dropout=0.0, pieces=""):
+        self.slots, self.extra = numbers == "slots", extra
+        self.variants = 0 if self.slots else variants       # over slots they are the same text
         self.mix, self.word_dropout = mix, word_dropout
         self.pieces = pieces or official_pieces(vocabulary, rare)
-        self.words = [*SIGNS, UNKNOWN, *self.pieces.split()]
+        self.words = [*SIGNS, UNKNOWN, *(slots.WORDS if self.slots else ()), *self.pieces.split()]
         self.cut = {"pieces": Pieces, "slots": Slots}[rare](self.words)
         self.arithmetic = Arithmetic("full")
 
@@ -301,9 +334,14 @@ class GSM8K:
         """Those of every split, with the extra files in train."""
         split = dict(official())
         held = {bare(question) for name in ("val", "test") for question, _, _ in split[name]}
+        split["train"] = [problem for problem in split["train"] if not self.unfit(problem)]
         for path in filter(None, self.extra.split(",")):
-            split["train"] = split["train"] + extra_problems(path, held)
+            split["train"] = split["train"] + extra_problems(path, held, self.unfit)
         return split
+
+    def unfit(self, problem):
+        """Why a problem cannot be trained on; "" if it can."""
+        return self.example(*problem).no_chain if self.slots else ""
 
     def trained_on(self, examples):
         """[bool]: is each of these a training problem, be it with other numbers?
@@ -325,14 +363,32 @@ class GSM8K:
         drawn = found and found.draw(random.Random(f"{problem[0]}/{variant}"))
         example = self.example(*drawn or problem)
         if self.word_dropout:
-            hide = [rng.random() < self.word_dropout and piece not in SIGNS
+            hide = [rng.random() < self.word_dropout and piece not in KEPT
                     for piece in example.question]
             example.question = [UNKNOWN if h else p for h, p in zip(hide, example.question)]
         return example
 
     def example(self, question, equations, answer, no_chain="", remarks=()):
+        if self.slots:
+            return self.over_slots(question, equations, answer, no_chain, remarks)
         steps = [["<<", *e, ">>"] for e in equations]
         return Example(self.cut(question), steps, self.cut(answer, question), len(steps),
+                       key=" ".join(question.lower().split()), no_chain=no_chain, remarks=remarks)
+
+    def over_slots(self, question, equations, answer, no_chain, remarks):
+        """An Example with slots. A chain that cannot be written is left out, with its answer in
+        signs. state: the values of the slots, and the answer as the file has it."""
+        masked, true = slots.mask(question), self.cut(answer, question)
+        names = iter(masked.names)
+        words = [next(names) or UNKNOWN if word == "0" else word for word in self.cut(masked.text)]
+        steps, said = [], true
+        try:
+            if not no_chain:
+                steps, said = slots.write(masked, equations, answer)
+        except Untraceable as why:
+            no_chain = f"not over slots: {why}"
+            remarks = [*remarks, f"without a chain: {no_chain}"]
+        return Example(words, steps, said, len(equations), Known(masked.values, true),
                        key=" ".join(question.lower().split()), no_chain=no_chain, remarks=remarks)
 
     def stand_in(self, index):
@@ -352,15 +408,20 @@ class GSM8K:
             example.remarks.append("with an answer of unknown words: no answer to it is right")
         return example
 
+    def compute(self, example, chain, answer):
+        """An answer without slots; the same as before if there are none."""
+        return slots.compute(example.state.values, chain, answer) if self.slots else answer
+
     def check(self, example, words):
         """By value, if both answers are numbers; else word by word. <?> stands for many words: it
         equals none."""
-        if UNKNOWN in words or UNKNOWN in example.answer:
+        right = example.state.answer if self.slots else example.answer
+        if UNKNOWN in words or UNKNOWN in right:
             return False
-        mine, true = (number("".join("".join(w).split())) for w in (words, example.answer))
+        mine, true = (number("".join("".join(w).split())) for w in (words, right))
         if mine is not None and true is not None:
             return mine == true
-        return bool(whole(words)) and whole(words) == whole(example.answer)
+        return bool(whole(words)) and whole(words) == whole(right)
 
 
 def whole(pieces):
@@ -388,6 +449,10 @@ def main(argv=None):
           f"({len(traced) / len(split['train']):.1%})")
     left_out = len(problems_of(FOLDER / "train.jsonl")) - len(split["train"]) - len(split["val"])
     print(f"{left_out} training problems left out: in the test set, but for the numbers")
+    over_slots = GSM8K(numbers="slots", rare="slots")
+    shares = {name: sum(not over_slots.unfit(p) for p in problems) / len(problems)
+              for name, problems in split.items()}
+    print("over slots: " + ", ".join(f"{share:.1%} of {name}" for name, share in shares.items()))
     for p in traced[:args["show"]]:
         for question, equations, answer in [p] + [template(p).draw(rng) or p for _ in range(3)]:
             print(f"{question} | {' '.join(equations)} | {answer}")

@@ -112,6 +112,7 @@ def examine(name, method, task, examples, settings):
     """
     if not can(method, "thoughts_read"):
         raise BadInput(f"{name}: it has no thoughts to change")
+    check_answers(name, task)
     rows, method = [], method.eval()
     for knobs in settings:
         own, backbone = split_knobs(method, knobs)
@@ -119,6 +120,12 @@ def examine(name, method, task, examples, settings):
         with method.model.using(**backbone):
             rows += intervene(name, method, task, examples, knobs, think(method, examples, **own))
     return rows
+
+
+def check_answers(name, task):
+    """BadInput where an answer is computed from the chain that is changed."""
+    if getattr(task, "slots", False):
+        raise BadInput(f"{name}: with --numbers slots an answer means nothing without its chain")
 
 
 def check_cache(knobs):

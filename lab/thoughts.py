@@ -37,7 +37,7 @@ from data.cli import BadInput
 from data.common import collate, first_problems
 from data.rows import drawable, label, wilson
 from eval import BATCH, split_knobs
-from lab.controls import answers, check_cache, think
+from lab.controls import answers, check_answers, check_cache, think
 from method import can
 
 ON = ", think on"
@@ -122,7 +122,7 @@ def left(method, task, example, M, n, knobs):
     """Rows of `one_by_one`, thinking on only, for the M thoughts about an example: of n problems of
     validation, as difficult as this one, those that are thought about in as many thoughts. [] where
     there are none of either, or the method cannot think on."""
-    if not M or not can(method, "think_on"):
+    if not M or not can(method, "think_on") or getattr(task, "slots", False):
         return []
     own, backbone = split_knobs(method, knobs)
     some = [e for e in first_problems(task, "val", 4 * n) if e.difficulty == example.difficulty]
@@ -144,6 +144,7 @@ def measure(name, method, task, examples, settings, args):
     if args.k or args.loss:
         raise BadInput("--k and --loss: of eval.py, not of the controls, which think greedily")
     check(name, method)
+    check_answers(name, task)
     rows, method = [], method.eval()
     for knobs in settings:
         own, backbone = split_knobs(method, knobs)

@@ -94,7 +94,8 @@ def test_the_script_copies_counts_and_shows(own, tmp_path, monkeypatch, capsys):
     assert out[2] == "{'train': 52, 'val': 2, 'test': 3}"
     assert out[3] == "other numbers for 52 of 52 training problems (100.0%)"
     assert out[4] == "6 training problems left out: in the test set, but for the numbers"
-    shown = [line for line in out[5:] if line]
+    assert out[5] == "over slots: 100.0% of train, 100.0% of val, 100.0% of test"
+    shown = [line for line in out[6:] if line]
     assert len(shown) == 8 and len({gsm8k.bare(line.split(" | ")[0]) for line in shown}) == 2
     with pytest.raises(SystemExit) as stop:
         (own / "test.jsonl").unlink()

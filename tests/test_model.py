@@ -23,6 +23,21 @@ def tiny(**changes):
     return model
 
 
+def test_dropout_is_of_what_blocks_add_and_only_in_training():
+    """Of all that is added the mean over many masks stays; at 0.5 half is 0, the rest doubled."""
+    plain, model = tiny(layers=1), tiny(layers=1, dropout=0.5)
+    x = model.embed(torch.randint(23, (2, 9)))
+    assert torch.equal(plain(x), model.eval()(x))
+    model.train()
+    assert not torch.equal(plain(x), model(x))
+    block, place = model.blocks[0], model.begin(x, None)
+    added = block.attn(block.norm1(x), place, None)
+    torch.nn.init.zeros_(block.mlp.down.weight)
+    kept = (block(x, place, None) - x) / added                          # (2, 9, C): 0 or 2
+    torch.testing.assert_close(kept, kept.round(), atol=1e-9, rtol=0)
+    assert set(kept.round().unique().tolist()) == {0, 2} and abs(kept.mean() - 1) < 0.2
+
+
 LLAMA = {"norm": "rms", "mlp": "swiglu"}
 
 

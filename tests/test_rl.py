@@ -278,7 +278,7 @@ def test_no_gradient_into_the_sampled_latents():
 # ---- the update ----------------------------------------------------------------------------------
 
 CONFIG = {"samples": 8, "minibatch": 1000, "kl_penalty": 0.0, "eps": 0.2, "average": True,
-          "length_penalty": 0.0, "learn": "", "lr": 3e-3, "weight_decay": 0.0,
+          "length_penalty": 0.0, "learn": "", "lr": 3e-3, "weight_decay": 0.0, "ema": 0.0,
           "optimizer": "adamw", "steps": 1000, "warmup": 1, "decay": 0.1, "grad_clip": 1.0}
 
 

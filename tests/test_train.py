@@ -17,6 +17,7 @@ import runs
 import train
 from data import checkpoint, machine, rows
 from data.arithmetic import Arithmetic
+from data.average import Average
 from data.cli import BadInput
 from data.common import Vocab, collate
 from data.muon import Muon, orthogonal
@@ -67,14 +68,14 @@ def test_colar_starts_from_the_cot_weights(colar_run):
     assert torch.equal(colar["method"]["std"], cot["method"][embed].std())
 
 
-@pytest.mark.parametrize("method, backbone, how", [
-    ("cot", "gpt", signal.SIGTERM), ("colar", "gpt", signal.SIGINT),
-    ("cot", "recurrent", signal.SIGINT)])
-def test_stopped_and_resumed_equals_uninterrupted(method, backbone, how, tmp_path, monkeypatch,
-                                                  capsys):
+@pytest.mark.parametrize("method, backbone, how, flags", [
+    ("cot", "gpt", signal.SIGTERM, "--ema 0.5 --dropout 0.3"), ("colar", "gpt", signal.SIGINT, ""),
+    ("cot", "recurrent", signal.SIGINT, "")])
+def test_stopped_and_resumed_equals_uninterrupted(method, backbone, how, flags, tmp_path,
+                                                  monkeypatch, capsys):
     monkeypatch.setattr(RecurrentGPT, "settings", lambda self: [{"r": 3}])
     monkeypatch.setattr(train.Training, "log_every", 5)     # it is stopped between two rows
-    argv = [*NANO, "--method", method, "--backbone", backbone]
+    argv = [*NANO, "--method", method, "--backbone", backbone, *flags.split()]
     train.main(argv + ["--out", str(tmp_path / "whole")])
     update = train.Training.update
 
@@ -91,7 +92,7 @@ def test_stopped_and_resumed_equals_uninterrupted(method, backbone, how, tmp_pat
     (tmp_path / "parts").rename(tmp_path / "moved")
     train.main(["--out", str(tmp_path / "moved"), "--resume"])      # its config has the flags
     whole, parts = runs.load(tmp_path / "whole"), runs.load(tmp_path / "moved")
-    for key in ("step", "method", "optimizers", "rng"):
+    for key in ("step", "method", "optimizers", "rng", *(["raw"] if flags else [])):
         assert same(whole[key], parts[key]), key
     assert untimed(log(tmp_path / "moved")) == untimed(log(tmp_path / "whole"))
     first, second = (results(tmp_path / name)["config"] for name in ("whole", "moved"))
@@ -559,6 +560,52 @@ def test_muon_is_that_of_torch():
         other.step()
     for p, q, before in zip(ours, its, start):
         assert (p - q).norm() < 0.03 * (q - before).norm()
+
+
+# ---- averaged weights ----------------------------------------------------------------------------
+
+def test_averaged_weights_are_those_of_a_loop():
+    """In float64, with a buffer, which is copied."""
+    torch.manual_seed(0)
+    method = torch.nn.BatchNorm1d(3).double()
+    average, kept = Average(method, 0.8), [method.weight.tolist()]
+    for step in range(1, 60):
+        with torch.no_grad():
+            method.weight.copy_(torch.randn(3))
+        method(torch.randn(4, 3, dtype=torch.double))
+        average.update(step)
+        d = min(0.8, (1 + step) / (10 + step))
+        kept.append([d * a + (1 - d) * w for a, w in zip(kept[-1], method.weight.tolist())])
+    want = torch.tensor(kept[-1], dtype=torch.double)
+    torch.testing.assert_close(average.weights["weight"], want, **EXACT)
+    assert torch.equal(average.weights["running_mean"], method.running_mean)
+    raw = method.weight.tolist()
+    with average.used():
+        assert torch.equal(method.weight, average.weights["weight"])
+    assert method.weight.tolist() == raw
+
+
+def test_a_run_is_tested_and_opened_with_its_averaged_weights(tmp_path):
+    """Averaging changes no step: the weights behind it are those of a run without."""
+    plain = runs.load(run(tmp_path, "--method", "cot", name="plain"))
+    out = run(tmp_path, "--method", "cot", "--ema", "0.9")
+    state = runs.load(out)
+    assert same(state["raw"], plain["method"]) and not same(state["method"], plain["method"])
+    _, method, _ = runs.load_run(out)
+    assert same(dict(method.state_dict()), dict(state["method"]))
+    evaluation.main([str(out), "--n", "8", "--json", str(tmp_path / "e")])
+    (row,), (again,) = (rows.read_results(path)[0]["rows"] for path in (out / "results.json",
+                                                                  tmp_path / "e"))
+    assert row["right"] == again["right"] and row["steps"] == again["steps"]
+    assert row["variant"] == "--ema 0.9"
+
+
+def test_a_method_starts_from_averaged_weights(tmp_path):
+    out = run(tmp_path, "--method", "colar", "--ema", "0.9", "--first-steps", "5")
+    cot, colar = runs.load(out / "cot"), runs.load(out)
+    embed = "model.embed.weight"    # frozen, so still what the CoT stage left
+    assert torch.equal(colar["method"][embed], cot["method"][embed])
+    assert not torch.equal(cot["raw"][embed], cot["method"][embed])
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

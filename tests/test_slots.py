@@ -1,0 +1,209 @@
+"""GSM8K over slots: numbers get names, equations are written in these, and computed exactly."""
+import json
+import random
+from fractions import Fraction
+
+import pytest
+
+import eval as evaluation
+import runs
+from data import gsm8k, slots
+from data.common import END, EOS, FileTask, read_problems
+from data.gsm8k import UNKNOWN, GSM8K
+from data.resample import Untraceable
+from lab import controls
+from tests.helpers import fails, run, stories
+
+CLIPS = ("Natalia sold clips to 48 of her friends in April, and then she sold half as many clips "
+         "in May. How many clips did Natalia sell altogether in April and May?")
+VALUES = {"n0": Fraction(48), "n1": Fraction(1, 3)}
+
+
+def over_slots(question, equations, answer):
+    """Steps and answer as texts."""
+    steps, said = slots.write(slots.mask(question), equations, answer)
+    return [" ".join(step) for step in steps], " ".join(said)
+
+
+def test_the_worked_example():
+    assert over_slots(CLIPS, ("48/2=24", "48+24=72"), "72") == (
+        ["<< n0 / 2 = r0 >>", "<< n0 + r0 = r1 >>"], "r1")
+    task = GSM8K(numbers="slots")
+    e = task.example(CLIPS, ("48/2=24", "48+24=72"), "72")
+    assert "n0" in e.question and not {*e.question} & {*"0123456789"}
+    assert e.state == ({"n0": 48}, ["7", "2"]) and e.difficulty == 2
+    said = task.compute(e, sum(e.steps, []), e.answer)
+    assert said == ["7", "2"] and task.check(e, said) and not task.check(e, e.answer)
+
+
+@pytest.mark.parametrize("question, text, names, values", [
+    ("2 cats, 1,200.5 dogs and 2 hens", "0 cats, 0 dogs and 0 hens", "n0 n1 n0", [2, "1200.5"]),
+    ("1/2 of .5, at 7:30 on the 5th", "0/0 of 0, at 0:0 on the 0th", "n0 n1 n2 n3 n4 n5",
+     [1, 2, ".5", 7, 30, 5]),
+    ("2.0 or 2", "0 or 0", "n0 n0", [2]), ("no number", "no number", "", []),
+    ("9" * 16 + " and 3", "0 and 0", "None n0", [3])])
+def test_numbers_get_names_in_order(question, text, names, values):
+    """Equal ones the same; a number of too many signs gets none."""
+    masked = slots.mask(question)
+    assert masked.text == text and " ".join(map(str, masked.names)) == names
+    assert [*masked.values.values()] == [Fraction(v) for v in values]
+
+
+def test_names_run_out():
+    question = " ".join(map(str, range(100, 130)))
+    masked = slots.mask(question)
+    assert masked.names[:20] == slots.NAMES and masked.names[20:] == [None] * 10
+    e = GSM8K(numbers="slots").example(question, ("100+129=229",), "229")
+    assert [w for w in e.question if w != "_"] == [*slots.NAMES, *[UNKNOWN] * 10]
+    assert e.steps == [["<<", "n0", "+", "1", "2", "9", "=", "r0", ">>"]]
+    with pytest.raises(Untraceable, match="more results than names"):
+        slots.write(masked, ("100+100=200",) * 21, "200")
+
+
+@pytest.mark.parametrize("question, equations, answer, want", [
+    ("A $40 hat is 20% off", ("40*.2=8", "40-8=32"), "32", "n0 * n1 %, n0 - r0"),
+    ("A $40 hat is 20% off", ("40*0.80=32",), "32", "n0 * ( 1 - n1 % )"),
+    ("A $40 hat, 20 percent tax", ("40*1.2=48",), "48", "n0 * ( 1 + n1 % )"),
+    ("A $40 hat is 20% off", ("100-20=80", "40*80/100=32"), "32", "100 - n1, n0 * r0 / 100"),
+    ("20% are red and 40 are not", ("40/80=.5", "100*.5=50"), "50",
+     "n1 / ( 100 - n0 ), r0 * 100"),
+    ("3 days of 17 dozen", ("17*12=204", "204*3*23=14076"), "14076", "n1 * 12, n0 * r0 * 2 3"),
+    ("5 jars of 8, 40 lids", ("5*8=40", "40+40=80"), "80", "n0 * n1, n2 + r0"),     # new, then 40
+    ("6 hats", ("6-3=3", "6-3=3", "3+3=6"), "6", "n0 - 3, n0 - r0, r1 + r1"),
+    ("3 for 10", ("10/3=3.33", "3.33*6=19.98"), "20", "n1 / n0, r0 * 6"),       # exact is right
+    ("3 of 8 and 9", ("2+9+8+3=22", "9-8=1", "1*22*3=66", "66+2*3=72"), "72",
+     "n0 + n1 + n2 + 2, n2 - n1, n0 * r0 * r1, r2 + 2 * n0"),
+    ("0.5 of 8", ("(8+1)*0.5=4.5",), "4.5", "( n1 + 1 ) * n0")])
+def test_operands_are_followed(question, equations, answer, want):
+    steps, said = over_slots(question, equations, answer)
+    assert steps == [f"<< {left} = r{i} >>" for i, left in enumerate(want.split(", "))]
+    assert said == f"r{len(steps) - 1}"
+
+
+@pytest.mark.parametrize("equations, answer", [
+    (("48/2=24",), "25"), ((), "25"), (("48/2=24",), "48"), (("48/7=6.86",), "6.86"),
+    (("48/2=24",), "many"), ((), "many")])
+def test_what_cannot_be_written(equations, answer):
+    """The answer is no result, is rounded, or is no number: no chain, and the answer in signs."""
+    with pytest.raises(Untraceable, match="no result"):
+        slots.write(slots.mask(CLIPS), equations, answer)
+    task = GSM8K(numbers="slots")
+    e = task.example(CLIPS, equations, answer)
+    assert e.steps == [] and e.answer == task.cut(answer, CLIPS) == e.state.answer
+    assert e.no_chain == "not over slots: the answer is no result" and e.remarks
+
+
+def test_without_equations_the_answer_is_a_number_of_the_question():
+    assert over_slots(CLIPS, (), "48") == ([], "n0")
+
+
+@pytest.mark.parametrize("chain, answer, want", [
+    ("<< n0 / 2 = r0 >> << r0 + n0 = r1 >>", "r1", "72"), ("", "n0", "48"), ("", "n1", "1/3"),
+    ("<< n0 * n1 % = r0 >>", "r0", "4/25"), ("<< 4 / n0 % = r0 >>", "r0", "25/3"),
+    ("<< ( 1 - n0 % ) * 1 2 . 5 = r3 >>", "r3", "13/2"), ("<< n0 - 100 = r0 >>", "r0", "-52"),
+    ("<< n0 - 100 = r0 >> << - r0 / 0.5 = r1 >>", "r1", "104"), ("", "7 2", "7 2"), ("", "", ""),
+    ("<< n0 / 5 = r0 >> << r0 / / 2 = r1 >>", "r1", "4"), ("", "many", "many"),
+    *((chain, "r0", "") for chain in (
+        "", "<< n0 / 0 = r0 >>", "<< n2 = r0 >>", "<< r0 = r0 >>", "<< n0 n1 = r0 >>",
+        "<< n0 2 = r0 >>", "<< 2 n0 = r0 >>", "<< % = r0 >>", "<< n0 + % = r0 >>", "<< n0 % % = r0",
+        "<< n0 * = r0 >>", "<< n0 = r1 >>", "<< n0 = n0 = r0 >>", "<< n0 = 48 >>", "<< n0 >>",
+        "<< = r0 >>", "= r0", "<< n0 = r0", "<< n0 / ( 2 - 2 ) = r1 >> << n0 = r0 >>",
+        "<< << n0 = r0 >> >>", "<< yes = r0 >>", "<< . = r0 >>", "<< ( n0 = r0 >>"))])
+def test_compute(chain, answer, want):
+    """Exactly, and without an exception whatever a model writes."""
+    said = slots.compute(VALUES, chain.split(), answer.split())
+    assert "".join(said) == want.replace(" ", "")
+
+
+def test_powers_of_powers_end():
+    chain = "<< n0 * n0 = r0 >> " + "<< r0 * r0 = r0 >> " * 60
+    assert slots.compute(VALUES, chain.split(), ["r0"]) == []
+
+
+def test_whatever_is_written_is_wrong_and_no_exception():
+    rng, task = random.Random(0), GSM8K(numbers="slots")
+    e = task.example(CLIPS, ("48/2=24", "48+24=72"), "72")
+    words = [*"+-*/()%=.259", "<<", ">>", "n0", "n1", "r0", "r1", "100", "half", UNKNOWN]
+    for _ in range(3000):
+        chain, answer = (rng.choices(words, k=rng.randrange(k)) for k in (25, 3))
+        task.check(e, task.compute(e, chain, answer))
+
+
+# ---- the task ------------------------------------------------------------------------------------
+
+def test_gold_chains_compute_to_the_official_answer():
+    task, digits = GSM8K(numbers="slots"), GSM8K()
+    for split in ("train", "val", "test"):
+        for i in range(30):
+            e = task.sample(split, i)
+            said = task.compute(e, [w for step in e.steps for w in step], e.answer)
+            assert task.check(e, said) and e.answer[0] in slots.RESULTS
+            assert all(w in task.words for w in (*e.question, *sum(e.steps, []), *e.answer))
+    e, d = task.sample("test", 1), digits.sample("test", 1)
+    assert e.key == d.key and e.difficulty == d.difficulty and e.state.answer == d.answer
+    assert task.compute(e, [], d.answer) == d.answer == digits.compute(d, [], d.answer)
+
+
+def test_number_variants_are_not_drawn():
+    task = GSM8K(numbers="slots", variants=1000)
+    texts = {task.sample("train", i).key for i in range(300)}
+    assert texts <= {" ".join(q.lower().split()) for q, _, _ in gsm8k.official()["train"]}
+
+
+def test_training_leaves_out_what_cannot_be_written(tmp_path, capsys):
+    path = tmp_path / "more.txt"
+    path.write_text("A fox has 3 hens.||<<3+1=4>> #### 4\nA cat has 3 hens.||<<3+1=4>> #### 7\n"
+                    "A fox has 3 hens.||<<3+1=4>> #### 4", encoding="utf-8")
+    task = GSM8K(numbers="slots", extra=str(path))
+    assert len(task.problems["train"]) == len(gsm8k.official()["train"]) + 1
+    assert capsys.readouterr().out.strip() == (
+        f"--extra {path}: 1 of 3 problems to train on; 1 left out: not over slots: the answer is "
+        "no result (first: record 1); 1 left out: the same as an earlier one (first: record 2)")
+    examples, line = read_problems(task, path)      # to test on, all count
+    assert len(examples) == 2 and "1 without a chain: not over slots" in line
+    assert [e.answer for e in examples] == [["r0"], ["7"]]
+
+
+def test_a_file_is_trained_on_and_tested(tmp_path):
+    path = tmp_path / "f.jsonl"
+    path.write_text("\n".join(map(json.dumps, stories(80))), encoding="utf-8")
+    task = FileTask(GSM8K(numbers="slots"), str(path))
+    for i in range(20):
+        e = task.sample("train", i)
+        assert task.check(e, task.compute(e, sum(e.steps, []), e.answer))
+
+
+def test_hidden_words_are_no_slots():
+    hides = GSM8K(numbers="slots", word_dropout=1.0)
+    for i in range(20):
+        assert {w for w in hides.sample("train", i).question} <= {*gsm8k.KEPT, UNKNOWN}
+
+
+def test_stand_ins_are_over_slots():
+    task = GSM8K(numbers="slots", mix=1.0)
+    for i in range(50):
+        e = task.sample("train", i)
+        assert e.steps and task.check(e, task.compute(e, sum(e.steps, []), e.answer))
+
+
+@pytest.mark.parametrize("method", [name for name in runs.METHODS if name != "cot"])
+def test_methods_without_a_written_chain_refuse(method, capsys):
+    line = fails(["--task", "gsm8k", "--numbers", "slots", "--method", method], capsys)
+    assert line.endswith("--numbers slots: for --method cot, whose equations are there to compute")
+
+
+def test_a_run_over_slots_from_training_to_its_table(tmp_path, capsys):
+    """It is trained, and tested; a model that wrote the true chains would be right."""
+    out = run(tmp_path, "--task", "gsm8k", "--method", "cot", "--numbers", "slots")
+    evaluation.main([str(out), "--k", "1,2", "--show", "1", "--n", "3"])
+    assert "truth  " + " ".join(gsm8k.official()["test"][0][2]) in capsys.readouterr().out
+    task, method, _ = runs.load_run(out)
+    for e in (task.sample("test", i) for i in range(3)):
+        chain = sum(e.steps, [])
+        ids = [*method.vocab.encode(chain), END, *method.vocab.encode(e.answer), EOS]
+        solved = method.solved(ids)
+        assert method.right(task, e, solved) and not task.check(e, solved.answer)
+        assert not method.right(task, e, method.solved(ids[1:]))
+    with pytest.raises(SystemExit):
+        controls.main([str(out)])
+    assert "an answer means nothing without its chain" in capsys.readouterr().err
