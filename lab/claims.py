@@ -81,13 +81,19 @@ def get(ref, column="accuracy", moves=()):
 def cell(row, column, moves):
     if not moves:
         return row[column]
-    some = [row["by_difficulty"][str(m)] for m in moves]
+    some = of_difficulty(row, moves)
     return sum(s["accuracy"] * s["n"] for s in some) / sum(s["n"] for s in some)
+
+
+def of_difficulty(row, moves):
+    """What a row has of problems of these difficulties, as far as there were any: of three moves
+    there are so few problems that none is fresh."""
+    return [row["by_difficulty"][str(m)] for m in moves if str(m) in row["by_difficulty"]]
 
 
 def problems(ref, moves=()):
     """How many problems its accuracy is about, the fewest of any seed."""
-    return min((sum(row["by_difficulty"][str(m)]["n"] for m in moves) if moves else row["n"]
+    return min((sum(s["n"] for s in of_difficulty(row, moves)) if moves else row["n"]
                 for by in find(ref) for row in by.values()), default=0)
 
 
