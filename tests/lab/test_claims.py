@@ -51,6 +51,14 @@ def test_differences_are_paired_by_seed(results):
     assert str(claims.value("x: nocot @200", "alone")) == f"65.0 ± {STUDENT[0] * 5:.1f}% alone"
 
 
+def test_difficulties_without_problems_are_passed_over():
+    row = {"accuracy": 0.9, "by_difficulty": {"4": {"accuracy": 0.5, "n": 2},
+                                              "5": {"accuracy": 1.0, "n": 6}}}
+    assert claims.cell(row, "accuracy", ()) == 0.9
+    assert claims.cell(row, "accuracy", (3, 4)) == 0.5
+    assert claims.cell(row, "accuracy", (4, 5)) == 7 / 8
+
+
 def test_a_star_is_a_mean_and_a_double_a_difference(results):
     assert claims.get("x: *cot") == pytest.approx({0: (0.9 + 0.5 + 0.6) / 3, 1: (0.8 + 1.3) / 3})
     one = Gain("x: cot", "x: nocot @100", "")
