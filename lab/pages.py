@@ -5,7 +5,7 @@ A page says in HTML comments where its numbers come from; lab/quantities.py has 
 Numbers in the text: at the end of a section or of the page, each as it stands there.
 
     <!-- numbers
-    solve 84.1% = depth-long: nocot r=16 --backbone recurrent --mean-r 6 --bucket 1 on long
+    solve 96.8% = deep-long: nocot r=16
     +8.7 ± 4.8 = default: colar c=5 | latent: coconut
     paper reports -4.8 = quoted: CoLaR, Table 1
     -->
