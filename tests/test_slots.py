@@ -189,7 +189,7 @@ def test_stand_ins_are_over_slots():
 @pytest.mark.parametrize("method", [name for name in runs.METHODS if name != "cot"])
 def test_methods_without_a_written_chain_refuse(method, capsys):
     line = fails(["--task", "gsm8k", "--numbers", "slots", "--method", method], capsys)
-    assert line.endswith("--numbers slots: for --method cot alone; others hide the equations to be computed")
+    assert line.endswith("--numbers slots: for --method cot alone; others hide their equations")
 
 
 def test_a_run_over_slots_from_training_to_its_table(tmp_path, capsys):
