@@ -38,7 +38,7 @@ from data.files import can_draw, draw
 from eval import split_knobs
 from lab import picture, thoughts
 from lab.controls import check_cache
-from method import CHAIN, OPEN, can, pack, split_at
+from method import CHAIN, OPEN, can, computed, pack, split_at
 from runs import build, knobs_of, limits, load_run, make_task, parse
 from vqvae import VQVAE
 
@@ -164,7 +164,8 @@ def thinking(args, task, method, example, own, backbone):
             true = [" ".join(group) for group in method.true_groups(example, **own)]
         if args.run:
             left = thoughts.left(method, task, example, len(said), args.n, own | backbone)
-    answer = textwrap.shorten(" ".join(solved.answer), 60, placeholder=" ...")
+    answer = computed(task, example, solved.thoughts.split(), solved.answer)
+    answer = textwrap.shorten(" ".join(answer), 60, placeholder=" ...")
     print(f"\nTHOUGHTS\n{picture.thinking(said, true, left)}\n\n"
           f"after {solved.n_think} thinking steps it answers {answer}{right}")
     return said, left

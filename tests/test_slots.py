@@ -1,4 +1,5 @@
 """GSM8K over slots: numbers get names, equations are written in these, and computed exactly."""
+import argparse
 import json
 import random
 from fractions import Fraction
@@ -6,6 +7,7 @@ from fractions import Fraction
 import pytest
 
 import eval as evaluation
+import look
 import runs
 from data import gsm8k, slots
 from data.common import END, EOS, FileTask, read_problems
@@ -192,7 +194,7 @@ def test_methods_without_a_written_chain_refuse(method, capsys):
     assert line.endswith("--numbers slots: for --method cot alone; others hide their equations")
 
 
-def test_a_run_over_slots_from_training_to_its_table(tmp_path, capsys):
+def test_a_run_over_slots_from_training_to_its_table(tmp_path, capsys, monkeypatch):
     """It is trained, and tested; a model that wrote the true chains would be right."""
     out = run(tmp_path, "--task", "gsm8k", "--method", "cot", "--numbers", "slots")
     evaluation.main([str(out), "--k", "1,2", "--show", "1", "--n", "3"])
@@ -204,6 +206,10 @@ def test_a_run_over_slots_from_training_to_its_table(tmp_path, capsys):
         solved = method.solved(ids)
         assert method.right(task, e, solved) and not task.check(e, solved.answer)
         assert not method.right(task, e, method.solved(ids[1:]))
+        monkeypatch.setattr(method, "solve", lambda batch, **knobs: [solved])
+        look.thinking(argparse.Namespace(question="", run=""), task, method, e, {}, {})
+        said = capsys.readouterr().out.splitlines()[-1]
+        assert said.endswith(f"it answers {' '.join(task.compute(e, chain, e.answer))}   right")
     with pytest.raises(SystemExit):
         controls.main([str(out)])
     assert "an answer means nothing without its chain" in capsys.readouterr().err
