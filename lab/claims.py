@@ -257,10 +257,11 @@ class Judged:
 
 
 def judged(number):
-    """A claim as Judged: by its runs of the plan or, until there are some, by earlier rows."""
+    """A claim as Judged: by its runs of the plan or, until each of what decides has some, by earlier
+    rows."""
     decides, control, needs = PLAN[number]
     parts = [] if needs else [measured(spec) for spec in decides]
-    if any(part.values for part in parts):
+    if parts and all(part.values for part in parts):
         return Judged(number, parts, measured(control), seeds_of(number))
     if number in EARLIER:
         decides, control = EARLIER[number]
