@@ -257,8 +257,8 @@ class Judged:
 
 
 def judged(number):
-    """A claim as Judged: by its runs of the plan or, until each of what decides has some, by earlier
-    rows."""
+    """A claim as Judged: by its runs of the plan or, until there are some of each that decides, by
+    earlier rows."""
     decides, control, needs = PLAN[number]
     parts = [] if needs else [measured(spec) for spec in decides]
     if parts and all(part.values for part in parts):
