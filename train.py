@@ -39,8 +39,7 @@ from data.curves import plot_training
 from data.files import Log, draw, read_log
 from data.machine import any_process, barrier, print0
 from data.muon import Muon
-from data.rows import (log_line, names_of, plot, summary_line, table, tested_rows,
-                       write_results)
+from data.rows import log_line, names_of, plot, summary_line, table, tested_rows, write_results
 from data.script import Interrupt, Stopped, command, diverged, folder, keep_config, reopen
 from runs import METHODS
 
