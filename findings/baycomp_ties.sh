@@ -2,7 +2,7 @@
 # baycomp 1.0.3; 2026-11-29
 # Expected: the Bayesian signed-rank test (two_on_multiple) of two models with the same scores says
 #   one half for each, and one better score in twelve, the others equal, changes that a little.
-# Seen: without a region of equivalence (rope=0, the default), one better score in twelve, by however
+# Seen: with no region of equivalence (rope=0, the default), one better score in twelve, by however
 #   little, gives the second 1.0. Of equal scores, rounding decides (0.72 and 0.28 here), and the
 #   sign test is nan. With a rope both are ties.
 set -e
