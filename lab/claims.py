@@ -226,11 +226,17 @@ class Judged:
         if self.left():
             return "undecided"
         sure = part.sureness()
-        return VERDICTS[0] if sure >= 1 else VERDICTS[1] if sure < -1 else VERDICTS[2]
+        return VERDICTS[0] if sure >= 1 else VERDICTS[1] if self.refuted() else VERDICTS[2]
+
+    def refuted(self):
+        """Is one part short of its bound? Then it does not matter what the others are."""
+        part = self.deciding()
+        return part is not None and part.sureness() < -1
 
     def left(self):
         """How many seeds are still to be run: without its control nothing is decided, either."""
-        there = min(len(part.values) for part in [*self.parts, self.control])
+        needed = [self.deciding()] if self.refuted() else self.parts
+        there = min(len(part.values) for part in [*needed, self.control])
         return max(0, self.planned - there)
 
     def short(self):
@@ -257,12 +263,14 @@ class Judged:
 
 
 def judged(number):
-    """A claim as Judged: by its runs of the plan or, until there are some of each that decides, by
-    earlier rows."""
+    """A claim as Judged: by its runs of the plan or, until there are some of each that decides, or
+    enough of one that refutes it, by earlier rows."""
     decides, control, needs = PLAN[number]
-    parts = [] if needs else [measured(spec) for spec in decides]
-    if parts and all(part.values for part in parts):
-        return Judged(number, parts, measured(control), seeds_of(number))
+    if not needs:
+        planned = Judged(number, [measured(spec) for spec in decides], measured(control),
+                         seeds_of(number))
+        if all(part.values for part in planned.parts) or planned.verdict() == VERDICTS[1]:
+            return planned
     if number in EARLIER:
         decides, control = EARLIER[number]
         return Judged(number, [measured(spec) for spec in decides], measured(control))

@@ -118,7 +118,7 @@ def summary(paths):
     rows = pool(paths)
     if not rows:
         raise BadInput("no results files")
-    if all("thoughts" in r["knobs"] for r in rows):
+    if any(r["knobs"].get("thoughts") == "swap" for r in rows):
         return controls_summary(rows)
     columns = [key for key in TITLES if key not in COLUMNS or any(key in r for r in rows)]
     return markdown([TITLES[key] for key in columns],

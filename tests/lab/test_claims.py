@@ -97,6 +97,18 @@ def test_nothing_is_decided_before_all_seeds_are_there():
     assert Judged(1, one, part(ONE, None), planned=2).verdict() == "undecided"
 
 
+def test_what_refutes_a_claim_needs_no_other_quantity():
+    """Neither its seeds nor that it was run; but its own seeds, and those of the control."""
+    refuting, unsure, none = part(NARROW, 30), part(ONE, 5), part({}, 5)
+    control = part(NARROW, None)
+    for others in ([], [unsure], [none], [unsure, none]):
+        for parts in ([refuting, *others], [*others, refuting]):
+            assert Judged(1, parts, control, planned=2).verdict() == "refuted at this scale"
+            assert Judged(1, parts, control, planned=3).verdict() == "undecided"
+            assert Judged(1, parts, part({}, None), planned=2).verdict() == "undecided"
+    assert Judged(1, [part(NARROW, -10), unsure], control, planned=2).left() == 1
+
+
 def test_a_row_is_named_without_doubt(results):
     for ref in ("x: nocot", "x: pause", "x: cot @5"):
         with pytest.raises(BadInput, match="rows are called"):

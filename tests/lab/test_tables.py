@@ -87,5 +87,17 @@ def test_pool_takes_means_over_seeds_and_keeps_variants_apart(tmp_path):
         pool([*paths, results("e", 2, 0.6, width=512)])
 
 
+def test_one_thought_at_a_time_has_a_line_each(tmp_path):
+    """Only rows of lab.controls, which swap all, stand side by side."""
+    rows = [ROW | {"knobs": {"thoughts": how}, "same": 1.0}
+            for how in ("as thought", "replace 1", "replace 2, think on")]
+    swap = [ROW | {"knobs": {"thoughts": how}, "donor": 0.25} for how in ("as thought", "swap")]
+    path = tmp_path / "s0.json"
+    for some, lines in ((rows, 2 + 3), (swap, 2 + 1)):
+        config = {"method": "colar", "task": "arithmetic", "seed": 0}
+        path.write_text(json.dumps({"rows": some, "config": config}), encoding="utf-8")
+        assert len(summary([path]).splitlines()) == lines
+
+
 def test_a_figure_of_no_known_kind_is_refused(capsys):
     assert "must end in" in fails(["none.json", "--plot", "x.txt"], capsys, tables.main)
