@@ -374,7 +374,8 @@ def test_a_run_on_a_file_keeps_the_formats_of_its_task(tmp_path, capsys):
              for i in range(3, 63)]
     (tmp_path / "d.txt").write_text("\n".join(lines[:40]), encoding="utf-8")
     (tmp_path / "e.txt").write_text("\n".join(lines[30:]), encoding="utf-8")
-    out = run(tmp_path, "--task", "gsm8k", "--method", "cot", "--data", str(tmp_path / "d.txt"))
+    out = run(tmp_path, "--task", "gsm8k", "--method", "cot", "--numbers", "digits",
+              "--data", str(tmp_path / "d.txt"))
     test = runs.load_run(out)[0].examples["test"]
     known = [e for e in test if int("".join(e.answer)) >= 35]
     capsys.readouterr()
@@ -753,7 +754,7 @@ def test_samples_are_drawn_from_their_seed(colar_run, tmp_path):
         path = tmp_path / f"{len(found)}.json"
         evaluation.main([str(colar_run / "cot"), "--k", "4", "--n", "20", "--seed", str(seed),
                          "--json", str(path)])
-        found.append(json.loads(path.read_text())[0]["rows"][0]["steps"])
+        found.append(json.loads(path.read_text(encoding="utf-8"))[0]["rows"][0]["steps"])
     assert found[0] == found[2] != found[1]
 
 
@@ -764,6 +765,15 @@ def test_pass_at_k_equals_counting():
             draws = list(itertools.combinations(range(5), k))
             want = sum(min(d) < right for d in draws) / len(draws)
             assert abs(rows.pass_at(k, right, 5) - want) < 1e-12
+
+
+def test_a_run_says_at_its_start_how_long_it_will_take(tmp_path, capsys):
+    """Also of one that goes on, and after a first step that waits for its problems."""
+    folder = run(tmp_path, "--method", "cot", "--steps", "9")
+    assert "  3 steps to go, about 00:0" in capsys.readouterr().out
+    (folder / "results.json").unlink()
+    train.main([*NANO, "--method", "cot", "--steps", "9", "--out", str(folder), "--resume"])
+    assert "to go" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
