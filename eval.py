@@ -105,19 +105,20 @@ def sweep(name, method, task, examples, settings=None):
         return [{"method": name, **evaluate(method, task, examples, bar, **k)} for k in settings]
 
 
-def explore(name, method, task, examples, settings, ks, top_k=0):
+def explore(name, method, task, examples, settings, ks, top_k=0, seed=0):
     """Rows of pass@k: the share of problems of which at least one of k samples is right.
 
     Of max(ks) rollouts per problem; the interval is that of a mean over problems. With k = 10 and
     top_k = 10 this is the 1-Feasible-10 of Token Assorted.
     """
     n, rows = max(ks), []
+    generator = torch.Generator(next(method.parameters()).device).manual_seed(seed)
     for knobs in settings:
         right, steps, start = [], 0, time.perf_counter()
         own, backbone = split_knobs(method, knobs)
         for some, batch in in_batches(method, examples):
             with method.model.using(**backbone):
-                solved = method.rollout(batch, n, Sampler(1.0, top_k), **own).solved
+                solved = method.rollout(batch, n, Sampler(1.0, top_k, generator), **own).solved
             steps += sum(s.n_think for s in solved)
             right += [sum(method.right(task, e, s) for s in solved[j * n:j * n + n])
                       for j, e in enumerate(some)]
@@ -173,6 +174,7 @@ FLAGS = {
     "data": Flag("", "a JSON file of problems instead of a split"),
     "show": Flag(0, "print so many worked problems"),
     "top_k": Flag(0, "sample among so many words for --k; 0: all"),
+    "seed": Flag(0, "of the samples of --k"),
     "sigma_min": Flag(0.0, "floor of sigma for --k; 0: the run's"),
     "loss": Flag(False, "the training loss on these problems, which says more than the accuracy "
                  "where that is near 0"),
@@ -194,7 +196,8 @@ def parse(argv, prog, description):
         writable(args.json)
     if args.plot:
         can_draw(args.plot)
-    for option, value in (("--top-k", args.top_k), ("--sigma-min", args.sigma_min)):
+    for option, value in (("--top-k", args.top_k), ("--sigma-min", args.sigma_min),
+                          ("--seed", args.seed)):
         if value and not args.k:
             raise BadInput(f"{option}: for the samples of --k")
     if args.threshold and not args.exit:
@@ -234,7 +237,7 @@ def measure(name, method, task, examples, settings, args):
             raise BadInput(f"--k: {name} has nothing to sample")
         if any(knobs.get("draft") for knobs in settings):
             raise BadInput("--draft: for greedy decoding, not for the samples of --k")
-        rows = explore(name, method, task, examples, settings, args.k, args.top_k)
+        rows = explore(name, method, task, examples, settings, args.k, args.top_k, args.seed)
     else:
         solve_all(method, examples[:2], **settings[0])      # a GPU's first call is slow: not timed
         rows = sweep(name, method, task, examples, settings)

@@ -302,7 +302,6 @@ def measure(name, training, method, examples, config):
 
     Sampling is seeded: measuring the same run again gives the same rows.
     """
-    torch.manual_seed(0)
     practised, usual = training.knobs, method.settings()
     tried = [practised] if practised in usual else [practised, *usual]
     greedy = evaluation.sweep(name, method, training.task, examples, tried)

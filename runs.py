@@ -96,6 +96,12 @@ FLAGS = {   # None: --size decides
     "data": Flag("", "train on this JSON file of {question, steps, answer}, in the words of the "
                  "task. --task own takes any words"),
 }
+FEW_TEXTS = {   # of GSM8K, which is else learned by heart (results/gsm8k.md): at any size,
+    "rare": "slots", "vocabulary": 1000, "asked": 0.7, "word_dropout": 0.15, "dropout": 0.25,
+    "weight_decay": 1.0, "ema": 0.999}
+FEW_TEXTS_TINY = dict(      # and at --size tiny
+    layers=4, width=128, heads=4, conv=4, batch=16, lr=5e-3, steps=6000, first_steps=6000,
+    val_n=506, test_n=1319)
 BESIDE = "steps", "first_steps", "width", "grad_accum", "warmup", "grad_clip", "dtype"
 STAGES_SHARE = ("task", "backbone", "layers", "width", "heads", "conv", "qk_norm")
 
@@ -132,11 +138,16 @@ def parse(argv, description=None, prog="train.py"):
 
 
 def unless_given(config):
-    """{flag: value} of the flags without a default: what --size says. Where facts stand in no
+    """{flag: value} of the flags without a default: what --size says; for GSM8K of others, too.
+    Where facts stand in no
     order, it takes convolutions and twice the updates (results/speed.md); for ProntoQA, where the
     last rule is looked up by two keys at once, five times, of twice the batch. Permutations are
     learned in a third of the updates with convolutions (results/LOG.md)."""
     usual = SIZES[config["size"]]
+    if config["task"] == "gsm8k":
+        numbers = "slots" if config["method"] == "cot" else "digits"
+        return usual | {"conv": 4, "numbers": numbers, **FEW_TEXTS, **(
+            FEW_TEXTS_TINY if config["size"] == "tiny" else {})}
     if config["task"] == "prontoqa":
         more = {"steps": 5, "first_steps": 5, "batch": 2}
     elif config.get("shuffle"):
@@ -161,7 +172,10 @@ def flags_of(config, others=None):
     flags = merge({"every run": KINDS | FLAGS, f"the task {task}": TASKS[task].FLAGS,
                    f"the backbone {backbone}": BACKBONES[backbone].FLAGS,
                    f"the method {method}": METHODS[method].FLAGS, **(others or {})})
-    return {name: flag for name, flag in flags.items() if name not in KINDS}
+    usual = unless_given(config)        # a None is filled in once all is known that it depends on
+    return {name: flag if flag.default is None else
+            replace(flag, default=usual.get(name, flag.default))
+            for name, flag in flags.items() if name not in KINDS}
 
 
 def knobs_of(script, own):

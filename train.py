@@ -215,14 +215,18 @@ def train(training, task, out, splits=("train", "val")):
             training.since.append({**logged, "busy": time.perf_counter() - tick})
             bar.update()
             step = training.step
+            if step == start + 1:
+                began = time.time()     # the first one waits until its problems are drawn
+            left = tqdm.format_interval(
+                (time.time() - began) / max(1, step - start - 1) * (total - step))
+            if step == start + 6 and bar.disable:
+                print0(f"  {total - step:,} steps to go, about {left}")
             if step % training.log_every == 0 or step == total:
                 row = training.row()
                 log.write(step=step, **row)
                 bar.set_postfix(row, refresh=False)
                 if bar.disable:
-                    left = (time.time() - began) / (step - start) * (total - step)
-                    print0(f"  step {step} of {total}: {log_line(row)}, "
-                           f"{tqdm.format_interval(left)} left")
+                    print0(f"  step {step} of {total}: {log_line(row)}, {left} left")
             validate = step % max(1, total // VALIDATIONS) == 0
             if validate and machine.MAIN:
                 with training.average.used():

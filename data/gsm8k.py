@@ -30,6 +30,9 @@ An equation that cannot be computed makes the answer wrong. This is for CoT alon
 is hidden or compressed, nobody can compute it, and the question does not say the numbers that the
 model would have to answer with. Variants with other numbers would be the same text: none is drawn.
 
+With --asked some training problems ask for another result of a story, in the words of its written
+solution (data/stories.py): twelve thousand questions more, from the official file alone.
+
 Splits: test is the official one. val is a part of the official training file, by a hash of the text
 without its numbers; train is the rest, without what is in test but for numbers. Of each training
 problem that data/resample.py can follow there are `variants` with other numbers.
@@ -65,6 +68,7 @@ from data.cli import BadInput, Flag, Parser, named, one_line
 from data.common import Example, digest, summary
 from data.formats import annotations, load, number, parse, records
 from data.resample import NUMBER, Untraceable, trace
+from data.stories import asked
 
 FOLDER = Path(__file__).parent / "download"
 URL = ("https://raw.githubusercontent.com/openai/grade-school-math/master/grade_school_math/data/")
@@ -277,6 +281,15 @@ def official():
 
 
 @functools.cache
+def more_questions():
+    """The problems that the solutions of the training problems ask (data/stories.py)."""
+    train = {question for question, _, _ in official()["train"]}
+    rows = records((FOLDER / "train.jsonl").read_text(encoding="utf-8"))
+    return [problem for row in rows if row["question"] in train
+            for problem in asked(row["question"], row["answer"])]
+
+
+@functools.cache
 def template(problem):
     """The Template of a problem as tuples, or None."""
     try:
@@ -312,6 +325,8 @@ class GSM8K:
                         "equations, which are computed exactly; for --method cot",
                         ("digits", "slots")),
         "extra": Flag("", "more training problems: files, separated by commas"),
+        "asked": Flag(0.0, "share of training problems that ask for what a sentence of an official "
+                      "solution says", most=1),
         "mix": Flag(0.0, "share of training problems from --task arithmetic --level full", most=1),
         "word_dropout": Flag(0.0, "share of the pieces of words hidden in a training question, so "
                              "that texts are not learned by heart", most=1),
@@ -320,10 +335,10 @@ class GSM8K:
     splits = ("train", "val", "test")
 
     def __init__(self, variants=1000, rare="pieces", vocabulary=2000, numbers="digits", extra="",
-                 mix=0.0, word_dropout=0.0, pieces=""):
+                 asked=0.0, mix=0.0, word_dropout=0.0, pieces=""):
         self.slots, self.extra = numbers == "slots", extra
         self.variants = 0 if self.slots else variants       # over slots they are the same text
-        self.mix, self.word_dropout = mix, word_dropout
+        self.asked, self.mix, self.word_dropout = asked, mix, word_dropout
         self.pieces = pieces or official_pieces(vocabulary, rare)
         self.words = [*SIGNS, UNKNOWN, *(slots.WORDS if self.slots else ()), *self.pieces.split()]
         self.cut = {"pieces": Pieces, "slots": Slots}[rare](self.words)
@@ -338,6 +353,11 @@ class GSM8K:
         for path in filter(None, self.extra.split(",")):
             split["train"] = split["train"] + extra_problems(path, held, self.unfit)
         return split
+
+    @functools.cached_property
+    def more_questions(self):
+        """Those of --asked."""
+        return [problem for problem in more_questions() if not self.unfit(problem)]
 
     def unfit(self, problem):
         """Why a problem cannot be trained on; "" if it can."""
@@ -358,6 +378,8 @@ class GSM8K:
         problems, rng = self.problems["train"], random.Random(f"gsm8k/{index}")
         if rng.random() < self.mix:
             return self.stand_in(index)
+        if self.asked and rng.random() < self.asked:
+            problems = self.more_questions
         problem, variant = rng.choice(problems), rng.randint(0, self.variants)
         found = variant and template(problem)
         drawn = found and found.draw(random.Random(f"{problem[0]}/{variant}"))

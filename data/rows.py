@@ -40,10 +40,13 @@ def pass_at(k, right, n):
 
 
 def mean_of(shares):
-    """The mean of shares, one of each problem, and its 95% interval: (mean, low, high)."""
-    mean = sum(shares) / len(shares)
-    half = 1.96 * math.sqrt(sum((p - mean) ** 2 for p in shares)) / len(shares)
-    return mean, max(0, mean - half), min(1, mean + half)
+    """The mean of shares, one of each problem, and its 95% interval: (mean, low, high). The
+    interval is that with a share of 0 and one of 1 more: like Wilson's, it holds where all are
+    alike."""
+    mean, more, n = sum(shares) / len(shares), [*shares, 0, 1], len(shares) + 2
+    middle = sum(more) / n
+    half = 1.96 * math.sqrt(sum((p - middle) ** 2 for p in more)) / n
+    return mean, max(0, min(mean, middle - half)), min(1, max(mean, middle + half))
 
 
 def paired(row, other):

@@ -18,7 +18,7 @@ FEW = {"colar": ["--c-train", "1,2"], "vqvae": ["--codes", "64"], "assorted": ["
 
 STORIES = [     # question, solution; {a}, {b}: numbers; {c}, {d}: computed
     ("Zoe has {a} jars with {b} beans each. She eats 5 beans. How many beans are left?",
-     "There were <<{a}*{b}={c}>>{c} beans. Now there are <<{c}-5={d}>>{d}.\n#### {d}",
+     "There were <<{a}*{b}={c}>>{c} beans.\nNow there are <<{c}-5={d}>>{d}.\n#### {d}",
      lambda a, b: (a * b, a * b - 5)),
     ("Bo read {a} pages on Monday and twice as many on Tuesday. Then he read {b} more. In all?",
      "Tuesday: 2*{a}=<<2*{a}={c}>>{c}. So <<{a}+{c}+{b}={d}>>{d} pages.\n#### {d}",

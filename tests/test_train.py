@@ -374,7 +374,8 @@ def test_a_run_on_a_file_keeps_the_formats_of_its_task(tmp_path, capsys):
              for i in range(3, 63)]
     (tmp_path / "d.txt").write_text("\n".join(lines[:40]), encoding="utf-8")
     (tmp_path / "e.txt").write_text("\n".join(lines[30:]), encoding="utf-8")
-    out = run(tmp_path, "--task", "gsm8k", "--method", "cot", "--data", str(tmp_path / "d.txt"))
+    out = run(tmp_path, "--task", "gsm8k", "--method", "cot", "--numbers", "digits",
+              "--data", str(tmp_path / "d.txt"))
     test = runs.load_run(out)[0].examples["test"]
     known = [e for e in test if int("".join(e.answer)) >= 35]
     capsys.readouterr()
@@ -685,6 +686,7 @@ def test_eval_command(colar_run, tmp_path, capsys):
                           (["--r", "3"], "--r: none of these runs has this knob"),
                           (["--top-k", "3"], "--top-k: for the samples of --k"),
                           (["--sigma-min", "0.1"], "--sigma-min: for the samples of --k"),
+                          (["--seed", "1"], "--seed: for the samples of --k"),
                           (["--exit", "kl"], "--exit: none of these runs has this knob"),
                           (["--threshold", "0.1"], "--threshold: of an exit; add --exit"),
                           (["--data", "d.json", "--split", "val"], "--split val: --data takes all"),
@@ -744,6 +746,18 @@ def test_explore_counts_the_samples_of_each_problem():
     assert rows[0]["steps"] == 1 and [r["knobs"] for r in rows] == [{"k": 1}, {"k": 3}]
 
 
+def test_samples_are_drawn_from_their_seed(colar_run, tmp_path):
+    """The same seed samples the same, another one something else; what ran before plays no part."""
+    found = []
+    for seed in (0, 1, 0):
+        torch.manual_seed(len(found))
+        path = tmp_path / f"{len(found)}.json"
+        evaluation.main([str(colar_run / "cot"), "--k", "4", "--n", "20", "--seed", str(seed),
+                         "--json", str(path)])
+        found.append(json.loads(path.read_text(encoding="utf-8"))[0]["rows"][0]["steps"])
+    assert found[0] == found[2] != found[1]
+
+
 def test_pass_at_k_equals_counting():
     """Over all ways to draw k of n samples: in how many is one of the right ones?"""
     for right in range(6):
@@ -751,6 +765,23 @@ def test_pass_at_k_equals_counting():
             draws = list(itertools.combinations(range(5), k))
             want = sum(min(d) < right for d in draws) / len(draws)
             assert abs(rows.pass_at(k, right, 5) - want) < 1e-12
+
+
+def test_a_run_says_at_its_start_how_long_it_will_take(tmp_path, capsys):
+    """Also of one that goes on, and after a first step that waits for its problems."""
+    folder = run(tmp_path, "--method", "cot", "--steps", "9")
+    assert "  3 steps to go, about 00:0" in capsys.readouterr().out
+    (folder / "results.json").unlink()
+    train.main([*NANO, "--method", "cot", "--steps", "9", "--out", str(folder), "--resume"])
+    assert "to go" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_shares_that_are_alike_are_not_certain(share):
+    """All samples of all 50 problems right: the interval is about as wide as Wilson's."""
+    mean, low, high = rows.mean_of([share] * 50)
+    assert mean == share and 0 <= low <= share <= high <= 1 and 0.02 < high - low < 0.1
+    assert rows.mean_of([0.0, 1.0] * 5000)[1:] == pytest.approx(rows.wilson(5000, 10000), abs=1e-5)
 
 
 @pytest.mark.parametrize("mine, other", [

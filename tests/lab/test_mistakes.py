@@ -1,0 +1,59 @@
+"""Where wrong answers go wrong: each kind of mistake, once."""
+import pytest
+
+from data.arithmetic import Arithmetic
+from data.gsm8k import GSM8K
+from lab import mistakes
+from method import Solved
+from tests.helpers import fails, run
+from tests.test_slots import CLIPS
+
+TRUE = "<< 4 8 / 2 = 2 4 >> << 4 8 + 2 4 = 7 2 >>"
+OVER_SLOTS = "<< n0 / 2 = r0 >> << n0 + r0 = r1 >>"
+
+
+def clips(numbers):
+    task = GSM8K(numbers=numbers)
+    return task, task.example(CLIPS, ("48/2=24", "48+24=72"), "72")
+
+
+@pytest.mark.parametrize("numbers, thoughts, answer, kind", [
+    ("digits", TRUE, "2 4", "answer"), ("digits", TRUE, "", "no end"),
+    ("digits", "<< 4 8 / 2 = 2 5 >> << 4 8 + 2 5 = 7 3 >>", "7 3", "arithmetic"),
+    ("digits", "<< 4 8 / 0 = 2 >> << 4 8 + 2 = 5 0 >>", "5 0", "arithmetic"),
+    ("digits", "<< 4 8 / = 2 >> << 4 8 + 2 = 5 0 >>", "5 0", "arithmetic"),
+    ("digits", "<< 4 8 / 2 = 2 4 >>", "2 4", "too short"), ("digits", "", "2 4", "too short"),
+    ("digits", TRUE + " << 7 2 + 2 = 7 4 >>", "7 4", "too long"),
+    ("digits", "<< 4 8 * 2 = 9 6 >> << 4 8 + 9 6 = 1 4 4 >>", "1 4 4", "operators"),
+    ("digits", "<< 4 8 / 3 = 1 6 >> << 4 8 + 1 6 = 6 4 >>", "6 4", "operands"),
+    ("digits", "<< 4 8 + 2 = 5 0 >> << 5 0 / 2 = 2 5 >>", "2 5", "operands"),
+    ("slots", OVER_SLOTS, "r0", "answer"), ("slots", OVER_SLOTS, "r2", "no end"),
+    ("slots", "<< n0 / 0 = r0 >> << n0 + r0 = r1 >>", "r1", "no end"),
+    ("slots", "<< n0 / 2 = r0 >> << r0 + r0 = r1 >>", "r1", "operands"),
+    ("slots", "<< n0 * 2 = r0 >> << n0 + r0 = r1 >>", "r1", "operators")])
+def test_each_kind(numbers, thoughts, answer, kind):
+    task, example = clips(numbers)
+    solved = Solved(answer.split(), 0, thoughts)
+    assert mistakes.kind(task, example, solved) == kind
+    lines = mistakes.report(task, [example] * 3, [solved] * 3, [False, True, False], 1)
+    assert lines[0] == "2 of 3 answers are wrong"
+    counted = [line.split()[-5:-3] for line in lines if line.startswith(kind) and "%" in line]
+    assert counted == [["2", "100.0%"]]
+    assert lines[-4] == kind and lines[-1].endswith(f"{thoughts}  {answer}")
+
+
+def test_the_words_around_equations_do_not_count():
+    task = Arithmetic()
+    example = task.sample("test", 0)
+    chain = sum(example.steps, [])
+    assert [f"{left}={result}" for left, result in mistakes.equations(chain)] == [
+        "".join(step[step.index("<<") + 1:step.index(">>")]) for step in example.steps]
+    assert mistakes.kind(task, example, Solved(["x"], 0, " ".join(chain))) == "answer"
+
+
+def test_a_run_without_equations_gets_one_line(tmp_path, capsys):
+    mistakes.main([str(run(tmp_path, "--method", "cot", "--steps", "1")), "--n", "8"])
+    text = capsys.readouterr().out
+    assert "8 of 8 answers are wrong" in text and all(name in text for name in mistakes.KINDS)
+    maze = run(tmp_path, "--method", "cot", "--task", "permutation", "--steps", "1", name="moves")
+    assert "no chains of equations" in fails([str(maze), "--n", "4"], capsys, mistakes.main)

@@ -1,0 +1,103 @@
+"""Several questions about one story: what the sentences of a solution ask for."""
+import random
+from fractions import Fraction
+
+import pytest
+
+from data import gsm8k
+from data.formats import evaluate, parse
+from data.gsm8k import GSM8K, more_questions, official
+from data.resample import OPERAND
+from data.stories import asked, needed, story_of
+from tests.test_slots import CLIPS
+
+STORY = CLIPS.partition(" How")[0]
+SOLUTION = ("Natalia sold 48/2 = <<48/2=24>>24 clips in May.\n"
+            "Natalia sold 48+24 = <<48+24=72>>72 clips altogether in April and May.\n#### 72")
+
+
+def test_the_worked_example():
+    assert asked(CLIPS, SOLUTION) == [
+        (f"{STORY} Natalia sold how many clips in May?", ("48/2=24",), "24"),
+        (f"{STORY} Natalia sold how many clips altogether in April and May?",
+         ("48/2=24", "48+24=72"), "72")]
+
+
+@pytest.mark.parametrize("question, story", [
+    ("He has 3. How many are left?", "He has 3."),
+    ("He has 3. If he eats 2, how many are left?", "He has 3. If he eats 2,"),
+    ("He has 3. How many are left if he eats 2?", ""), ("He has 3. Say what is left.", ""),
+    ("If he has 3 and eats one, what is left?", "If he has 3 and eats one,"),
+    ("Is it so?", ""), ("", "")])
+def test_a_story_is_what_comes_before_its_question(question, story):
+    assert story_of(question) == story
+
+
+@pytest.mark.parametrize("line, said", [
+    ("In May she sold 48 / 2 = <<48/2=24>>24 clips.", "In May she sold how many clips"),
+    ("It cost her $48 x 2 = $<<48*2=96>>96 in all.", "It cost her how many in all"),
+    ("She then got 48*.25=<<48*.25=12>>12% of them.", "She then got how many of them"),
+    ("Of the 48 friends 48/2=<<48/2=24>>24 came.", "Of the 48 friends how many came"),
+    ("With these 24 she has 48+24=<<48+24=72>>72.", ""),    # an earlier result
+    ("2 friends * 24 clips = <<2*24=48>>48 clips sold.", ""), ("48/2=<<48/2=24>>24 clips.", ""),
+    ("She sold <<48/2=24>>24 and then <<24/2=12>>12 clips.", ""),
+    ("She sold 24 clips in May.", "")])
+def test_which_sentences_ask(line, said):
+    found = [question for question, _, _ in asked(CLIPS, line)]
+    assert found == ([f"{STORY} {said}?"] if said else [])
+
+
+def test_an_equation_that_is_none_ends_the_chain():
+    """What comes after it may need its result."""
+    assert len(asked(CLIPS, SOLUTION)) == 2
+    assert asked(CLIPS, "So <<48/2=25>>25 clips it is.\n" + SOLUTION) == []
+
+
+def test_needed_are_the_equations_that_the_result_is_computed_from():
+    """By another way: forwards, from each result the set of equations behind it."""
+    rng = random.Random(0)
+    for _ in range(200):
+        behind, chain = {}, []
+        for i in range(rng.randint(1, 7)):
+            left, right = (rng.choice([*behind, Fraction(rng.randint(2, 9)) / 7 ** (i + 1)])
+                           for _ in "ab")
+            left, right = (Fraction(f"{float(v):.9f}") for v in (left, right))
+            result = left + right
+            if result in behind:
+                continue
+            sides = [f"{float(v):.9f}" for v in (left, right, result)]
+            own = {len(chain)}.union(*(behind.get(v, set()) for v in (left, right)))
+            behind[result] = own
+            chain.append(f"{sides[0]}+{sides[1]}={sides[2]}")
+            last = own
+        assert needed(chain) == tuple(chain[i] for i in sorted(last))
+    assert needed(("1+1=2", "5*5=25", "2*3=6")) == ("1+1=2", "2*3=6")
+
+
+def test_questions_are_those_of_training_problems_and_hold():
+    train = {story_of(question) for question, _, _ in official()["train"]}
+    others = {story_of(question) for name in ("val", "test") for question, _, _ in official()[name]}
+    found = more_questions()
+    assert len(found) > 10
+    for question, equations, answer in found:
+        story = next(s for s in train if s and question.startswith(s))
+        assert story not in others - train
+        assert parse({"question": question, "answer": "\n".join(
+            f"<<{e}>>" for e in equations) + f"\n#### {answer}"}).no_chain == ""
+        left, _, result = equations[-1].partition("=")
+        assert evaluate(left) == evaluate(result) == evaluate(answer)
+        assert all(OPERAND.findall(e) for e in equations)
+
+
+@pytest.mark.parametrize("numbers", ["digits", "slots"])
+@pytest.mark.parametrize("share", [0.0, 0.7, 1.0])
+def test_a_share_of_the_training_problems_asks_more(numbers, share):
+    """Those that are no official ones; without them problems are what they were."""
+    task, plain = (GSM8K(numbers=numbers, variants=0, asked=a) for a in (share, 0.0))
+    own = {gsm8k.GSM8K.example(plain, *problem).key for problem in official()["train"]}
+    some = [task.sample("train", i) for i in range(300)]
+    assert abs(sum(e.key not in own for e in some) / 300 - share) < 0.1
+    if not share:
+        assert some == [plain.sample("train", i) for i in range(300)]
+    assert all(task.sample("val", i).key in {plain.example(*p).key for p in official()["val"]}
+               for i in range(5))
