@@ -67,7 +67,8 @@ def test_greedy_votes_are_the_greedy_answers(pair, tmp_path):
 
 
 def test_who_cannot_vote(pair, tmp_path, capsys):
-    other = run(tmp_path, "--method", "nocot", "--task", "permutation", "--steps", "1", name="other")
+    argv = "--method", "nocot", "--task", "permutation", "--steps", "1"
+    other = run(tmp_path, *argv, name="other")
     codes = run(tmp_path, "--method", "vqvae", "--codes", "64", "--steps", "1", name="codes")
     for folders, line in (([pair[0], other], "these runs answer other problems"),
                           ([codes], "vqvae has nothing to sample"),
