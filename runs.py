@@ -130,7 +130,7 @@ def parse(argv, description=None, prog="train.py"):
     if not config["data"] and not hasattr(TASKS[config["task"]], "sample"):
         raise BadInput(f"--task {config['task']} has no problems of its own: give train.py --data "
                        f"FILE (python -m data.{config['task']} --example FILE writes one to try)")
-    if config.get("numbers") == "slots" and config["method"] != "cot":
+    if config.get("numbers") == "slots" and not METHODS[config["method"]].IN_WORDS:
         raise BadInput("--numbers slots: for --method cot alone; others hide their equations")
     check_width(config)
     config["out"] = config["out"] or f"runs/{folder_name(config)}"
@@ -145,7 +145,7 @@ def unless_given(config):
     learned in a third of the updates with convolutions (results/LOG.md)."""
     usual = SIZES[config["size"]]
     if config["task"] == "gsm8k":
-        numbers = "slots" if config["method"] == "cot" else "digits"
+        numbers = "slots" if METHODS[config["method"]].IN_WORDS else "digits"
         return usual | {"conv": 4, "numbers": numbers, **FEW_TEXTS, **(
             FEW_TEXTS_TINY if config["size"] == "tiny" else {})}
     if config["task"] == "prontoqa":
