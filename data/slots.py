@@ -5,9 +5,10 @@
     answer    r1                        with n0 = 48 it is 72
 
 `mask` names the numbers of a text n0, n1 ... in the order in which they first appear: equal ones
-have one name. "Two" to "ninety-nine" are numbers like others ("one" is not: "one of them"). `write` says a chain of equations in these names, in r0, r1 ... for their results,
-and in constants, which the question does not state as a number. A model that writes such a chain
-need not compute: `compute` does that, in fractions, without rounding.
+have one name. Numbers in letters, "two" to "ninety-nine", are numbers like others; "one" is not,
+as in "one of them". `write` says a chain of equations in these names, in r0, r1 ... for their
+results, and in constants, which the question does not state as a number. A model that writes such a
+chain need not compute: `compute` does that, in fractions, without rounding.
 
 An operand is followed to where it comes from, in this order: the latest result that nothing has
 used yet; a number of the question; the latest result; p %, ( 1 - p % ), ( 1 + p % ), ( 100 - p )
