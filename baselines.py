@@ -58,6 +58,7 @@ LATENTS = Flag(None, "codes before text, as 0,2,999: Token Assorted; thoughts: C
 
 class CoT(Method):
     """Supervised chain of thought: cross-entropy on the steps, </think>, the answer and <eos>."""
+    IN_WORDS = True
     ACTIONS = {"thought": LENGTH, "token": RIGHT}
     given = OPEN        # the prompt ends with this part; all that follows is trained and generated
 
@@ -136,6 +137,7 @@ class CoT(Method):
 
 class NoCoT(CoT):
     """Answers at once: the same model and loss with an empty chain."""
+    IN_WORDS = False
     given = CLOSE
 
     def loss(self, batch):
@@ -165,6 +167,7 @@ class NoCoT(CoT):
 
 class ICoT(CoT):
     """Stepwise internalisation: from the left, more and more of the chain is gone (Eq. 1)."""
+    IN_WORDS = False
     FLAGS = {
         "curriculum": Flag("tokens", "what of a chain goes: token by token, step by step, or all "
                            "of it from the beginning", CURRICULA),

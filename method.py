@@ -65,6 +65,7 @@ class Method(nn.Module):
     KNOBS       {name: Flag}: keyword arguments of `solve` and `rollout`, set at inference
     PARENT      name of the method that it starts from, or None
     ALONE       must one process see every batch, since it learns in other ways than by gradients?
+    IN_WORDS    does it write its whole chain in words, so that a task may compute it?
     ACTIONS     {kind of action: RIGHT, LENGTH or OPTION}: what it answers for; {}: no rl.py
     branches    how many sequences an update trains for each problem; they share its question
     progress    share of the training that is done. The loop sets it
@@ -73,6 +74,7 @@ class Method(nn.Module):
     KNOBS = {}
     PARENT = None
     ALONE = False
+    IN_WORDS = False
     ACTIONS = {}
     branches = 1
     progress = 1.0

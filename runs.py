@@ -97,10 +97,10 @@ FLAGS = {   # None: --size decides
                  "task. --task own takes any words"),
 }
 FEW_TEXTS = {   # of GSM8K, which is else learned by heart (results/gsm8k.md): at any size,
-    "rare": "slots", "vocabulary": 1000, "asked": 0.7, "word_dropout": 0.15, "dropout": 0.25,
-    "weight_decay": 1.0, "ema": 0.999}
+    "rare": "slots", "vocabulary": 1000, "asked": 0.6, "word_dropout": 0.1, "dropout": 0.1,
+    "weight_decay": 0.3}
 FEW_TEXTS_TINY = dict(      # and at --size tiny
-    layers=4, width=128, heads=4, conv=4, batch=16, lr=5e-3, steps=6000, first_steps=6000,
+    layers=4, width=128, heads=4, conv=4, batch=16, lr=5e-3, steps=5000, first_steps=5000,
     val_n=506, test_n=1319)
 BESIDE = "steps", "first_steps", "width", "grad_accum", "warmup", "grad_clip", "dtype"
 STAGES_SHARE = ("task", "backbone", "layers", "width", "heads", "conv", "qk_norm")
@@ -130,7 +130,7 @@ def parse(argv, description=None, prog="train.py"):
     if not config["data"] and not hasattr(TASKS[config["task"]], "sample"):
         raise BadInput(f"--task {config['task']} has no problems of its own: give train.py --data "
                        f"FILE (python -m data.{config['task']} --example FILE writes one to try)")
-    if config.get("numbers") == "slots" and config["method"] != "cot":
+    if config.get("numbers") == "slots" and not METHODS[config["method"]].IN_WORDS:
         raise BadInput("--numbers slots: for --method cot alone; others hide their equations")
     check_width(config)
     config["out"] = config["out"] or f"runs/{folder_name(config)}"
@@ -145,7 +145,7 @@ def unless_given(config):
     learned in a third of the updates with convolutions (results/LOG.md)."""
     usual = SIZES[config["size"]]
     if config["task"] == "gsm8k":
-        numbers = "slots" if config["method"] == "cot" else "digits"
+        numbers = "slots" if METHODS[config["method"]].IN_WORDS else "digits"
         return usual | {"conv": 4, "numbers": numbers, **FEW_TEXTS, **(
             FEW_TEXTS_TINY if config["size"] == "tiny" else {})}
     if config["task"] == "prontoqa":

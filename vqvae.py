@@ -277,6 +277,7 @@ class VQVAE(Method):
 
 class Assorted(CoT):
     """Writes codes for the first part of its chain and words for the rest."""
+    IN_WORDS = False
     FLAGS = VQVAE.FLAGS | {
         "replace": Flag("left", "which chunks give way to what: see the top of vqvae.py",
                         ("left", "all", "curriculum", "poisson", "random", "delete", "pause")),

@@ -5,9 +5,10 @@
     answer    r1                        with n0 = 48 it is 72
 
 `mask` names the numbers of a text n0, n1 ... in the order in which they first appear: equal ones
-have one name. `write` says a chain of equations in these names, in r0, r1 ... for their results,
-and in constants, which the question does not state as a number. A model that writes such a chain
-need not compute: `compute` does that, in fractions, without rounding.
+have one name. Numbers in letters, "two" to "ninety-nine", are numbers like others; "one" is not,
+as in "one of them". `write` says a chain of equations in these names, in r0, r1 ... for their
+results, and in constants, which the question does not state as a number. A model that writes such a
+chain need not compute: `compute` does that, in fractions, without rounding.
 
 An operand is followed to where it comes from, in this order: the latest result that nothing has
 used yet; a number of the question; the latest result; p %, ( 1 - p % ), ( 1 + p % ), ( 100 - p )
@@ -23,6 +24,7 @@ left out of training; in validation and test they count, and cannot be right but
     equal numbers       have one name, since nothing says which of them an equation means
     still open          whether an operand is a number or an equal result, or a word ("half") that
                         the question has beside a 2
+    in words            three in ten training questions have a number from two on in letters
 """
 import re
 from fractions import Fraction
@@ -36,6 +38,14 @@ RESULTS = [f"r{i}" for i in range(20)]
 WHOLE = [spell(v) for v in CONSTANTS if v not in range(10)]     # constants that are one word each
 WORDS = [*NAMES, *RESULTS, *WHOLE]
 PLACE = {name: i for i, name in enumerate([*NAMES, *RESULTS])}
+SMALL = {word: i for i, word in enumerate((     # numbers in letters
+    "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen").split(), 2)}
+TENS = {word: 10 * i for i, word in enumerate(
+    "twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
+UNITS = {"one": 1, **{word: i for word, i in SMALL.items() if i < 10}}     # as in twenty-one
+LETTERS = re.compile(rf"\b(?:({'|'.join(TENS)})(?:-({'|'.join(UNITS)}))?|({'|'.join(SMALL)}))\b",
+                     re.I)
 LONGEST = 15        # signs of a number that has a name
 LARGEST = 10 ** 30  # no result has a larger numerator or denominator
 
@@ -48,9 +58,17 @@ class Masked(NamedTuple):
     percents: list      # names of percentages
 
 
+def in_digits(text):
+    """A text with its numbers from two to ninety-nine in digits."""
+    def digits(found):
+        tens, unit, small = (word and word.lower() for word in found.groups())
+        return str(SMALL[small] if small else TENS[tens] + UNITS.get(unit, 0))
+    return LETTERS.sub(digits, text)
+
+
 def mask(question):
     """A question as Masked."""
-    names, name_of, percents = [], {}, []
+    question, names, name_of, percents = in_digits(question), [], {}, []
     for spot in NUMBER.finditer(question):
         value = Fraction(spot[0].replace(",", "")) if len(spot[0]) <= LONGEST else None
         if value is not None and value not in name_of and len(name_of) < len(NAMES):

@@ -51,6 +51,29 @@ def test_numbers_get_names_in_order(question, text, names, values):
     assert [*masked.values.values()] == [Fraction(v) for v in values]
 
 
+@pytest.mark.parametrize("text, want", [
+    ("Two cats and twelve dogs", "2 cats and 12 dogs"), ("one of them, anyone, tone", None),
+    ("twenty-five, Ninety-One and sixty", "25, 91 and 60"), ("two-thirds of ten", "2-thirds of 10"),
+    ("twosome, often, seventeenth, weight", None), ("twenty-ten", "20-10"), ("a hundred", None),
+    ("two dozen", "2 dozen"), ("half of 3", None)])
+def test_numbers_in_letters_are_numbers(text, want):
+    assert slots.in_digits(text) == (text if want is None else want)
+
+
+def test_all_numbers_below_a_hundred_are_known():
+    small = "one two three four five six seven eight nine".split()
+    for ten, value in slots.TENS.items():
+        for i, word in enumerate(small, 1):
+            assert slots.in_digits(f"{ten}-{word}") == str(value + i)
+    assert sorted([*slots.SMALL.values(), *slots.TENS.values()]) == [
+        *range(2, 20), *range(20, 100, 10)]
+
+
+def test_a_number_in_letters_has_the_name_of_its_digits():
+    assert over_slots("Two boys eat 2 of 12 eggs each.", ("2*2=4", "12-4=8"), "8") == (
+        ["<< n0 * n0 = r0 >>", "<< n1 - r0 = r1 >>"], "r1")
+
+
 def test_names_run_out():
     question = " ".join(map(str, range(100, 130)))
     masked = slots.mask(question)
@@ -213,3 +236,11 @@ def test_a_run_over_slots_from_training_to_its_table(tmp_path, capsys, monkeypat
     with pytest.raises(SystemExit):
         controls.main([str(out)])
     assert "an answer means nothing without its chain" in capsys.readouterr().err
+
+
+def test_only_a_chain_in_words_can_be_computed():
+    """All other methods hide at least a part of it: their problems are in digits."""
+    assert [name for name, cls in runs.METHODS.items() if cls.IN_WORDS] == ["cot"]
+    for name, cls in runs.METHODS.items():
+        config = runs.parse(["--task", "gsm8k", "--method", name])
+        assert config["numbers"] == ("slots" if cls.IN_WORDS else "digits")
