@@ -16,6 +16,7 @@ from collections import Counter
 from types import SimpleNamespace
 
 import torch
+from tqdm import tqdm
 
 from data.cli import BadInput, Flag, Parser, one_line
 from data.common import same_all
@@ -46,13 +47,16 @@ def ballots(method, task, examples, n, sample):
     thinking steps of a sample."""
     found, steps = [], 0
     method.eval()
-    for some, batch in in_batches(method, examples):
-        solved = method.rollout(batch, n, sample).solved
-        steps += sum(one.n_think for one in solved)
-        for i, example in enumerate(some):
-            mine = solved[i * n:(i + 1) * n]
-            found.append([tuple(computed(task, example, one.thoughts.split(), one.answer))
-                          for one in mine])
+    with tqdm(total=len(examples), desc=f"{n} of each", unit="problem", leave=False,
+              disable=None) as bar:     # None: only a terminal has a bar
+        for some, batch in in_batches(method, examples):
+            solved = method.rollout(batch, n, sample).solved
+            steps += sum(one.n_think for one in solved)
+            for i, example in enumerate(some):
+                mine = solved[i * n:(i + 1) * n]
+                found.append([tuple(computed(task, example, one.thoughts.split(), one.answer))
+                              for one in mine])
+            bar.update(len(some))
     return found, steps / len(examples) / n
 
 
