@@ -66,11 +66,12 @@ def winner(votes):
     return max(count, key=count.get, default=())    # the first: a dict keeps its order
 
 
-def row_of(task, examples, votes, knobs, steps, seconds):
-    """A row of the table of results: the winners of votes, [[answer]] of each problem."""
+def row_of(method, task, examples, votes, knobs, steps, seconds):
+    """A row of the table of results: the winners of votes, [[answer]] of each problem. method: the
+    name of that which voted."""
     right = [task.check(e, list(winner(mine))) for e, mine in zip(examples, votes)]
     low, high = wilson(sum(right), len(right))
-    return {"method": "vote", "knobs": knobs, "n": len(right), "accuracy": sum(right) / len(right),
+    return {"method": method, "knobs": knobs, "n": len(right), "accuracy": sum(right) / len(right),
             "low": low, "high": high, "steps": steps, "ms": 1000 * seconds / len(right),
             "problems": same_all(examples), "right": "".join("1" if r else "0" for r in right)}
 
@@ -109,8 +110,9 @@ def rows_of(members, ks, names):
             steps = sum(member[1][k] for member in some) / len(some)
             seconds = sum(member[2][k] for member in some) * max(1, k)
             name = names[group[0]] if len(group) == 1 else f"all {len(group)}"
-            rows.append({**row_of(some[0][3], some[0][4], votes, {"vote": k}, steps, seconds),
-                         "run": name})
+            _, _, _, task, examples, config = some[0]
+            rows.append({**row_of(config["method"], task, examples, votes, {"vote": k}, steps,
+                                  seconds), "run": name})
     return rows
 
 
