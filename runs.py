@@ -61,8 +61,8 @@ FLAGS = {   # None: --size decides
     "layers": Flag(None, "blocks of the backbone", kind=int, least=1, most=1000),
     "width": Flag(None, "width C of the backbone", kind=int, least=2, most=2**16),
     "heads": Flag(None, "attention heads", kind=int, least=1, most=2**10),
-    "conv": Flag(None, "width of the causal convolutions before attention and MLP; 0 = none: the "
-                 "default, but for prontoqa, permutation and --shuffle (4)", kind=int, most=2**10),
+    "conv": Flag(None, "width of the causal convolutions before attention and MLP; 0 = none. 4 for "
+                 "gsm8k, prontoqa, permutation and --shuffle, unless given", kind=int, most=2**10),
     "qk_norm": Flag(False, "norm on queries and keys"),
     "dropout": Flag(0.0, "share of what attention and MLP add that is dropped in training",
                     most=0.9),
@@ -96,10 +96,10 @@ FLAGS = {   # None: --size decides
     "data": Flag("", "train on this JSON file of {question, steps, answer}, in the words of the "
                  "task. --task own takes any words"),
 }
-FEW_TEXTS = {   # of GSM8K, which is else learned by heart (results/gsm8k.md): at any size,
+FEW_TEXTS = {   # of GSM8K at any size: else its few texts are learned by heart (results/gsm8k.md)
     "rare": "slots", "vocabulary": 1000, "asked": 0.6, "word_dropout": 0.1, "dropout": 0.1,
     "weight_decay": 0.3}
-FEW_TEXTS_TINY = dict(      # and at --size tiny
+FEW_TEXTS_TINY = dict(      # and at --size tiny only
     layers=4, width=128, heads=4, conv=4, batch=16, lr=5e-3, steps=5000, first_steps=5000,
     val_n=506, test_n=1319)
 BESIDE = "steps", "first_steps", "width", "grad_accum", "warmup", "grad_clip", "dtype"
@@ -138,10 +138,10 @@ def parse(argv, description=None, prog="train.py"):
 
 
 def unless_given(config):
-    """{flag: value} of the flags without a default: what --size says; for GSM8K of others, too.
-    Where facts stand in no
-    order, it takes convolutions and twice the updates (results/speed.md); for ProntoQA, where the
-    last rule is looked up by two keys at once, five times, of twice the batch. Permutations are
+    """{flag: value} of the flags without a default: what --size says, unless the task needs more.
+    GSM8K has its own defaults of other flags, too: FEW_TEXTS. Where facts stand in no order, it
+    takes convolutions and twice the updates (results/speed.md). In ProntoQA the last rule is looked
+    up by two keys at once: that takes five times the updates, of twice the batch. Permutations are
     learned in a third of the updates with convolutions (results/LOG.md)."""
     usual = SIZES[config["size"]]
     if config["task"] == "gsm8k":

@@ -219,7 +219,7 @@ def train(training, task, out, splits=("train", "val")):
                 began = time.time()     # the first one waits until its problems are drawn
             left = tqdm.format_interval(
                 (time.time() - began) / max(1, step - start - 1) * (total - step))
-            if step == start + 6 and bar.disable:
+            if step == start + 6 < total and bar.disable:
                 print0(f"  {total - step:,} steps to go, about {left}")
             if step % training.log_every == 0 or step == total:
                 row = training.row()

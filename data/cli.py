@@ -177,8 +177,8 @@ class Parser(argparse.ArgumentParser):
             sys.stdout.reconfigure(errors="backslashreplace")
 
     def add_flags(self, flags, many=False):
-        """Adds {name: Flag}. many: each takes a list, as in --c 1,2,4, and is [] unless given; a
-        bool takes none, and is [True] if given."""
+        """Adds {name: Flag}. many: each takes a list, as in --c 1,2,4, and is [] unless given; what
+        is given twice counts once. A bool takes none, and is [True] if given."""
         self.flags |= flags
         self.lists |= set(flags) if many else set()
         for name, flag in flags.items():
@@ -189,7 +189,7 @@ class Parser(argparse.ArgumentParser):
                 text |= {"default": [], "action": "store_const", "const": [True]}
             elif many:
                 text |= {"default": [], "type": lambda text, flag=flag: [
-                    flag.read(part) for part in text.split(",")]}
+                    *dict.fromkeys(map(flag.read, text.split(",")))]}
             elif flag.kind is bool:
                 text |= {"default": flag.default, "action": argparse.BooleanOptionalAction}
             else:

@@ -5,10 +5,11 @@
     answer    r1                        with n0 = 48 it is 72
 
 `mask` names the numbers of a text n0, n1 ... in the order in which they first appear: equal ones
-have one name. Numbers in letters, "two" to "ninety-nine", are numbers like others; "one" is not,
-as in "one of them". `write` says a chain of equations in these names, in r0, r1 ... for their
-results, and in constants, which the question does not state as a number. A model that writes such a
-chain need not compute: `compute` does that, in fractions, without rounding.
+have one name. Numbers in letters, "two" to "ninety-nine", are numbers like others. "one" is not,
+as in "one of them", and words for hundreds and more stay words. `write` says a chain of equations
+in these names, in r0, r1 ... for their results, and in constants, which the question does not state
+as a number. A model that writes such a chain need not compute: `compute` does that, in fractions,
+without rounding.
 
 An operand is followed to where it comes from, in this order: the latest result that nothing has
 used yet; a number of the question; the latest result; p %, ( 1 - p % ), ( 1 + p % ), ( 100 - p )
@@ -44,8 +45,10 @@ SMALL = {word: i for i, word in enumerate((     # numbers in letters
 TENS = {word: 10 * i for i, word in enumerate(
     "twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
 UNITS = {"one": 1, **{word: i for word, i in SMALL.items() if i < 10}}     # as in twenty-one
-LETTERS = re.compile(rf"\b(?:({'|'.join(TENS)})(?:-({'|'.join(UNITS)}))?|({'|'.join(SMALL)}))\b",
-                     re.I)
+LETTERS = re.compile(       # none of "two hundred", which is no 2, nor of "a hundred and two"
+    r"(?<!hundred )(?<!hundred and )\b(?:"
+    rf"({'|'.join(TENS)})(?:-({'|'.join(UNITS)})| ({'|'.join(UNITS)})(?!-))?|({'|'.join(SMALL)}))\b"
+    r"(?![- ](?:\w+[- ])?(?:hundred|thousand|million|billion)\b)", re.I)
 LONGEST = 15        # signs of a number that has a name
 LARGEST = 10 ** 30  # no result has a larger numerator or denominator
 
@@ -61,8 +64,8 @@ class Masked(NamedTuple):
 def in_digits(text):
     """A text with its numbers from two to ninety-nine in digits."""
     def digits(found):
-        tens, unit, small = (word and word.lower() for word in found.groups())
-        return str(SMALL[small] if small else TENS[tens] + UNITS.get(unit, 0))
+        tens, *unit, small = (word.lower() for word in found.groups(""))
+        return str(SMALL[small] if small else TENS[tens] + UNITS.get("".join(unit), 0))
     return LETTERS.sub(digits, text)
 
 

@@ -3,8 +3,9 @@
     python -m lab.mistakes RUN              # every wrong answer of --n problems, counted
     python -m lab.mistakes RUN --show 5     # and five of each kind, to be read
 
-For runs that write their equations, << 48 / 2 = 24 >>, as GSM8K and arithmetic have them. The first
-of these that fits is what a wrong answer is counted as:
+For runs that write their equations in words, << 48 / 2 = 24 >>, as --method cot does on GSM8K and
+arithmetic. Problems without a true chain are left out. A wrong answer is counted as the first of
+these that fits:
 
     no end          it has no answer, or none that can be computed
     arithmetic      an equation does not hold (never over slots, where a machine computes)
@@ -72,10 +73,13 @@ def false(left, result):
 
 
 def report(task, examples, solved, right, show):
-    """Lines: each kind with its share of wrong answers and examples of it."""
+    """Lines: each kind with its share of wrong answers, and `show` examples of it."""
     wrong = [(example, one) for example, one, ok in zip(examples, solved, right) if not ok]
     kinds = [kind(task, *pair) for pair in wrong]
-    count, lines = Counter(kinds), [f"{len(wrong)} of {len(examples)} answers are wrong", ""]
+    count, lines = Counter(kinds), [f"{len(wrong)} of {len(examples)} answers are wrong"]
+    if not wrong:
+        return lines
+    lines.append("")
     for name in KINDS:
         low, high = wilson(count[name], len(wrong))
         lines.append(f"{name:<12}{count[name]:>5}{100 * count[name] / len(wrong):>7.1f}% "
@@ -100,13 +104,17 @@ def main(argv=None):
     with one_line("lab.mistakes"):
         args = SimpleNamespace(**parser.parse(argv))
         task, method, _ = load_run(args.run)
-        examples = [e for e in problems(task, args) if not e.no_chain]
-        if not any(equations(sum(e.steps, [])) for e in examples):
-            raise BadInput(f"{args.run}: its problems have no chains of equations")
+        if not method.IN_WORDS:
+            raise BadInput(f"{args.run}: {method.args.method} does not write its chain in words")
+        given = problems(task, args)
+        examples = [e for e in given if equations(sum(e.steps, []))]
+        if not examples:
+            raise BadInput(f"{args.run}: none of {len(given)} problems has a chain of equations")
+        if len(examples) < len(given):
+            print(f"{len(given) - len(examples)} problems without a chain of equations are left "
+                  "out")
         solved = solve_all(method, examples, **method.shown())
         right = [method.right(task, e, s) for e, s in zip(examples, solved)]
-        if all(right):
-            raise BadInput(f"{args.run}: all of {len(examples)} answers are right")
         print("\n".join(report(task, examples, solved, right, args.show)))
 
 

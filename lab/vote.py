@@ -3,16 +3,20 @@
     python -m lab.vote RUN --k 1,4,16                   # of so many samples of a run
     python -m lab.vote RUN RUN RUN --k 16               # and of those of all runs together
 
-Each run writes k solutions of a problem; the answer that most of them reach is the run's, and that
-of all runs together is the ensemble's. Answers count by their value where a task computes them;
-what cannot be computed has no vote, and of answers with as many votes that which was given first
-wins. Greedy answers are the rows of eval.py; here k=0 lets each run vote with its greedy one.
+Each run writes k solutions of a problem. The answer that most of them reach is the run's; the one
+that most solutions of all runs reach is the ensemble's. Of answers with as many votes the one that
+was given first wins. Where a task computes answers, they count by their value, and what cannot be
+computed has no vote. With k=0 each run votes with its greedy answer, the one that eval.py measures.
+
+Thinking steps are those of one sample, on average; the time is that of all that vote.
 """
 import json
+import os
 import shlex
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import torch
@@ -123,6 +127,9 @@ def parse(argv):
     parser.add_flags(LISTS, many=True)
     args = SimpleNamespace(**parser.parse(argv))
     args.k = args.k or [LISTS["k"].default]
+    for run, times in Counter(map(os.path.abspath, args.runs)).items():
+        if times > 1:
+            raise BadInput(f"{run}: given {times} times, but it has one vote")
     if args.json:
         writable(args.json)
     return args
@@ -138,7 +145,7 @@ def main(argv=None):
             raise BadInput("these runs answer other problems than each other: they cannot vote")
         rows = rows_of(members, args.k, names_of(args.runs))
         config = members[0][-1] | {"command": f"python -m lab.vote {shlex.join(argv)}",
-                                   "split": args.data or args.split}
+                                   "split": Path(args.data).name if args.data else args.split}
         if args.json:
             found = record(named(rows, config), config, time.time() - began)
             write(args.json, json.dumps([found], indent=1))

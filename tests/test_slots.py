@@ -55,7 +55,10 @@ def test_numbers_get_names_in_order(question, text, names, values):
     ("Two cats and twelve dogs", "2 cats and 12 dogs"), ("one of them, anyone, tone", None),
     ("twenty-five, Ninety-One and sixty", "25, 91 and 60"), ("two-thirds of ten", "2-thirds of 10"),
     ("twosome, often, seventeenth, weight", None), ("twenty-ten", "20-10"), ("a hundred", None),
-    ("two dozen", "2 dozen"), ("half of 3", None)])
+    ("two dozen", "2 dozen"), ("half of 3", None), ("twenty five cats", "25 cats"),
+    ("twenty two-hour days", "20 2-hour days"), ("a sixty-two-year loan", "a 62-year loan"),
+    ("two hundred or two-thousand", None), ("twenty-two hundred", None),
+    ("a hundred and two, one hundred fifty", None)])
 def test_numbers_in_letters_are_numbers(text, want):
     assert slots.in_digits(text) == (text if want is None else want)
 

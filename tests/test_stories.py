@@ -4,10 +4,8 @@ from fractions import Fraction
 
 import pytest
 
-from data import gsm8k
 from data.formats import evaluate, parse
 from data.gsm8k import GSM8K, more_questions, official
-from data.resample import OPERAND
 from data.stories import asked, needed, story_of
 from tests.test_slots import CLIPS
 
@@ -28,6 +26,11 @@ def test_the_worked_example():
     ("He has 3. If he eats 2, how many are left?", "He has 3. If he eats 2,"),
     ("He has 3. How many are left if he eats 2?", ""), ("He has 3. Say what is left.", ""),
     ("If he has 3 and eats one, what is left?", "If he has 3 and eats one,"),
+    ("He has 3. He buys what he needs. How many has he of what he needs?",
+     "He has 3. He buys what he needs."),
+    ("If 3 are what he has, how many are what he needs?", "If 3 are what he has,"),
+    ("If 3 are red, what is the share which is not?", "If 3 are red,"),
+    ("Mr. X has 3. How many has Mrs. X?", "Mr. X has 3."),
     ("Is it so?", ""), ("", "")])
 def test_a_story_is_what_comes_before_its_question(question, story):
     assert story_of(question) == story
@@ -35,13 +38,24 @@ def test_a_story_is_what_comes_before_its_question(question, story):
 
 @pytest.mark.parametrize("line, said", [
     ("In May she sold 48 / 2 = <<48/2=24>>24 clips.", "In May she sold how many clips"),
-    ("It cost her $48 x 2 = $<<48*2=96>>96 in all.", "It cost her how many in all"),
-    ("She then got 48*.25=<<48*.25=12>>12% of them.", "She then got how many of them"),
+    ("It cost her $48 x 2 = $<<48*2=96>>96 in all.", "It cost her how much in all"),
+    ("She then got 48*.25=<<48*.25=12>>12% of them.", "She then got what percentage of them"),
     ("Of the 48 friends 48/2=<<48/2=24>>24 came.", "Of the 48 friends how many came"),
     ("With these 24 she has 48+24=<<48+24=72>>72.", ""),    # an earlier result
     ("2 friends * 24 clips = <<2*24=48>>48 clips sold.", ""), ("48/2=<<48/2=24>>24 clips.", ""),
     ("She sold <<48/2=24>>24 and then <<24/2=12>>12 clips.", ""),
-    ("She sold 24 clips in May.", "")])
+    ("She sold 24 clips in May.", ""),
+    ("To the forty-eight she sold 48/2=<<48/2=24>>24.", "To the forty-eight she sold how many"),
+    ("With these twenty-four she has 48+24=<<48+24=72>>72.", ""),
+    ("She sold to 48 since 2*24 = <<2*24=48>>48 came.", ""),    # the result itself
+    ("She has in all 48 friends * 2 = <<48*2=96>>96 clips.", ""),
+    ("She has in all 48 friends x 2 = <<48*2=96>>96 clips.", ""),
+    ("She now has 48 friends. 48 / 2 = <<48/2=24>>24 of them came.", ""),
+    ("She has now 48 friends - 48 foes <<48-48=0>>0 in all.", ""),
+    ("After the tax 48*2=<<48*2=96>>96 clips are left.", "After the tax how many clips are left"),
+    ("- Of her friends there are 48/2=<<48/2=24>>24 here.",
+     "- Of her friends there are how many here"),
+    ("$48/2 = $<<48/2=24>>24 is what she has.", "how much is what she has")])
 def test_which_sentences_ask(line, said):
     found = [question for question, _, _ in asked(CLIPS, line)]
     assert found == ([f"{STORY} {said}?"] if said else [])
@@ -80,13 +94,12 @@ def test_questions_are_those_of_training_problems_and_hold():
     found = more_questions()
     assert len(found) > 10
     for question, equations, answer in found:
-        story = next(s for s in train if s and question.startswith(s))
-        assert story not in others - train
+        assert any(question.startswith(story) for story in train if story)
+        assert not any(question.startswith(story) for story in others - train if story)
         assert parse({"question": question, "answer": "\n".join(
             f"<<{e}>>" for e in equations) + f"\n#### {answer}"}).no_chain == ""
         left, _, result = equations[-1].partition("=")
         assert evaluate(left) == evaluate(result) == evaluate(answer)
-        assert all(OPERAND.findall(e) for e in equations)
 
 
 @pytest.mark.parametrize("numbers", ["digits", "slots"])
@@ -94,10 +107,10 @@ def test_questions_are_those_of_training_problems_and_hold():
 def test_a_share_of_the_training_problems_asks_more(numbers, share):
     """Those that are no official ones; without them problems are what they were."""
     task, plain = (GSM8K(numbers=numbers, variants=0, asked=a) for a in (share, 0.0))
-    own = {gsm8k.GSM8K.example(plain, *problem).key for problem in official()["train"]}
+    own, val = ({plain.example(*problem).key for problem in official()[name]}
+                for name in ("train", "val"))
     some = [task.sample("train", i) for i in range(300)]
     assert abs(sum(e.key not in own for e in some) / 300 - share) < 0.1
     if not share:
         assert some == [plain.sample("train", i) for i in range(300)]
-    assert all(task.sample("val", i).key in {plain.example(*p).key for p in official()["val"]}
-               for i in range(5))
+    assert all(task.sample("val", i).key in val for i in range(5))

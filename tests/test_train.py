@@ -767,12 +767,18 @@ def test_pass_at_k_equals_counting():
             assert abs(rows.pass_at(k, right, 5) - want) < 1e-12
 
 
-def test_a_run_says_at_its_start_how_long_it_will_take(tmp_path, capsys):
-    """Also of one that goes on, and after a first step that waits for its problems."""
-    folder = run(tmp_path, "--method", "cot", "--steps", "9")
+def test_a_run_says_at_its_start_how_long_it_will_take(tmp_path, capsys, monkeypatch):
+    """After six steps, and again once it goes on; not if nothing is left to do."""
+    stops = iter([False, False, True])
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(train, "any_process", lambda asked, device: next(stops))
+        run(tmp_path, "--method", "cot", "--steps", "9")
+    assert "to go" not in capsys.readouterr().out
+    train.main(["--out", str(tmp_path / "run"), "--resume"])
+    assert "  1 steps to go, about 00:0" in capsys.readouterr().out
+    run(tmp_path, "--method", "cot", "--steps", "9", name="whole")
     assert "  3 steps to go, about 00:0" in capsys.readouterr().out
-    (folder / "results.json").unlink()
-    train.main([*NANO, "--method", "cot", "--steps", "9", "--out", str(folder), "--resume"])
+    run(tmp_path, "--method", "cot", "--steps", "6", name="short")
     assert "to go" not in capsys.readouterr().out
 
 

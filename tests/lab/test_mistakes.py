@@ -1,4 +1,6 @@
 """Where wrong answers go wrong: each kind of mistake, once."""
+import json
+
 import pytest
 
 from data.arithmetic import Arithmetic
@@ -55,5 +57,26 @@ def test_a_run_without_equations_gets_one_line(tmp_path, capsys):
     mistakes.main([str(run(tmp_path, "--method", "cot", "--steps", "1")), "--n", "8"])
     text = capsys.readouterr().out
     assert "8 of 8 answers are wrong" in text and all(name in text for name in mistakes.KINDS)
-    maze = run(tmp_path, "--method", "cot", "--task", "permutation", "--steps", "1", name="moves")
-    assert "no chains of equations" in fails([str(maze), "--n", "4"], capsys, mistakes.main)
+    moves = run(tmp_path, "--method", "cot", "--task", "permutation", "--steps", "1", name="moves")
+    assert fails([str(moves), "--n", "4"], capsys, mistakes.main).endswith(
+        "none of 4 problems has a chain of equations")
+    silent = run(tmp_path, "--method", "nocot", "--steps", "1", name="silent")
+    assert fails([str(silent), "--n", "4"], capsys, mistakes.main).endswith(
+        "nocot does not write its chain in words")
+
+
+def test_problems_without_a_chain_are_counted(tmp_path, capsys):
+    path = tmp_path / "some.jsonl"
+    path.write_text("\n".join(json.dumps({"question": f"He has {n}.", "answer": f"{line}#### {n}"})
+                              for n, line in ((3, "<<1+2=3>>"), (4, ""))), encoding="utf-8")
+    folder = run(tmp_path, "--method", "cot", "--task", "gsm8k", "--steps", "1")
+    capsys.readouterr()
+    mistakes.main([str(folder), "--data", str(path)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:3] == ["1 problems without a chain of equations are left out",
+                          "1 of 1 answers are wrong"]
+
+
+def test_a_run_without_mistakes():
+    task, example = clips("slots")
+    assert mistakes.report(task, [example], [None], [True], 3) == ["0 of 1 answers are wrong"]
