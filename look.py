@@ -199,6 +199,8 @@ def problem(task, method, args):
         words, known = args.question.split(), method.vocab.words[FIRST_WORD:]
         if not words:
             raise BadInput("--question: it has no words")
+        if hasattr(task, "ask"):
+            return task.ask(args.question)
         for word in words:
             if word not in known:
                 raise BadInput(f"--question: {word!r} is no word of this run's vocabulary")

@@ -20,6 +20,8 @@ and, if it needs them,
     compute(example, chain, answer)
                             the words of an answer without slots, where chains are written over
                             slots: what `check` gets
+    ask(text)               the Example of a question in free text, without a chain; for tasks that
+                            read more than their words
     trained_on(examples)    [bool]: which of these a run has trained on; for tasks whose training
                             problems are those of a file. BadInput if that is gone
 It knows no method and no model.

@@ -413,6 +413,9 @@ class GSM8K:
         return Example(words, steps, said, len(equations), Known(masked.values, true),
                        key=" ".join(question.lower().split()), no_chain=no_chain, remarks=remarks)
 
+    def ask(self, text):
+        return self.example(text, (), "", no_chain="a question of one's own")
+
     def stand_in(self, index):
         """A problem of the task `arithmetic`, in the form of these."""
         e = self.arithmetic.sample("train", index)

@@ -161,6 +161,18 @@ def test_a_question_of_ones_own(capsys):
         assert message in fails(argv, capsys, look.main)
 
 
+@pytest.mark.parametrize("numbers", ["digits", "slots"])
+def test_a_question_in_free_english(numbers, tmp_path, capsys):
+    """With rare words, capitals and numbers: a run of GSM8K cuts it like any other text."""
+    out = run(tmp_path, "--task", "gsm8k", "--method", "cot", "--numbers", numbers)
+    capsys.readouterr()
+    look.main([str(out), "--question", "Zoe has 8 yaks and two jars. How many jars?"])
+    text = capsys.readouterr().out
+    said = {"digits": "has 8", "slots": "has n0"}[numbers]
+    assert said in text and "it answers" in text and "WRONG" not in text
+    assert "it has no words" in fails([str(out), "--question", " "], capsys, look.main)
+
+
 @torch.no_grad()
 def test_a_problem_without_steps_has_a_page(capsys, tmp_path):
     for name in ("colar", "vqvae", "assorted", "cot"):

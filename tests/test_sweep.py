@@ -188,6 +188,17 @@ def test_what_first_stages_depend_on(tmp_path):
     assert firsts("--method colar cot nocot") == (3, 0)     # the CoT of the grid is the first stage
     assert firsts("--method cot colar --first-steps 7") == (2, 1)
     assert firsts("--method assorted --replace all left --codes 64") == (2, 1)
+    assert firsts("--method cot colar --task gsm8k") == (2, 1)     # one over slots, one in digits
+    assert firsts("--method cot colar --task gsm8k --numbers digits") == (2, 0)
+
+
+def test_a_first_stage_fits_what_starts_from_it(tmp_path):
+    """Also where it would have other defaults by itself."""
+    for task in ("gsm8k", "arithmetic", "prontoqa"):
+        grid, firsts = sweep.grid_of(sweep.axes_of(["--size", "nano", "--task", task]), tmp_path)
+        for name in runs.flags_of(firsts[0].config):
+            if name not in ("steps", "out"):
+                assert firsts[0].config[name] == grid[0].config[name], name
 
 
 def test_differences_are_paired_by_seed_or_by_problem():
