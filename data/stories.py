@@ -23,7 +23,7 @@ A sentence is passed over if it
 
 A problem is passed over if its last sentence is no question, or states a number after what it asks.
 
-    GSM8K   of 6,967 training problems 11,864 questions, beside their own
+    GSM8K   of 6,967 training problems 11,892 questions, beside their own
 """
 import re
 from fractions import Fraction
@@ -36,11 +36,11 @@ SENTENCES = re.compile(r"(?<=[.!?])(?<!\b(?:Mr|Ms|Dr)\.)(?<!\bMrs\.)\s+")
 HOW = re.compile(r"\bhow (?:many|much|long|far|old|tall|big|fast|often)\b", re.I)
 ASKS = re.compile(r"\b(?:what|which|calculate|find|determine)\b", re.I)
 RESULT = re.compile(    # "48/2 = <<48/2=24>>24", "$3 x 4 = $<<3*4=12>>12"; no x of "tax"
-    r"(?:[-+*/×÷()$%\d.,\s=]|(?<![a-z])x(?![a-z]))*<<([^<>\n]*)>>"
+    r"(?:[-–+*/×÷()$%\d.,\s=]|(?<![a-z])x(?![a-z]))*<<([^<>\n]*)>>"
     r"\s*\$?-?[\d,]*(?:\.\d+)?%?", re.I)
 MONEY = re.compile(r"\$\s*<<|>>\s*\$")
-GOES_ON = re.compile(r"\s*(?:[-+*/x×÷]|\.\s)", re.I)      # of what stands before it
-SIGNS = re.compile(r"[*/=+×÷<>]|\s[-x]\s", re.I)
+GOES_ON = re.compile(r"\s*(?:[-–+*/x×÷]|\.\s)", re.I)      # of what stands before it
+SIGNS = re.compile(r"[*/=+×÷<>]|\s[-–x]\s", re.I)
 FEWEST = 5      # words of a sentence that asks
 
 

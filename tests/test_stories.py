@@ -51,6 +51,7 @@ def test_a_story_is_what_comes_before_its_question(question, story):
     ("She has in all 48 friends * 2 = <<48*2=96>>96 clips.", ""),
     ("She has in all 48 friends x 2 = <<48*2=96>>96 clips.", ""),
     ("She now has 48 friends. 48 / 2 = <<48/2=24>>24 of them came.", ""),
+    ("She has now 48 friends – 48 foes – 2 <<48-48=0>>0 in all.", ""),
     ("She has now 48 friends - 48 foes <<48-48=0>>0 in all.", ""),
     ("After the tax 48*2=<<48*2=96>>96 clips are left.", "After the tax how many clips are left"),
     ("- Of her friends there are 48/2=<<48/2=24>>24 here.",
