@@ -164,7 +164,8 @@ def check_width(config):
 
 
 def flags_of(config, others=None):
-    """{name: Flag} of everything that a run of this method, task and backbone may be told.
+    """{name: Flag} of everything that a run of this method, task and backbone may be told, with
+    the default that it then has; None: `unless_given` fills it in.
 
     ValueError if two declare the same name, also of `others`: {owner: its flags}.
     """
@@ -172,7 +173,7 @@ def flags_of(config, others=None):
     flags = merge({"every run": KINDS | FLAGS, f"the task {task}": TASKS[task].FLAGS,
                    f"the backbone {backbone}": BACKBONES[backbone].FLAGS,
                    f"the method {method}": METHODS[method].FLAGS, **(others or {})})
-    usual = unless_given(config)        # a None is filled in once all is known that it depends on
+    usual = unless_given(config)
     return {name: flag if flag.default is None else
             replace(flag, default=usual.get(name, flag.default))
             for name, flag in flags.items() if name not in KINDS}

@@ -120,8 +120,10 @@ def first_stage(ways, config, parent):
     """The flags of the stage that a run starts from: its own, but for those of its method. A
     flag that is not given is as in the run, even if its default is another one for the parent."""
     known = runs.KINDS | runs.flags_of(config | {"method": parent})
-    usual = {name: [f"--{name}", str(config[name])] for name, flag in runs.flags_of(config).items()
-             if name in known and flag.default != known[name].default}
+    others = [name for name, flag in runs.flags_of(config).items()
+              if name in known and flag.default != known[name].default]
+    usual = {option: [f"--{option}", str(config[name])]
+             for name in others for option in [name.replace("_", "-")]}
     kept = {name: way for name, way in ways.items()
             if name.replace("-", "_") in known and name != "first-steps"}
     return {**usual, **kept, "method": ["--method", parent],

@@ -281,7 +281,7 @@ def official():
 
 
 @functools.cache
-def more_questions():
+def official_asked():
     """The problems that the solutions of the training problems ask (data/stories.py)."""
     train = {question for question, _, _ in official()["train"]}
     rows = records((FOLDER / "train.jsonl").read_text(encoding="utf-8"))
@@ -357,7 +357,7 @@ class GSM8K:
     @functools.cached_property
     def more_questions(self):
         """Those of --asked."""
-        return [problem for problem in more_questions() if not self.unfit(problem)]
+        return [problem for problem in official_asked() if not self.unfit(problem)]
 
     def unfit(self, problem):
         """Why a problem cannot be trained on; "" if it can."""

@@ -79,7 +79,8 @@ def asked(question, solution):
             break       # what follows may need it
         chain += new
         said = " ".join(RESULT.sub(asks_for, line).split()).rstrip(" .")
-        if len(new) != 1 or SIGNS.search(said) or not whole(line) or len(said.split()) < FEWEST:
+        asks = len(new) == 1 and self_contained(line) and not SIGNS.search(said)
+        if not asks or len(said.split()) < FEWEST:
             continue
         result = chain[-1].rpartition("=")[2]
         if numbers(said) <= known - {result}:
@@ -94,7 +95,7 @@ def asks_for(result):
     return " how much " if MONEY.search(result[0]) else " how many "
 
 
-def whole(line):
+def self_contained(line):
     """Does the arithmetic of a line's result begin with a number, or the line begin with it?"""
     result = RESULT.search(line)
     return not line[:result.start()].strip() or not GOES_ON.match(result[0])

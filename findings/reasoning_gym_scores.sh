@@ -2,9 +2,8 @@
 # reasoning_gym 0.1.25; 2026-11-29
 # Expected: score_answer gives a wrong answer nothing or next to nothing.
 # Seen: where the right digits are within a wrong number it gives most of a point: for an lcm of
-#   620, 0.75 for 1620, 6200 and -620, as for " 620". In game_of_life_halting True, False and any
-#   other text have 1. puzzle24 takes any four numbers that make 24. In game_of_life a board of
-#   dead cells has 0.97 in the mean.
+#   620, 0.75 for 1620, 6200 and -620, as for " 620". In game_of_life a board of dead cells has 0.97
+#   in the mean.
 set -e
 sed -n 's/^# //p; /^set -e/q' "$0"
 folder=$(mktemp -d)
@@ -28,18 +27,12 @@ def scores(name, *answers, at=0):
 
 lcm = scores("lcm", "620", " 620", "1620", "6200", "-620", "621", at=1)
 print("lcm", *lcm)
-halting = scores("game_of_life_halting", "True", "False", "perhaps")
-print("game_of_life_halting", *halting)
-data = reasoning_gym.create_dataset("puzzle24", size=1, seed=7)
-numbers, four = data[0]["metadata"]["numbers"], data.score_answer("6+6+6+6", data[0])
-print("puzzle24", numbers, {"6+6+6+6": four})
 data = reasoning_gym.create_dataset("game_of_life", size=20, seed=3)
 dead = [data.score_answer(json.dumps([[0] * len(row) for row in json.loads(p["answer"])]), p)
         for p in data]
 print(f"game_of_life, all cells dead: {sum(dead) / len(dead):.2f} in the mean of 20")
 changed = (lcm != ("620", {"620": 1, " 620": 0.75, "1620": 0.75, "6200": 0.75, "-620": 0.75,
                            "621": 0})
-           or list(halting[1].values()) != [1, 1, 1] or numbers == [6, 6, 6, 6] or four != 1
            or sum(dead) / len(dead) < 0.85)
 sys.exit("what is seen has changed" if changed else 0)
 END

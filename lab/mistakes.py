@@ -22,21 +22,17 @@ import re
 from collections import Counter
 from types import SimpleNamespace
 
+import eval as evaluation
 from data.cli import BadInput, Flag, Parser, one_line
 from data.formats import holds
 from data.problems import problems
 from data.rows import wilson
-from eval import solve_all
 from method import computed
 from runs import load_run
 
 KINDS = "no end", "arithmetic", "too short", "too long", "operators", "operands", "answer"
-FLAGS = {
-    "split": Flag("test", "test, val, the task's own, or fresh: see data/common.py"),
-    "n": Flag(0, "problems; 0: 500, or all of --data"),
-    "data": Flag("", "a JSON file of problems instead of a split"),
-    "show": Flag(0, "print so many of each kind"),
-}
+FLAGS = {name: evaluation.FLAGS[name] for name in ("split", "n", "data")} | {
+    "show": Flag(0, "print so many of each kind")}
 
 
 def equations(words):
@@ -51,7 +47,7 @@ def kind(task, example, solved):
     mine, true = equations(thoughts), equations(sum(example.steps, []))
     if not computed(task, example, thoughts, solved.answer):
         return "no end"
-    if any(false(*equation) for equation in mine):
+    if any(miscalculated(*equation) for equation in mine):
         return "arithmetic"
     if len(mine) != len(true):
         return "too short" if len(mine) < len(true) else "too long"
@@ -62,7 +58,7 @@ def kind(task, example, solved):
     return "answer" if same else "operands"
 
 
-def false(left, result):
+def miscalculated(left, result):
     """Is this an equation in numbers that does not hold? One over slots says nothing of that."""
     if re.search("[a-z]", left + result):
         return False
@@ -113,7 +109,7 @@ def main(argv=None):
         if len(examples) < len(given):
             print(f"{len(given) - len(examples)} problems without a chain of equations are left "
                   "out")
-        solved = solve_all(method, examples, **method.shown())
+        solved = evaluation.solve_all(method, examples, **method.shown())
         right = [method.right(task, e, s) for e, s in zip(examples, solved)]
         print("\n".join(report(task, examples, solved, right, args.show)))
 

@@ -18,10 +18,12 @@ import time
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import torch
 from tqdm import tqdm
 
+import eval as evaluation
 from data.cli import BadInput, Flag, Parser, one_line
 from data.common import same_all
 from data.files import writable, write
@@ -31,19 +33,21 @@ from data.rows import by_pairs, names_of, record, table, wilson
 from eval import in_batches, named
 from method import can, computed
 from model import GREEDY, Sampler
-from runs import FLAGS as RUN_FLAGS
 from runs import load_run
 
-FLAGS = {
-    "temperature": Flag(0.7, "of the samples", above=0.0),
-    "seed": Flag(0, "of the samples"),
-    "split": Flag("test", "test, val, the task's own, or fresh: see data/common.py"),
-    "n": Flag(0, "problems; 0: 500, or all of --data"),
-    "data": Flag("", "a JSON file of problems instead of a split"),
-    "json": Flag("", "write the rows to this file"),
-    "device": RUN_FLAGS["device"],
-}
+FLAGS = {"temperature": Flag(0.7, "of the samples", above=0.0)} | {
+    name: evaluation.FLAGS[name] for name in ("seed", "split", "n", "data", "json", "device")}
 LISTS = {"k": Flag(16, "samples of each run that vote, as 0,1,4,16; 0: the greedy one", most=1000)}
+
+
+class Voter(NamedTuple):
+    """A run and how it votes, {k: ...} for every number of samples."""
+    votes: dict         # [[answer]], of each problem
+    steps: dict         # thinking steps of one sample, on average
+    seconds: dict       # for all votes
+    task: object
+    examples: list
+    config: dict
 
 
 def ballots(method, task, examples, n, sample):
@@ -70,54 +74,45 @@ def winner(votes):
     return max(count, key=count.get, default=())    # the first: a dict keeps its order
 
 
-def row_of(method, task, examples, votes, knobs, steps, seconds):
-    """A row of the table of results: the winners of votes, [[answer]] of each problem. method: the
-    name of that which voted."""
-    right = [task.check(e, list(winner(mine))) for e, mine in zip(examples, votes)]
-    low, high = wilson(sum(right), len(right))
-    return {"method": method, "knobs": knobs, "n": len(right), "accuracy": sum(right) / len(right),
-            "low": low, "high": high, "steps": steps, "ms": 1000 * seconds / len(right),
-            "problems": same_all(examples), "right": "".join("1" if r else "0" for r in right)}
-
-
-def measured(run, args):
-    """The votes of a run, {k: [[answer]]}, its mean steps and seconds for one sample of each
-    problem, and what it answered: (votes, steps, seconds, task, examples, config)."""
+def voter(run, args):
+    """The Voter of a run folder."""
     device = pick_device(args.device)
     task, method, state = load_run(run, device)
     if not can(method, "rollout"):
         raise BadInput(f"{run}: {state['config']['method']} has nothing to sample")
+    sampler = Sampler(args.temperature, generator=torch.Generator(device).manual_seed(args.seed))
     examples, votes, steps, seconds = problems(task, args), {}, {}, {}
-    for n, sample in ((1, GREEDY), (max(args.k), sampler(args, device))):
+    for n, sample in ((1, GREEDY), (max(args.k), sampler)):
         ks = [k for k in args.k if (k == 0) == (sample is GREEDY)]
         if ks:
             began = time.perf_counter()
             found, mean = ballots(method, task, examples, n, sample)
+            each = (time.perf_counter() - began) / n
             for k in ks:    # of fewer samples the first ones
                 votes[k] = [mine[:max(1, k)] for mine in found]
-                steps[k], seconds[k] = mean, (time.perf_counter() - began) / n
-    return votes, steps, seconds, task, examples, state["config"]
+                steps[k], seconds[k] = mean, each * max(1, k)
+    return Voter(votes, steps, seconds, task, examples, state["config"])
 
 
-def sampler(args, device):
-    return Sampler(args.temperature, generator=torch.Generator(device).manual_seed(args.seed))
+def row_of(voters, k):
+    """The row of the table of results in which these voters have k votes each."""
+    task, examples, method = voters[0].task, voters[0].examples, voters[0].config["method"]
+    votes = [sum(mine, []) for mine in zip(*(one.votes[k] for one in voters))]
+    right = [task.check(e, list(winner(mine))) for e, mine in zip(examples, votes)]
+    low, high = wilson(sum(right), len(right))
+    return {"method": method, "knobs": {"vote": k}, "n": len(right),
+            "accuracy": sum(right) / len(right), "low": low, "high": high,
+            "steps": sum(one.steps[k] for one in voters) / len(voters),
+            "ms": 1000 * sum(one.seconds[k] for one in voters) / len(right),
+            "problems": same_all(examples), "right": "".join("1" if r else "0" for r in right)}
 
 
-def rows_of(members, ks, names):
-    """Rows of each member alone at every k, then of all of them together."""
-    together = [list(range(len(members)))] if len(members) > 1 else []
-    rows = []
-    for group in [[i] for i in range(len(members))] + together:
-        for k in ks:
-            some = [members[i] for i in group]
-            votes = [sum(mine, []) for mine in zip(*(member[0][k] for member in some))]
-            steps = sum(member[1][k] for member in some) / len(some)
-            seconds = sum(member[2][k] for member in some) * max(1, k)
-            name = names[group[0]] if len(group) == 1 else f"all {len(group)}"
-            _, _, _, task, examples, config = some[0]
-            rows.append({**row_of(config["method"], task, examples, votes, {"vote": k}, steps,
-                                  seconds), "run": name})
-    return rows
+def rows_of(voters, ks, names):
+    """Rows of each voter alone at every k, then of all of them together."""
+    groups = [([one], name) for one, name in zip(voters, names)]
+    if len(voters) > 1:
+        groups.append((voters, f"all {len(voters)}"))
+    return [{**row_of(some, k), "run": name} for some, name in groups for k in ks]
 
 
 def parse(argv):
@@ -139,12 +134,11 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     with one_line("lab.vote"):
         args, began = parse(argv), time.time()
-        members = [measured(run, args) for run in args.runs]
-        about = {same_all(examples) for _, _, _, _, examples, _ in members}
-        if len(about) > 1:
+        voters = [voter(run, args) for run in args.runs]
+        if len({same_all(one.examples) for one in voters}) > 1:
             raise BadInput("these runs answer other problems than each other: they cannot vote")
-        rows = rows_of(members, args.k, names_of(args.runs))
-        config = members[0][-1] | {"command": f"python -m lab.vote {shlex.join(argv)}",
+        rows = rows_of(voters, args.k, names_of(args.runs))
+        config = voters[0].config | {"command": f"python -m lab.vote {shlex.join(argv)}",
                                    "split": Path(args.data).name if args.data else args.split}
         if args.json:
             found = record(named(rows, config), config, time.time() - began)

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from data.formats import evaluate, parse
-from data.gsm8k import GSM8K, more_questions, official
+from data.gsm8k import GSM8K, official, official_asked
 from data.stories import asked, needed, story_of
 from tests.test_slots import CLIPS
 
@@ -92,7 +92,7 @@ def test_needed_are_the_equations_that_the_result_is_computed_from():
 def test_questions_are_those_of_training_problems_and_hold():
     train = {story_of(question) for question, _, _ in official()["train"]}
     others = {story_of(question) for name in ("val", "test") for question, _, _ in official()[name]}
-    found = more_questions()
+    found = official_asked()
     assert len(found) > 10
     for question, equations, answer in found:
         assert any(question.startswith(story) for story in train if story)
