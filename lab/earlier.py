@@ -1,42 +1,22 @@
-"""The rows that stand for each claim until its runs of lab/plan.py are there: of commit 097c379.
+"""The rows that stand for a claim until its runs of lab/plan.py are there: of commit 097c379.
 
 Their block, optimizer and wording of the problems were others, three seeds each, 0 to 2, which also
 chose settings. A row is named "FOLDER: NAME", or "FOLDER: NAME @UPDATES", in results/.
 """
 from lab.plan import Change, Double, Gain, Value
 
-DEEP = "nocot r={}{} --backbone recurrent --mean-r 6 --bucket 1"
-TWIN = "nocot r=1 --backbone recurrent --mean-r 1 --sampler fixed --bucket 1"
-LAYERS = "nocot --layers 8 --bucket 1"
 ANSWERS = "depth-answers: nocot r={} --backbone recurrent{} --mean-r {}{}"
 WHOLE = ANSWERS.format("{}", " --no-prefixes", 6, " --bucket 1")
 CHAIN = " r=4 --backbone recurrent{} --mean-r 4 --bucket 1"
 RECURRENT = "backbones: {} r=4 --backbone recurrent{} --mean-r 4"
 MAZE, TINY = "feasible: {} k=10 top_k=10 --level tiny", "assorted-maze: {} --level tiny"
 EXPLORE = "explore: colar c=5 k={}{} on long"
-R1, R16 = (f"depth: {DEEP.format(r, '')}" for r in (1, 16))
-LONG, TWIN_LONG, LAYERS_LONG = (
-    f"depth-long: {name} on long" for name in (DEEP.format(16, ""), TWIN, LAYERS))
-KL, FULL = (f"depth-exit: {DEEP.format(16, knobs)}" for knobs in (
-    " exit=kl threshold=1e-05", ""))
-SLOTS, SHARED = (f"depth-cache: cot r=16 share={n} --backbone recurrent --mean-r 4 --bucket 1"
-                 for n in (0, 1))
 PAUSE = " --curriculum steps --pauses 6"
 
 
 def samples(flag, text):
     """What 16 samples find beyond one."""
     return Gain(EXPLORE.format(16, flag), EXPLORE.format(1, flag), text)
-
-
-def easy_or_hard(moves, text):
-    return Gain(R16, R1, text, moves=moves)
-
-
-def lost(name, text, bound=None, folder="controls", flags=""):
-    """What a method loses with another problem's thoughts."""
-    rows = (f"{folder}: {name} thoughts={how}{flags}" for how in ("as thought", "swap"))
-    return Gain(*rows, f"than with another problem's thoughts, {text}", bound)
 
 
 def twin(name, flags="", plain=None):
@@ -46,23 +26,12 @@ def twin(name, flags="", plain=None):
 
 
 EARLIER = {     # number of the claim: ([what decides], the control)
-    1: ([Gain("default: colar c=2", "default: cot", "than CoT, c=2", -4.8),
-         Change("default: colar c=2", "default: cot", "thinking steps than CoT, c=2", -26.7)],
-        Gain("shuffled: colar c=2 --shuffle", "shuffled: nocot --shuffle @9000",
-             "than no thoughts, statements in random order, at equal updates")),
-    2: ([Gain("default: colar c=5", f"latent: {name}", f"than {called}, c=5", 1.9)
-         for name, called in (("coconut", "Coconut"), ("codi", "CODI"))],
-        Gain("default: colar c=5", f"latent: pause{PAUSE}", "than 6 pause tokens, c=5")),
     3: ([Gain("rl: colar+rl c=5 on long", "rl: colar c=5 on long @4000",
               "than before, on longer problems, c=5", 2.7),
          Change("rl: colar+rl c=5 on long", "rl: colar c=5 on long @4000",
                 "thinking steps than before, on longer problems, c=5", -41.4)],
         Gain("rl: colar c=5 on long @6500", "rl: colar c=5 on long @4000",
              "than before, by 2,500 more supervised updates")),
-    4: ([Gain(f"default: colar c={c}", "default: cot", f"than CoT, c={c}", -12.0)
-         for c in (2, 3, 4, 5)],
-        Gain("heads: colar c=5", "heads: colar c=5 --c-train 5",
-             "than a model trained for c=5 alone")),
     5: ([Double(samples("", ""), samples(" --head deterministic", ""),
                 "gained by 16 samples than without the head's noise", 0.0)],
         samples(" --head deterministic", "right in 16 samples of words alone than in one")),
@@ -86,17 +55,6 @@ EARLIER = {     # number of the claim: ([what decides], the control)
     10: ([Gain(f"mixture: assorted latents={k}", "mixture: assorted latents=0",
                f"than text alone, after {k} code{'s' * (k > 1)}", -5.0) for k in (1, 2, 4, 6)],
          Value("mixture: assorted latents=2", "of 2 codes stand for the true words", "decoded")),
-    11: ([Gain(R16, R1, "at r=16 than at r=1", 10.0)],
-         Gain(f"depth: {DEEP.format(64, '')}", R16, "at r=64 than at r=16")),
-    12: ([Double(easy_or_hard((11, 12), ""), easy_or_hard((3, 4), ""),
-                 "gained on 11-12 moves than on 3-4", 10.0)],
-         easy_or_hard((3, 4), "at r=16 than at r=1, on 3-4 moves")),
-    13: ([Change(KL, FULL, "iterations than r=16", -25.0, "iterations"),
-          Gain(KL, FULL, "than with all 16 iterations", -1.0)],
-         Change(KL, FULL, "milliseconds in batches of 100", column="ms")),
-    14: ([Change(SHARED, SLOTS, "cached numbers per token", -50.0, "cache"),
-          Gain(SHARED, SLOTS, "than with a slot for each iteration", -1.0)],
-         Value(SLOTS, "with a slot for each iteration")),
     15: ([Gain(f"depth-chain: colar c={c}{CHAIN.format(' --no-align')}",
                f"depth-chain: colar c={c} --no-align --bucket 1",
                f"by iterations under CoLaR, c={c}", 0.0) for c in (3, 4, 5)],
@@ -105,12 +63,7 @@ EARLIER = {     # number of the claim: ([what decides], the control)
     16: ([Gain(ANSWERS.format(16, "", 6, ""), ANSWERS.format(1, "", 1, " --sampler fixed"),
                "than the twin with one iteration, arithmetic", 0.0),
           Gain(WHOLE.format(16), WHOLE.format(1), "at r=16 than at r=1, permutations", 10.0)],
-         Value(R16, "on permutations with the answers to every prefix")),
-    17: ([Gain(R16, f"depth: {TWIN}", "than the twin of as many parameters", 0.0),
-          Gain(R16, f"depth: {LAYERS}", "than a decoder of as many layers", -1.0)],
-         Gain(LONG, LAYERS_LONG, "than a decoder of as many layers, longer problems")),
-    18: ([Gain(LONG, TWIN_LONG, "than the twin with one iteration, on 13-18 moves", 20.0)],
-         Gain(LONG, LAYERS_LONG, "than a decoder of as many layers, on 13-18 moves")),
+         Value("deep: nocot r=16", "on permutations with the answers to every prefix")),
     19: ([*(Gain(f"depth-chain: {name}{CHAIN.format(flags)}", f"depth-chain: {name}{flags} "
                  "--bucket 1", f"on the recurrent backbone, {name}, permutations", -2.0)
             for name, flags in (("cot", ""), ("colar c=2", " --no-align"))),
@@ -118,11 +71,4 @@ EARLIER = {     # number of the claim: ([what decides], the control)
           twin("coconut"), twin("codi"),
           twin("assorted latents=999", plain="replace: assorted latents=999")],
          Value("backbones: codi", "on the plain backbone, codi")),
-    20: ([lost("colar c=2", "CoLaR, c=2", 20.0), lost("colar c=5", "CoLaR, c=5", 20.0),
-          lost("assorted latents=999", "codes", 20.0, flags=" --replace all"),
-          lost("coconut", "Coconut", 20.0), lost("codi", "CODI", 20.0),
-          lost("coconut", "Coconut on balanced ProsQA", 20.0, "controls-prosqa", " --balanced"),
-          lost("colar c=2", "CoLaR on balanced ProsQA, c=2", 20.0, "controls-prosqa",
-               " --balanced")],
-         lost("cot", "CoT")),
 }

@@ -331,9 +331,11 @@ def made(told, old, page, say):
     if not before:
         return "*All numbers of this page are of today's code.*"
     if not since:
-        return textwrap.fill(f"*All numbers of this page were made with {OLD}.*", 118)
-    return textwrap.fill(f"*The numbers from {', '.join(before)} were made with {OLD}. Those from "
-                         f"{', '.join(since)} are of today's code.*", 118)
+        text = f"All numbers of this page were made with {OLD}."
+    else:
+        text = (f"The numbers from {', '.join(before)} were made with {OLD}. Those from "
+                f"{', '.join(since)} are of today's code.")
+    return textwrap.fill(f"*{text}*", 118, break_on_hyphens=False)
 
 
 def links(told, old, page, say):

@@ -39,7 +39,7 @@ from lab.plan import CLAIMS, PLAN, RUNS, folder, of, parents, runs_of, seeds
 from runs import parse
 
 ROOT = Path(__file__).parents[1]
-OLD = "rl-first", "before"       # not by default: made by older code than today's commands
+OLD = "before"      # not by default: made by older code than today's commands
 RENAMED = {"--accum": "--grad-accum", "--sort": "--bucket", "--clip": "--grad-clip",
            "--punish": "--length-penalty", "--beta": "--kl-penalty", "--drop": "--word-dropout"}
 SCRIPTS = {"--controls": "lab.controls", "--decode": "lab.latents"}   # once flags of eval.py
@@ -113,8 +113,8 @@ def plan(folders):
         found = job(command, float(minutes.removesuffix(" minutes")))
         made[found.run] = found
     folders = [choice(folder, known, "folder of results/") for folder in folders]
-    folders = folders or [name for name in known if name not in OLD]
-    for place in [*folders, *(name for name in known if name not in (*folders, *OLD))]:
+    folders = folders or [name for name in known if name != OLD]
+    for place in [*folders, *(name for name in known if name not in (*folders, OLD))]:
         for path in sorted((ROOT / "results" / place).glob("*.json")):
             records = read_json(path)
             record = records[0] if isinstance(records, list) else records
