@@ -66,12 +66,12 @@ def colar():
         new = {"hollow": c > 5}
         return [Mark(f"dial: colar c={c}", 0, "CoLaR", BLUE, **new),
                 Mark(f"steps of dial: colar c={c}", 1, "CoLaR", BLUE, **new)]
-    answers = {"a written chain (CoT)": "default: cot",
-               "no chain, as many updates": "default: nocot @6000"}
+    answers = {"a written chain (CoT)": "tiny: cot",
+               "no chain, as many updates": "tiny: nocot @2700"}
     return Curves("CoLaR: one model at every speed", [
         Panel("right answers", lines=answers),
         Panel("length of the thoughts", "thinking steps per problem", (0, 35),
-              {"a written chain (CoT)": "steps of default: cot"})],
+              {"a written chain (CoT)": "steps of tiny: cot"})],
         {c: row(c) for c in range(1, 10)}, "words per thought that the prompt asks for (c)",
         untrained=5)
 
