@@ -9,9 +9,9 @@ A worked example (level "tiny"), 2 steps:
 
 Differences read "4 fewer than Ann", products "2 times as many as Ann". At level "full" a second
 operator may follow: "half as many as Ann , plus 3 ." With --shuffle the statements come in random
-order. With --chain redundant a chain has up to two idle steps for each that is needed, about
-somebody who is known by then: "Ben has << 12 - 0 = 12 >> ." What it could do without is left to
-find. With --chain short a step says only who has how many: "Ben 12".
+order. With --chain redundant a chain goes on after its answer is known, as one that checks itself:
+it says its steps again, from the first on, up to twice each. How many is random, so rl.py can find
+that none are needed. With --chain short a step says only who has how many: "Ben 12".
 
 Each statement needs the result of the one before, so the answer takes all the steps. A step names
 whom it is about: then every word of it can be looked up in the question or computed from the words
@@ -64,8 +64,8 @@ class Arithmetic:
         "level": Flag("tiny", "tiny: numbers to 20, one word each; full: to 999, digit by digit",
                       tuple(LEVELS)),
         "shuffle": Flag(False, "statements in random order"),
-        "chain": Flag("usual", "redundant: with idle steps, one to three times as long; short: two "
-                      "words a step", CHAINS),
+        "chain": Flag("usual", "redundant: steps are said again, one to three times as long; short: "
+                      "two words a step", CHAINS),
     }
     splits = ("train", "val", "test", *(f"{name}{part}" for name in HARDER
                                         for part in ("-train", "-val", "")))
@@ -88,7 +88,6 @@ class Arithmetic:
         who = rng.sample(NAMES, k + 1)
         a = rng.randint(2, self.top // 2)
         lines, steps, key = [[who[0], "has", *self.spell(a), "."]], [], [str(a)]
-        values = [a]                                        # of who[0], who[1], ...
         for x, y in zip(who, who[1:]):
             op, b = self.operation(rng, a)
             more = self.second(rng, apply(a, op, b))
@@ -98,29 +97,18 @@ class Arithmetic:
             steps.append(self.step(y, equation, result))
             key += [op, str(b), str(more)]
             a = result
-            values.append(a)
         if self.shuffle:
             rng.shuffle(lines)
         question = sum(lines, []) + ["how", "many", "does", who[-1], "have", "?"]
         if self.chain == "redundant":   # with randomness of its own: the problems stay the same
-            steps = self.padded(random.Random(" ".join(question)), steps, who, values)
+            again = random.Random(" ".join(question)).randint(0, 2 * len(steps))
+            steps = steps + (2 * steps)[:again]
         return Example(question, steps, self.spell(a), k), " ".join(key)
 
     def step(self, name, equation, result):
         if self.chain == "short":
             return [name, *self.spell(result)]
         return [name, "has", "<<", *equation, "=", *self.spell(result), ">>", "."]
-
-    def padded(self, rng, steps, who, values):
-        """The steps, with 0 to 2 len(steps) idle ones anywhere between, before and after them."""
-        idle = [[] for _ in range(len(steps) + 1)]          # before each step, and at the end
-        for _ in range(rng.randint(0, 2 * len(steps))):
-            known = rng.randrange(len(idle))                # so many results, and the first number
-            i = rng.randint(0, known)
-            op, b = rng.choice((("+", 0), ("-", 0), ("*", 1), ("/", 1)))
-            equation = [*self.spell(values[i]), op, *self.spell(b)]
-            idle[known].append(self.step(who[i], equation, values[i]))
-        return idle[0] + sum(([step, *more] for step, more in zip(steps, idle[1:])), [])
 
     def operation(self, rng, a):
         """An operator and operand that keep the result a whole number in 1..top."""
