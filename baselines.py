@@ -30,11 +30,8 @@ Differs from the papers:
     with r = --mean-r; the others draw their r.
 
     python train.py --method cot
-    python train.py --method nocot
     python train.py --method pause --pauses 6 --curriculum steps --steps 6000
-    python train.py --method coconut --steps 6000
-    python train.py --method icot --steps 6000
-    python train.py --method codi --steps 6000
+    python train.py --method coconut --steps 6000       # and so nocot, icot and codi
 """
 import math
 from dataclasses import replace
@@ -305,8 +302,6 @@ class CODI(Coconut):
     FLAGS = {
         "latents": Coconut.FLAGS["latents"],
         "distill": Flag(1.0, "gamma, weight of the distance between the states"),
-        "thought": Flag("latents", "pauses: the control, nothing is fed back",
-                        ("latents", "pauses")),
     }
 
     def __init__(self, backbone, vocab, args):
@@ -320,8 +315,6 @@ class CODI(Coconut):
     chain = NoCoT.chain
 
     def latent(self, h):
-        if self.args.thought == "pauses":
-            return self.model.embed(torch.full_like(h[:, 0], PAUSE, dtype=torch.long))
         return self.project(h).to(h.dtype)      # under autocast, too
 
     def teach(self, batch, cache):

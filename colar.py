@@ -345,7 +345,8 @@ class CoLaR(Method):
         while len(latents) < cap and not done.all():
             if sample.temperature and self.args.head == "gaussian":
                 z, log_sigma = self.latent_head(h)                                  # (R, C)
-                z = z + sample.temperature * log_sigma.exp() * sample.noise(z)
+                noise = torch.randn(z.shape, generator=sample.generator, device=z.device)
+                z = z + sample.temperature * log_sigma.exp() * noise
                 sigmas.append(log_sigma[~done].exp().mean())
             else:
                 z = self.latent_head.likeliest(h)
