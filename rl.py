@@ -277,7 +277,7 @@ def run(config, resume):
 
 
 def finish(training, examples):
-    """Tests the run before and after, and draws its rewards. What is there is not made again."""
+    """Tests the run before and after, and draws its rewards. A test is not made again."""
     config, out = training.config, Path(training.config["out"])
     rows = tested_rows(out)
     if not rows:
@@ -289,10 +289,8 @@ def finish(training, examples):
         print(f"\n{table(rows)}\n")
         print(evaluation.show(training.method, training.task, examples[:3], **training.knobs))
         print(f"saved in {out}", flush=True)
-    if not (out / "reward.png").exists():
-        draw(plot_rewards(read_log(out / "log.jsonl")), out / "reward.png")
-    if not (out / "accuracy.png").exists():
-        draw(plot(rows), out / "accuracy.png")
+    draw(plot_rewards(read_log(out / "log.jsonl")), out / "reward.png")
+    draw(plot(rows), out / "accuracy.png")
     return rows
 
 

@@ -140,10 +140,8 @@ class Codebook(nn.Module):
 
 
 def perplexity(count):
-    """exp of the entropy of codes used `count` (K,) times, at most K; 0 if none is used."""
-    total = count.sum()
-    p = count / total.clamp(min=1e-9)
-    return torch.special.entr(p).sum().exp() * (total > 0)
+    """exp of the entropy of codes used `count` (K,) times: at most K."""
+    return torch.special.entr(count / count.sum()).sum().exp()
 
 
 def share_of(hits):
@@ -203,8 +201,8 @@ class VQVAE(Method):
     def loss(self, batch):
         chunk = self.chunks(batch)
         has_chunk = chunk.any(-1)                                   # (B, n)
-        if not has_chunk.any():
-            return self.no_loss()
+        if not has_chunk.any():     # no reasoning step in the batch: every gradient is 0
+            return sum(0 * p.sum() for p in self.parameters()), {}
         words = chunk[has_chunk]                                    # (N, L)
         x = self.encode(words)
         if self.training:
@@ -218,12 +216,6 @@ class VQVAE(Method):
         return ce + COMMITMENT_WEIGHT * commitment, {
             "ce": ce.detach(), "commitment": commitment.detach(), "rebuilt": rebuilt,
             "perplexity": size, "used": k.unique().numel() / self.args.codes}
-
-    def no_loss(self):
-        """That of a batch without a reasoning step: 0, with a gradient of 0 for every parameter."""
-        zero = sum(0 * p.sum() for p in self.parameters())
-        parts = dict.fromkeys(("ce", "commitment", "rebuilt", "used"), zero.detach())
-        return zero, parts | {"perplexity": perplexity(self.codebook.cluster_size)}
 
     def warn(self, size):
         if 0.1 < self.progress < 1 and not self.warned and size < 0.1 * self.args.codes:

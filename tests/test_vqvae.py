@@ -246,7 +246,6 @@ def test_perplexity():
     assert perplexity(torch.full((7,), 3.0)).item() == pytest.approx(7)
     assert perplexity(torch.tensor([0.0, 9.0, 0.0])).item() == pytest.approx(1)
     assert perplexity(torch.tensor([1.0, 0.0, 1.0, 2.0])).item() == pytest.approx(2 ** 1.5)
-    assert perplexity(torch.zeros(3)) == 0
 
 
 # ---- chunks --------------------------------------------------------------------------------------
@@ -296,10 +295,10 @@ def test_a_batch_without_steps_has_no_chunks(replace):
 
 
 def test_nothing_is_learned_from_a_batch_without_steps():
-    """A loss and gradients of 0, the parts of any other batch, and the codebook as it was: empty,
-    until there is something to cluster."""
+    """A loss and gradients of 0, nothing to log, and the codebook as it was: empty, until there is
+    something to cluster."""
     method = make("vqvae").train()
-    parts = method.loss(batch_of(method, 4))[1]
+    method.loss(batch_of(method, 4))
     for count in (method.codebook.cluster_size, torch.zeros(16)):
         method.codebook.cluster_size.copy_(count)
         method.zero_grad()
@@ -308,8 +307,7 @@ def test_nothing_is_learned_from_a_batch_without_steps():
         loss.backward()
         assert loss == 0 and all(p.grad is not None and not p.grad.any()
                                  for p in method.parameters())
-        assert none.keys() == parts.keys() and same(before, list(method.codebook.buffers()))
-        assert none["perplexity"] == (perplexity(count) if count.any() else 0)
+        assert none == {} and same(before, list(method.codebook.buffers()))
     assert method.loss(batch_of(method, 4))[1]["perplexity"] >= 1
 
 
