@@ -70,6 +70,14 @@ class Arithmetic:
     splits = ("train", "val", "test", *(f"{name}{part}" for name in HARDER
                                         for part in ("-train", "-val", "")))
 
+    @staticmethod
+    def usual(config, size, in_words):
+        """Where facts stand in no order, it takes convolutions and twice the updates
+        (results/speed.md)."""
+        if not config.get("shuffle"):
+            return {}
+        return {"conv": 4, **{name: 2 * size[name] for name in ("steps", "first_steps")}}
+
     def __init__(self, level="tiny", shuffle=False, chain="usual"):
         self.level, self.shuffle, self.chain = level, shuffle, choice(chain, CHAINS, "chain")
         self.top, self.digits, self.two = choice(level, LEVELS, "level")
