@@ -3,15 +3,9 @@
     python eval.py runs/colar-arithmetic-tiny-s0            # every setting, on the test split
     python eval.py RUN RUN --c 1,2,4 --n 2000 --split ood   # several runs, chosen factors
     python eval.py RUN --data problems.json --show 3        # a file of {question, steps, answer}
-    python eval.py RUN --json out.json --plot out.png
-    python eval.py RUN --c 1,2,3,4,5,6,7 --json dial.json   # the dial, past training too
     python eval.py RUN RUN --k 1,4,16 --sigma-min 0.1       # does noise find right answers?
-    python eval.py RUN --split val --loss                   # how well it fits unseen problems
-    python -m lab.controls RUN --plot controls.png          # does it use its thoughts?
-    python eval.py RUN --k 1,10 --top-k 10                  # 1-Feasible-10 of Token Assorted
     python eval.py RUN --latents 0,2,4,999 --plot mix.png   # from text to codes
-    python eval.py RUN --r 1,4,16 --exit kl --share 1       # recurrent depth: see recurrent.py
-    python -m lab.tables results/default/*.json             # seeds side by side, as Markdown
+    python eval.py RUN --r 1,4,16 --exit kl --json out.json # recurrent depth: see recurrent.py
 
 accuracy   share of problems whose greedy answer `Task.check` accepts, with a 95% Wilson interval
 right      which problems were: "110...". By them a run is compared with the first one by pairs

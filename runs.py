@@ -119,8 +119,6 @@ def parse(argv, description=None, prog="train.py"):
     config = parser.parse(argv)
     for name, value in unless_given(config).items():
         config[name] = value if config[name] is None else config[name]
-    if config["data"] and config.get("extra"):
-        raise BadInput("--extra: adds to the problems of a task, which --data replaces")
     if not config["data"] and not hasattr(TASKS[config["task"]], "sample"):
         raise BadInput(f"--task {config['task']} has no problems of its own: give train.py --data "
                        f"FILE (python -m data.{config['task']} --example FILE writes one to try)")
@@ -128,7 +126,7 @@ def parse(argv, description=None, prog="train.py"):
         raise BadInput("--numbers slots: for --method cot alone; others hide their equations")
     check_width(config)
     config["out"] = config["out"] or f"runs/{folder_name(config)}"
-    return with_files(config) if config["data"] or config.get("extra") else config
+    return with_files(config)
 
 
 def unless_given(config):
