@@ -193,10 +193,7 @@ class CoLaR(Method):
         trained = [choice(c, known, f"factor in --c-train {args.c_train}")
                    for c in args.c_train.split(",")]
         self.register_buffer("c_train", torch.tensor(trained), persistent=False)
-
-    @property
-    def branches(self):
-        return len(self.c_train) if self.args.c_per == "all" else 1
+        self.branches = len(trained) if args.c_per == "all" else 1
 
     def settings(self):
         return [{"c": int(c)} for c in self.c_train]

@@ -271,12 +271,10 @@ def check(config):
         if "stage" not in config:       # rl.py has bounds of its own
             flag.check(name, config[name])
     check_width(config)
-    for name in ("seed", "max_think", "max_answer"):
-        if not isinstance(config[name], int):
-            raise ValueError(f"{name} {config[name]}")
-    for name in ("init", "stage"):      # not of every run
-        if not isinstance(config.get(name) or "", str):
-            raise ValueError(f"{name} {config[name]}")
+    for name, kind in {"max_think": int, "max_answer": int,
+                       "init": str | None, "stage": str | None}.items():    # not of every run
+        if not isinstance(config.get(name), kind):
+            raise ValueError(f"{name} {config.get(name)}")
 
 
 def load_run(run, device="cpu", **changes):

@@ -212,16 +212,13 @@ class VQVAE(Method):
         ce = F.cross_entropy(logits.flatten(0, 1), words.flatten())     # <pad> ends short chunks
         rebuilt = share_of((logits.argmax(-1) == words)[words != PAD])
         size = perplexity(self.codebook.cluster_size if self.training else k.bincount().float())
-        self.warn(size)
-        return ce + COMMITMENT_WEIGHT * commitment, {
-            "ce": ce.detach(), "commitment": commitment.detach(), "rebuilt": rebuilt,
-            "perplexity": size, "used": k.unique().numel() / self.args.codes}
-
-    def warn(self, size):
         if 0.1 < self.progress < 1 and not self.warned and size < 0.1 * self.args.codes:
             self.warned = True
             warnings.warn(f"the codes collapse: {self.args.codes} of them are used like "
                           f"{float(size):.0f}; fewer --codes, or smaller --chunk, may help")
+        return ce + COMMITMENT_WEIGHT * commitment, {
+            "ce": ce.detach(), "commitment": commitment.detach(), "rebuilt": rebuilt,
+            "perplexity": size, "used": k.unique().numel() / self.args.codes}
 
     @torch.no_grad()
     def solve(self, batch, sample=GREEDY):
