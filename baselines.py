@@ -48,7 +48,6 @@ from method import (CLOSE, LENGTH, OPEN, RIGHT, Method, Rollout, Solved, column,
 from model import GREEDY, Cache
 
 
-CURRICULA = ("tokens", "steps", "none")
 LATENTS = Flag(None, "codes before text, as 0,2,999: Token Assorted; thoughts: Coconut, CODI; "
                "unless given, as the model likes, or as in training", kind=int)
 
@@ -120,8 +119,7 @@ class CoT(Method):
         return self.write_on(cache, z[:, -1:], self.room() - z.shape[1])
 
     def write_on(self, cache, x, room):
-        """R of Solved from what is written, greedily, after a cache and x (R, 1, C): `room` words
-        at most."""
+        """R of Solved: at most `room` words, written greedily after a cache and x (R, 1, C)."""
         out = self.model.generate(x, None, cache, EOS, max(1, room))[:, :room]
         return [self.solved(row) for row in out.tolist()]
 
@@ -167,7 +165,7 @@ class ICoT(CoT):
     IN_WORDS = False
     FLAGS = {
         "curriculum": Flag("tokens", "what of a chain goes: token by token, step by step, or all "
-                           "of it from the beginning", CURRICULA),
+                           "of it from the beginning", ("tokens", "steps", "none")),
         "stages": Flag(3, "K of --curriculum steps: so many first steps go one by one, then all",
                        least=1),
     }
@@ -223,8 +221,7 @@ class Coconut(ICoT):
         return h * self.model.embed.weight.detach().std()
 
     def thoughts(self, latents=None):
-        """How many thoughts there are: `latents`, or unless given as many as training has by now.
-        """
+        """How many thoughts there are: `latents`, else as many as training has by now."""
         return self.count(self.args.latents) if latents is None else latents
 
     def think(self, cache, h, n):

@@ -290,8 +290,7 @@ class CoLaR(Method):
         return F.cross_entropy(logits, label, reduction="none"), floor
 
     def solve(self, batch, sample=GREEDY, c=2):
-        """Thinks at factor c, then answers on the same cache. The temperature of `sample` scales
-        sigma, too."""
+        """Thinks at factor c, then answers. The temperature of `sample` scales sigma, too."""
         rollout = self.rollout(batch, 1, sample, c)
         for solved, latents in zip(rollout.solved, self.latent_words(rollout)):
             solved.thoughts = " ".join(f"[{' '.join(words)}]" for words in latents)

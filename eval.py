@@ -200,8 +200,7 @@ def parse(argv, prog, description):
 
 
 def check_runs(folders, given):
-    """BadInput for a folder that is no run, and for what is given but none of the runs has: a knob,
-    or "sigma_min"."""
+    """BadInput for a folder that is no run, and for a knob or "sigma_min" that none of them has."""
     known = []
     for folder in folders:
         config = load(folder)["config"]

@@ -369,8 +369,7 @@ class Cache:
         return positions, sees & sees.new_ones(T, self.end + T).tril(self.end)
 
     def append(self, key, new):
-        """Writes new (B, H, T, D) behind the columns of a buffer; returns them all, (B, H, end + T,
-        D)."""
+        """Writes new (B, H, T, D) behind a buffer's columns. Returns all: (B, H, end + T, D)."""
         old, end = self.store.get(key), self.end + new.shape[2]
         if torch.is_grad_enabled():     # backward will need the old ones as they were
             self.store[key] = new if old is None else torch.cat([old[:, :, :self.end], new], 2)
