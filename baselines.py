@@ -75,9 +75,6 @@ class CoT(Method):
         ids, part, _ = pack(*self.parts(batch))                             # (B, T)
         return next_token_loss(self.model, ids, part > self.given), {}
 
-    def solve(self, batch, sample=GREEDY, **knobs):
-        return self.rollout(batch, 1, sample, **knobs).solved
-
     @torch.no_grad()
     def rollout(self, batch, samples, sample=GREEDY):
         ids, part, _ = pack(*self.prompt(batch))

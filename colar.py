@@ -289,15 +289,10 @@ class CoLaR(Method):
         label = words.multinomial(1)[:, 0] if self.args.labels == "one" else words
         return F.cross_entropy(logits, label, reduction="none"), floor
 
-    def solve(self, batch, sample=GREEDY, c=2):
-        """Thinks at factor c, then answers. The temperature of `sample` scales sigma, too."""
-        rollout = self.rollout(batch, 1, sample, c)
-        for solved, latents in zip(rollout.solved, self.latent_words(rollout)):
-            solved.thoughts = " ".join(f"[{' '.join(words)}]" for words in latents)
-        return rollout.solved
-
     @torch.no_grad()
     def rollout(self, batch, samples, sample=GREEDY, c=2):
+        """Thinks at factor c, then answers on the same cache. The temperature of `sample` scales
+        sigma, too."""
         self.KNOBS["c"].check("c", c)
         cache, h = read_prompt(self.model, batch.question)
         h = cache.repeat(h, samples)                                                # (R, C)
@@ -312,11 +307,13 @@ class CoLaR(Method):
         h = self.model(self.model.embed(start), cache)[:, -1]
         z, n_think, stopped, sigma = self.think(h, cache, cap, sample)
         answer = answer_after(self.model, cache, self.args.max_answer, sample)
-        solved = self.solved(answer, n_think)
         question = batch.question.repeat_interleave(samples, 0)
         acts = {"question": question, "auto": auto, "c": c, "z": z, "n_think": n_think,
                 "stopped": stopped, "answer": answer}
-        return Rollout(solved, c, acts, {"sigma": sigma})
+        rollout = Rollout(self.solved(answer, n_think), c, acts, {"sigma": sigma})
+        for solved, latents in zip(rollout.solved, self.latent_words(rollout)):
+            solved.thoughts = " ".join(f"[{' '.join(words)}]" for words in latents)
+        return rollout
 
     def cap(self, c):
         """The most latents at factor c, or at "auto"."""

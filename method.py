@@ -5,10 +5,11 @@ parts, of which the middle one, the chain, is its own affair:
 
     question   <think>   chain   </think>   answer <eos>
 
-To add one, write a subclass of Method and give it a line in METHODS (runs.py). `loss` and `solve`
-it must have. `rollout`, `log_probs` and ACTIONS let rl.py reinforce it; `thoughts_read` lets
-lab/controls.py change its thoughts, `think_on` lets lab/thoughts.py see what it thinks after them.
-Flags and knobs that it declares reach every command line.
+To add one, write a subclass of Method and give it a line in METHODS (runs.py). It must have `loss`
+and `rollout`, or `solve` where there is nothing to sample. `log_probs` and ACTIONS let rl.py
+reinforce it; `thoughts_read` lets lab/controls.py change its thoughts, `think_on` lets
+lab/thoughts.py see what it thinks after them. Flags and knobs that it declares reach every command
+line.
 
 A method knows the backbone's interface (embed, forward with a cache, head, generate), never which
 backbone it has: all methods run on all of them.
@@ -101,6 +102,10 @@ class Method(nn.Module):
 
     def solve(self, batch, sample=GREEDY, **knobs):
         """Batch -> B of Solved. sample: a Sampler; knobs: those of KNOBS."""
+        return self.rollout(batch, 1, sample, **knobs).solved
+
+    def rollout(self, batch, samples, sample=GREEDY, **knobs):
+        """Batch -> Rollout of `samples` solutions for each of its problems."""
         raise NotImplementedError
 
     def settings(self):
@@ -139,10 +144,6 @@ class Method(nn.Module):
         """BadInput if rl.py cannot reinforce it, at these knobs."""
         if not self.ACTIONS:
             raise BadInput(f"{self.args.method} writes nothing to reinforce")
-
-    def rollout(self, batch, samples, sample=GREEDY, **knobs):
-        """Batch -> Rollout of `samples` solutions for each of its problems."""
-        raise NotImplementedError
 
     def log_probs(self, rollout):
         """{kind of action: (log-probability (R, T), mask (R, T), Normal or None)} of a rollout.

@@ -338,7 +338,7 @@ class Assorted(CoT):
         return cross_entropy(self.model, h, words), {}
 
     def solve(self, batch, sample=GREEDY, latents=None):
-        return self.say(batch, self.rollout(batch, 1, sample, latents).solved)
+        return self.say(batch, super().solve(batch, sample, latents=latents))
 
     @torch.no_grad()
     def rollout(self, batch, samples, sample=GREEDY, latents=None):
