@@ -337,8 +337,23 @@ class Assorted(CoT):
         words = torch.cat([first, written[:, 1:][written[:, 1:] != PAD]])
         return cross_entropy(self.model, h, words), {}
 
+    @torch.no_grad()
     def solve(self, batch, sample=GREEDY, latents=None):
-        return self.say(batch, super().solve(batch, sample, latents=latents))
+        """As in `rollout`, and every code gives way to the words that it stands for."""
+        solved = super().solve(batch, sample, latents=latents)
+        count = torch.tensor([len(s.latents) for s in solved], device=batch.question.device)
+        has_code = torch.arange(int(count.max()), device=count.device) < count[:, None]     # (B, n)
+        codes = torch.tensor([k for s in solved for k in s.latents], device=count.device)
+        if not len(codes):
+            return solved
+        logits = self.vqvae.decode(batch.question, has_code, self.vqvae.codebook.code[codes])
+        texts = (self.vocab.decode(split_at(row, PAD)[0]) for row in logits.argmax(-1).tolist())
+        for s in solved:
+            s.latents = [next(texts) for _ in s.latents]
+            said = iter(s.latents)
+            s.thoughts = " ".join(f"[{' '.join(next(said))}]" if word.startswith("<z") else word
+                                  for word in s.thoughts.split())
+        return solved
 
     @torch.no_grad()
     def rollout(self, batch, samples, sample=GREEDY, latents=None):
@@ -393,23 +408,6 @@ class Assorted(CoT):
         solved = super().solved(ids)
         codes = [i - self.first for i in split_at(ids, END)[0] if i >= self.first]
         return Solved(solved.answer, solved.n_think, solved.thoughts, codes)
-
-    @torch.no_grad()
-    def say(self, batch, solved):
-        """Writes into every Solved of a batch what words its codes stand for; returns them."""
-        count = torch.tensor([len(s.latents) for s in solved], device=batch.question.device)
-        has_code = torch.arange(int(count.max()), device=count.device) < count[:, None]     # (B, n)
-        codes = torch.tensor([k for s in solved for k in s.latents], device=count.device)
-        if not len(codes):
-            return solved
-        logits = self.vqvae.decode(batch.question, has_code, self.vqvae.codebook.code[codes])
-        texts = (self.vocab.decode(split_at(row, PAD)[0]) for row in logits.argmax(-1).tolist())
-        for s in solved:
-            s.latents = [next(texts) for _ in s.latents]
-            said = iter(s.latents)
-            s.thoughts = " ".join(f"[{' '.join(next(said))}]" if word.startswith("<z") else word
-                                  for word in s.thoughts.split())
-        return solved
 
     def extras(self, examples, solved):
         """Of a row of results: the share of codes that stand for the true chunk at their place."""

@@ -27,7 +27,7 @@ from data import script
 from data.cli import BadInput
 from data.common import END, EOS, PAD, PAUSE, THINK, Example, Vocab, collate, first_problems
 from lab import codes as lab_codes
-from method import Solved
+from method import Rollout, Solved
 from model import Sampler
 from recurrent import EXITS
 from tests.helpers import fails, results, same, telling
@@ -884,7 +884,8 @@ def test_codes_are_spelled_after_their_question():
         head[PAD] = 2 * head.std() * torch.randn(head.shape[1]).double()
         solved = [Solved([], 0, f"has {' '.join(f'<z{k}>' for k in row)} <eoLatent> Ann", list(row))
                   for row in codes]
-        method.say(batch, solved)
+        method.rollout = lambda *args, **knobs: Rollout(solved, None, {}, {})
+        assert method.solve(batch) is solved
         if len({len(latent) for s in solved for latent in s.latents}) > 1:
             break
     assert solved[1] == Solved([], 0, "has <eoLatent> Ann", [])
