@@ -126,7 +126,7 @@ def parse(argv, description=None, prog="train.py"):
         raise BadInput("--numbers slots: for --method cot alone; others hide their equations")
     check_width(config)
     config["out"] = config["out"] or f"runs/{folder_name(config)}"
-    return with_files(config)
+    return with_files(config) if config["data"] or config.get("extra") else config
 
 
 def unless_given(config):
