@@ -216,7 +216,9 @@ class RecurrentGPT(GPT):
         r = self.r
         if self.training and cache is None:
             r = int(draw_r(self.mean_r, self.sampler))
-        free = 0 if self.inject == "none" else max(0, r - self.k_grad)  # none: s_0 alone has e
+        free = max(0, r - self.k_grad)      # iterations without a gradient
+        if self.inject == "none":
+            free = 0                        # s_0 alone has e
         steps, active = torch.full((len(s),), r, device=s.device), None
         done = Exit(self.exit, self.threshold) if self.exit != "none" else None
         for i in range(r):
@@ -230,9 +232,11 @@ class RecurrentGPT(GPT):
                 self.trace.append(last_state(s, lengths))
             if done is None:
                 continue
-            look = s if self.exit in ON_STATES else self.read_out(s, place, cache)
-            look = last_state(look, lengths)
-            stop = done(look if self.exit in ON_STATES else self.head(look))[:, None]   # (B, 1)
+            if self.exit in ON_STATES:
+                look = last_state(s, lengths)                                       # (B, C)
+            else:
+                look = self.head(last_state(self.read_out(s, place, cache), lengths))   # (B, V)
+            stop = done(look)[:, None]                                              # (B, 1)
             if active is None:
                 active = torch.ones_like(stop) if lengths is None else (lengths > 0)[:, None]
             steps = torch.where((active & stop)[:, 0], i + 1, steps)
