@@ -287,6 +287,13 @@ class CoLaR(Method):
         label = words.multinomial(1)[:, 0] if self.args.labels == "one" else words
         return F.cross_entropy(logits, label, reduction="none"), floor
 
+    def solve(self, batch, sample=GREEDY, c=2):
+        """As in `rollout`, and every latent is told by the words that it is most like."""
+        rollout = self.rollout(batch, 1, sample, c)
+        for solved, latents in zip(rollout.solved, self.latent_words(rollout)):
+            solved.thoughts = " ".join(f"[{' '.join(words)}]" for words in latents)
+        return rollout.solved
+
     @torch.no_grad()
     def rollout(self, batch, samples, sample=GREEDY, c=2):
         """Thinks at factor c, then answers on the same cache. The temperature of `sample` scales
@@ -308,10 +315,7 @@ class CoLaR(Method):
         question = batch.question.repeat_interleave(samples, 0)
         acts = {"question": question, "auto": auto, "c": c, "z": z, "n_think": n_think,
                 "stopped": stopped, "answer": answer}
-        rollout = Rollout(self.solved(answer, n_think), c, acts, {"sigma": sigma})
-        for solved, latents in zip(rollout.solved, self.latent_words(rollout)):
-            solved.thoughts = " ".join(f"[{' '.join(words)}]" for words in latents)
-        return rollout
+        return Rollout(self.solved(answer, n_think), c, acts, {"sigma": sigma})
 
     def cap(self, c):
         """The most latents at factor c, or at "auto"."""
