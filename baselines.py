@@ -30,11 +30,8 @@ Differs from the papers:
     with r = --mean-r; the others draw their r.
 
     python train.py --method cot
-    python train.py --method nocot
     python train.py --method pause --pauses 6 --curriculum steps --steps 6000
-    python train.py --method coconut --steps 6000
-    python train.py --method icot --steps 6000
-    python train.py --method codi --steps 6000
+    python train.py --method coconut --steps 6000       # and so nocot, icot and codi
 """
 import math
 from dataclasses import replace
@@ -51,7 +48,6 @@ from method import (CLOSE, LENGTH, OPEN, RIGHT, Method, Rollout, Solved, column,
 from model import GREEDY, Cache
 
 
-CURRICULA = ("tokens", "steps", "none")
 LATENTS = Flag(None, "codes before text, as 0,2,999: Token Assorted; thoughts: Coconut, CODI; "
                "unless given, as the model likes, or as in training", kind=int)
 
@@ -78,9 +74,6 @@ class CoT(Method):
     def loss(self, batch):
         ids, part, _ = pack(*self.parts(batch))                             # (B, T)
         return next_token_loss(self.model, ids, part > self.given), {}
-
-    def solve(self, batch, sample=GREEDY, **knobs):
-        return self.rollout(batch, 1, sample, **knobs).solved
 
     @torch.no_grad()
     def rollout(self, batch, samples, sample=GREEDY):
@@ -123,8 +116,7 @@ class CoT(Method):
         return self.write_on(cache, z[:, -1:], self.room() - z.shape[1])
 
     def write_on(self, cache, x, room):
-        """R of Solved from what is written, greedily, after a cache and x (R, 1, C): `room` words
-        at most."""
+        """R of Solved: at most `room` words, written greedily after a cache and x (R, 1, C)."""
         out = self.model.generate(x, None, cache, EOS, max(1, room))[:, :room]
         return [self.solved(row) for row in out.tolist()]
 
@@ -170,7 +162,7 @@ class ICoT(CoT):
     IN_WORDS = False
     FLAGS = {
         "curriculum": Flag("tokens", "what of a chain goes: token by token, step by step, or all "
-                           "of it from the beginning", CURRICULA),
+                           "of it from the beginning", ("tokens", "steps", "none")),
         "stages": Flag(3, "K of --curriculum steps: so many first steps go one by one, then all",
                        least=1),
     }
@@ -226,8 +218,7 @@ class Coconut(ICoT):
         return h * self.model.embed.weight.detach().std()
 
     def thoughts(self, latents=None):
-        """How many thoughts there are: `latents`, or unless given as many as training has by now.
-        """
+        """How many thoughts there are: `latents`, else as many as training has by now."""
         return self.count(self.args.latents) if latents is None else latents
 
     def think(self, cache, h, n):
@@ -305,8 +296,6 @@ class CODI(Coconut):
     FLAGS = {
         "latents": Coconut.FLAGS["latents"],
         "distill": Flag(1.0, "gamma, weight of the distance between the states"),
-        "thought": Flag("latents", "pauses: the control, nothing is fed back",
-                        ("latents", "pauses")),
     }
 
     def __init__(self, backbone, vocab, args):
@@ -320,8 +309,6 @@ class CODI(Coconut):
     chain = NoCoT.chain
 
     def latent(self, h):
-        if self.args.thought == "pauses":
-            return self.model.embed(torch.full_like(h[:, 0], PAUSE, dtype=torch.long))
         return self.project(h).to(h.dtype)      # under autocast, too
 
     def teach(self, batch, cache):

@@ -160,8 +160,8 @@ class CoLaR(Method):
     """Learns to think in merged embeddings at any factor of c_train, starting from a CoT model."""
     FLAGS = {
         "c_train": Flag("1,2,3,4,5", "compression factors that are trained"),
-        "c_per": Flag("all", "a problem is seen at all speeds at once, or c is drawn for each, or "
-                      "once per batch (paper)", ("all", "example", "batch")),
+        "c_per": Flag("all", "a problem is seen at all speeds at once, or c is drawn once per "
+                      "batch (paper)", ("all", "batch")),
         "pool": Flag("sqrt", "divide a group's sum by sqrt n, or by n (mean: ablation MP)",
                      tuple(POOLS)),
         "head": Flag("gaussian", "the latent head (deterministic: ablation DL)",
@@ -193,10 +193,7 @@ class CoLaR(Method):
         trained = [choice(c, known, f"factor in --c-train {args.c_train}")
                    for c in args.c_train.split(",")]
         self.register_buffer("c_train", torch.tensor(trained), persistent=False)
-
-    @property
-    def branches(self):
-        return len(self.c_train) if self.args.c_per == "all" else 1
+        self.branches = len(trained) if args.c_per == "all" else 1
 
     def settings(self):
         return [{"c": int(c)} for c in self.c_train]
@@ -222,12 +219,10 @@ class CoLaR(Method):
 
     def draw_c(self, batch):
         """The speeds at which an update sees its problems, (B, K)."""
-        B = len(batch.question)
-        if self.args.c_per == "all":
-            return self.c_train.expand(B, -1)
-        n = B if self.args.c_per == "example" else 1
-        draw = torch.randint(len(self.c_train), (n, 1), device=batch.question.device)
-        return self.c_train[draw].expand(B, 1)
+        c = self.c_train
+        if self.args.c_per == "batch":
+            c = c[torch.randint(len(c), (1,), device=c.device)]
+        return c.expand(len(batch.question), -1)
 
     def layout(self, batch, c):
         """The tokens of every row in order, and where they go once the thoughts are compressed.
@@ -293,8 +288,7 @@ class CoLaR(Method):
         return F.cross_entropy(logits, label, reduction="none"), floor
 
     def solve(self, batch, sample=GREEDY, c=2):
-        """Thinks at factor c, then answers on the same cache. The temperature of `sample` scales
-        sigma, too."""
+        """As in `rollout`, and every latent is told by the words that it is most like."""
         rollout = self.rollout(batch, 1, sample, c)
         for solved, latents in zip(rollout.solved, self.latent_words(rollout)):
             solved.thoughts = " ".join(f"[{' '.join(words)}]" for words in latents)
@@ -302,6 +296,8 @@ class CoLaR(Method):
 
     @torch.no_grad()
     def rollout(self, batch, samples, sample=GREEDY, c=2):
+        """Thinks at factor c, then answers on the same cache. The temperature of `sample` scales
+        sigma, too."""
         self.KNOBS["c"].check("c", c)
         cache, h = read_prompt(self.model, batch.question)
         h = cache.repeat(h, samples)                                                # (R, C)
@@ -316,11 +312,10 @@ class CoLaR(Method):
         h = self.model(self.model.embed(start), cache)[:, -1]
         z, n_think, stopped, sigma = self.think(h, cache, cap, sample)
         answer = answer_after(self.model, cache, self.args.max_answer, sample)
-        solved = self.solved(answer, n_think)
         question = batch.question.repeat_interleave(samples, 0)
         acts = {"question": question, "auto": auto, "c": c, "z": z, "n_think": n_think,
                 "stopped": stopped, "answer": answer}
-        return Rollout(solved, c, acts, {"sigma": sigma})
+        return Rollout(self.solved(answer, n_think), c, acts, {"sigma": sigma})
 
     def cap(self, c):
         """The most latents at factor c, or at "auto"."""
@@ -345,7 +340,8 @@ class CoLaR(Method):
         while len(latents) < cap and not done.all():
             if sample.temperature and self.args.head == "gaussian":
                 z, log_sigma = self.latent_head(h)                                  # (R, C)
-                z = z + sample.temperature * log_sigma.exp() * sample.noise(z)
+                noise = torch.randn(z.shape, generator=sample.generator, device=z.device)
+                z = z + sample.temperature * log_sigma.exp() * noise
                 sigmas.append(log_sigma[~done].exp().mean())
             else:
                 z = self.latent_head.likeliest(h)

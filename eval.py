@@ -3,15 +3,9 @@
     python eval.py runs/colar-arithmetic-tiny-s0            # every setting, on the test split
     python eval.py RUN RUN --c 1,2,4 --n 2000 --split ood   # several runs, chosen factors
     python eval.py RUN --data problems.json --show 3        # a file of {question, steps, answer}
-    python eval.py RUN --json out.json --plot out.png
-    python eval.py RUN --c 1,2,3,4,5,6,7 --json dial.json   # the dial, past training too
     python eval.py RUN RUN --k 1,4,16 --sigma-min 0.1       # does noise find right answers?
-    python eval.py RUN --split val --loss                   # how well it fits unseen problems
-    python -m lab.controls RUN --plot controls.png          # does it use its thoughts?
-    python eval.py RUN --k 1,10 --top-k 10                  # 1-Feasible-10 of Token Assorted
     python eval.py RUN --latents 0,2,4,999 --plot mix.png   # from text to codes
-    python eval.py RUN --r 1,4,16 --exit kl --share 1       # recurrent depth: see recurrent.py
-    python -m lab.tables results/default/*.json             # seeds side by side, as Markdown
+    python eval.py RUN --r 1,4,16 --exit kl --json out.json # recurrent depth: see recurrent.py
 
 accuracy   share of problems whose greedy answer `Task.check` accepts, with a 95% Wilson interval
 right      which problems were: "110...". By them a run is compared with the first one by pairs
@@ -40,7 +34,7 @@ from data.problems import problems
 from data.rows import by_pairs, mean_of, names_of, pass_at, plot, record, table, wilson
 from method import can, computed
 from model import Sampler
-from runs import BACKBONES, METHODS, knobs_of, load, load_run, variant
+from runs import knobs_of, load_run, variant
 
 BATCH = 100     # problems solved at once
 
@@ -205,14 +199,10 @@ def parse(argv, prog, description):
     return args, {name: getattr(args, name) for name in knobs if getattr(args, name)}
 
 
-def check_runs(folders, given):
-    """BadInput for a folder that is no run, and for what is given but none of the runs has: a knob,
-    or "sigma_min"."""
-    known = []
-    for folder in folders:
-        config = load(folder)["config"]
-        known += [*METHODS[config["method"]].KNOBS, *BACKBONES[config["backbone"]].KNOBS,
-                  *({"sigma_min"} & config.keys())]
+def check_knobs(opened, given):
+    """BadInput for a knob, or "sigma_min", that none of these runs has."""
+    known = [name for _, method, state in opened for name in (
+        *method.KNOBS, *method.model.KNOBS, *({"sigma_min"} & state["config"].keys()))]
     for name in given:
         if name not in known:
             raise BadInput(f"--{name.replace('_', '-')}: none of these runs has this knob")
@@ -247,13 +237,10 @@ def measure(name, method, task, examples, settings, args):
     return rows
 
 
-def measured(run, name, args, given, measure):
-    """The record of one run folder, called `name`; prints what --show asks for."""
-    began = time.time()
-    changes = {"sigma_min": args.sigma_min} if args.sigma_min else {}
-    task, method, state = load_run(run, pick_device(args.device), **changes)
-    split = Path(args.data).name if args.data else args.split
-    config = state["config"] | changes | {"command": args.command, "split": split}
+def measured(task, method, name, args, given, measure):
+    """The record of one run, called `name`; prints what --show asks for."""
+    began, split = time.time(), Path(args.data).name if args.data else args.split
+    config = vars(method.args) | {"command": args.command, "split": split}
     examples, tried = problems(task, args), settings_of(method, given)
     rows = measure(name, method, task, examples, tried, args)
     if args.show:
@@ -270,9 +257,12 @@ def main(argv=None, prog="eval.py", description=__doc__, measure=measure, figure
         args, given = parse(argv, prog, description)
         script = prog if prog.endswith(".py") else f"-m {prog}"
         args.command = f"python {script} {shlex.join(argv)}"
-        check_runs(args.runs, [*given, *(["sigma_min"] if args.sigma_min else [])])
-        found = [measured(run, name, args, given, measure)
-                 for run, name in zip(args.runs, names_of(args.runs))]
+        changes = {"sigma_min": args.sigma_min} if args.sigma_min else {}
+        device = pick_device(args.device)
+        opened = [load_run(run, device, **changes) for run in args.runs]    # before one is measured
+        check_knobs(opened, [*given, *changes])
+        found = [measured(task, method, name, args, given, measure)
+                 for (task, method, _), name in zip(opened, names_of(args.runs))]
         rows = [row for one in found for row in one["rows"]]
         if args.json:
             write(args.json, json.dumps(found, indent=1))

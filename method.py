@@ -5,10 +5,11 @@ parts, of which the middle one, the chain, is its own affair:
 
     question   <think>   chain   </think>   answer <eos>
 
-To add one, write a subclass of Method and give it a line in METHODS (runs.py). `loss` and `solve`
-it must have. `rollout`, `log_probs` and ACTIONS let rl.py reinforce it; `thoughts_read` lets
-lab/controls.py change its thoughts, `think_on` lets lab/thoughts.py see what it thinks after them.
-Flags and knobs that it declares reach every command line.
+To add one, write a subclass of Method and give it a line in METHODS (runs.py). It must have `loss`
+and `rollout`, or `solve` where there is nothing to sample. `log_probs` and ACTIONS let rl.py
+reinforce it; `thoughts_read` lets lab/controls.py change its thoughts, `think_on` lets
+lab/thoughts.py see what it thinks after them. Flags and knobs that it declares reach every command
+line.
 
 A method knows the backbone's interface (embed, forward with a cache, head, generate), never which
 backbone it has: all methods run on all of them.
@@ -101,6 +102,10 @@ class Method(nn.Module):
 
     def solve(self, batch, sample=GREEDY, **knobs):
         """Batch -> B of Solved. sample: a Sampler; knobs: those of KNOBS."""
+        return self.rollout(batch, 1, sample, **knobs).solved
+
+    def rollout(self, batch, samples, sample=GREEDY, **knobs):
+        """Batch -> Rollout of `samples` solutions for each of its problems."""
         raise NotImplementedError
 
     def settings(self):
@@ -140,10 +145,6 @@ class Method(nn.Module):
         if not self.ACTIONS:
             raise BadInput(f"{self.args.method} writes nothing to reinforce")
 
-    def rollout(self, batch, samples, sample=GREEDY, **knobs):
-        """Batch -> Rollout of `samples` solutions for each of its problems."""
-        raise NotImplementedError
-
     def log_probs(self, rollout):
         """{kind of action: (log-probability (R, T), mask (R, T), Normal or None)} of a rollout.
 
@@ -170,8 +171,7 @@ class Method(nn.Module):
 
 
 def computed(task, example, chain, answer):
-    """The words of an answer after a chain; where a task computes its chains, the answer's value.
-    """
+    """The words of an answer after a chain; where a task computes its chains, its value."""
     return task.compute(example, chain, answer) if hasattr(task, "compute") else answer
 
 
@@ -243,10 +243,15 @@ def read_all(model, ids, cache=None, layers=None, at=None):
 
 
 def next_token_loss(model, ids, said):
-    """Mean cross-entropy of the words of ids (B, T) that are `said` (B, T), each predicted by the
-    state one position earlier."""
+    """Mean cross-entropy of the words of ids (B, T) that are `said` (B, T), one state earlier."""
     said = said[:, 1:]                                                          # (B, T-1)
     return cross_entropy(model, read_all(model, ids, at=said), ids[:, 1:][said])
+
+
+def read_prompt(model, ids):
+    """Reads prompts ids (R, P). Returns a cache that holds them, and their last states (R, C)."""
+    cache, lengths = Cache(), (ids != PAD).sum(1)
+    return cache, model(model.embed(ids), cache, lengths, at=ends(ids, lengths))
 
 
 def states_before(model, prompt, x, lengths):
@@ -255,9 +260,7 @@ def states_before(model, prompt, x, lengths):
     computation, and its gradient."""
     start, row = (t.to(x.device) for t in      # (U, P), (R,); MPS has it from torch 2.10 on
                   prompt.cpu().unique(dim=0, return_inverse=True))
-    prompt_lengths = (start != PAD).sum(1)
-    cache = Cache()
-    h = model(model.embed(start), cache, prompt_lengths, at=ends(start, prompt_lengths))    # (U, C)
+    cache, h = read_prompt(model, start)                                # (U, C)
     h = h[row][:, None]                                                 # (R, 1, C)
     if x.shape[1] == 1:
         return h        # the prompt alone predicts it
@@ -266,12 +269,6 @@ def states_before(model, prompt, x, lengths):
 
 
 # ---- thoughts as embeddings ----------------------------------------------------------------------
-
-def read_prompt(model, ids):
-    """Reads prompts ids (R, P). Returns a cache that holds them, and their last states (R, C)."""
-    cache, lengths = Cache(), (ids != PAD).sum(1)
-    return cache, model(model.embed(ids), cache, lengths, at=ends(ids, lengths))
-
 
 def read_thoughts(model, prompt, z, n=None):
     """Reads prompts (R, P), then thoughts z (R, M, C), of which n (R,) count (None: all). Returns

@@ -144,26 +144,21 @@ class Conv(nn.Module):
         self.weight = nn.Parameter(torch.zeros(size, width))    # starts as the identity
 
     def forward(self, x, place, cache):
-        if place.parent is not None:
-            return self.along(x, place.parent)
+        y = before = x
+        if place.parent is not None:        # (B, T): the token before is that of another index
+            index = (place.parent + 1)[..., None].expand_as(x)
+            for w in self.weight:
+                y = torch.addcmul(y, before, w)
+                before = F.pad(before, (0, 0, 1, 0)).gather(1, index)   # column 0 is nothing
+            return y
         T, past = x.shape[1], len(self.weight) - 1
         if cache is None:
             padded = F.pad(x, (0, 0, past, 0))                  # (B, past + T, C)
         else:
             seen = cache.append((self, "x"), x[:, None])[:, 0]  # (B, end + T, C)
             padded = torch.cat([cache.newest(seen, past), x], 1)
-        y = x
         for j, w in enumerate(self.weight):
             y = torch.addcmul(y, padded[:, past - j:past - j + T], w)
-        return y
-
-    def along(self, x, parent):
-        """The same where the token before is that of the index `parent` (B, T)."""
-        index = (parent + 1)[..., None].expand_as(x)
-        y = before = x
-        for w in self.weight:
-            y = torch.addcmul(y, before, w)
-            before = F.pad(before, (0, 0, 1, 0)).gather(1, index)   # column 0 is nothing
         return y
 
 
@@ -327,10 +322,6 @@ class Sampler:
             raise FloatingPointError("nothing can be sampled: the model's probabilities are nan")
         return torch.multinomial(p, 1, generator=self.generator)[:, 0]
 
-    def noise(self, like):
-        """Standard normal numbers, of the shape of `like`."""
-        return torch.randn(like.shape, generator=self.generator, device=like.device)
-
 
 GREEDY = Sampler()
 
@@ -378,8 +369,7 @@ class Cache:
         return positions, sees & sees.new_ones(T, self.end + T).tril(self.end)
 
     def append(self, key, new):
-        """Writes new (B, H, T, D) behind the columns of a buffer; returns them all, (B, H, end + T,
-        D)."""
+        """Writes new (B, H, T, D) behind a buffer's columns. Returns all: (B, H, end + T, D)."""
         old, end = self.store.get(key), self.end + new.shape[2]
         if torch.is_grad_enabled():     # backward will need the old ones as they were
             self.store[key] = new if old is None else torch.cat([old[:, :, :self.end], new], 2)

@@ -31,15 +31,14 @@ Differs from the paper and its code:
  1. Embeddings are not tied to the head: CoLaR freezes the embeddings.
  2. The blocks' optional convolution (model.py); no biases on queries and keys.
  3. The paper's text has a norm inside R; as in their code, only the sandwich norms are.
- 4. --r-per sequence draws r for every row; theirs is one r per batch.
- 5. An exit looks at the last real position of a row and stops all of the row's new positions, so a
+ 4. An exit looks at the last real position of a row and stops all of the row's new positions, so a
     prompt exits as one; in theirs, batches wait for the slowest row, here rows are independent.
- 6. Exits on the latent use that position, theirs the mean over positions; never at the first
+ 5. Exits on the latent use that position, theirs the mean over positions; never at the first
     iteration.
- 7. `share` counts iterations; the code's budget counts blocks.
- 8. Without injection (--inject none) s_0 is e and has no noise; `warm` does nothing there.
- 9. k = 4 and a rotary base of 10,000; theirs 8 and 50,000 in the large model.
-10. LayerNorm and a GELU MLP, as in model.py; theirs, RMSNorm and a gated MLP, Config builds, too.
+ 6. `share` counts iterations; the code's budget counts blocks.
+ 7. Without injection (--inject none) s_0 is e and has no noise; `warm` does nothing there.
+ 8. k = 4 and a rotary base of 10,000; theirs 8 and 50,000 in the large model.
+ 9. LayerNorm and a GELU MLP, as in model.py; theirs, RMSNorm and a gated MLP, Config builds, too.
 
     python train.py --method nocot --backbone recurrent --task permutation
     python train.py --method colar --backbone recurrent             # thinks in latents, and deeper
@@ -90,8 +89,8 @@ def part_sizes(parts, layers):
             raise BadInput(f"--layers {layers}: a recurrent backbone has three equal parts, unless "
                            "--parts says otherwise")
         return [max(1, layers // 3)] * 3        # sizes nano and mini have fewer than three
-    sizes = [int(n) if n.isdecimal() else -1 for n in parts.split(",")]
-    if len(sizes) != 3 or min(sizes) < 0 or not 1 <= sizes[1] or max(sizes) > 1000:
+    sizes = [int(n) if n.isdecimal() else 0 for n in parts.split(",")]
+    if len(sizes) != 3 or not 1 <= min(sizes) <= max(sizes) <= 1000:
         raise BadInput(f"--parts {parts}: not three numbers of blocks, as 1,4,1")
     return sizes
 
@@ -103,8 +102,6 @@ class RecurrentGPT(GPT):
         "k_grad": Flag(4, "last iterations that have a gradient", least=1),
         "sampler": Flag("lognormal", "of r in training: log-normal Poisson, or always the mean "
                         "(fixed)", ("lognormal", "fixed")),
-        "r_per": Flag("batch", "draw r once per batch (paper), or for each row",
-                      ("batch", "sequence")),
         "norm": Flag("sandwich", "norms around the residual sum or only before (bad run 2)",
                      ("sandwich", "pre")),
         "inject": Flag("concat", "how e enters: A [s; e], s + e (bad run 1), or only as s_0",
@@ -124,11 +121,11 @@ class RecurrentGPT(GPT):
     }
     COMPILED = "iteration"  # not forward: its number of iterations changes from call to call
 
-    def __init__(self, cfg, mean_r=8, k_grad=4, sampler="lognormal", r_per="batch",
-                 norm="sandwich", inject="concat", parts=""):
+    def __init__(self, cfg, mean_r=8, k_grad=4, sampler="lognormal", norm="sandwich",
+                 inject="concat", parts=""):
         nn.Module.__init__(self)
         self.cfg, self.mean_r, self.k_grad, self.sampler = cfg, mean_r, k_grad, sampler
-        self.r_per, self.inject = r_per, inject
+        self.inject = inject
         cfg.sandwich = norm == "sandwich"
         sizes = part_sizes(parts, cfg.layers)
         self.embed = nn.Embedding(cfg.vocab, cfg.width)
@@ -138,11 +135,16 @@ class RecurrentGPT(GPT):
         self.adapter = nn.Linear(2 * cfg.width, cfg.width, bias=False)      # A of Eq. (3)
         self.norm = NORMS[cfg.norm](cfg.width)
         self.head = nn.Linear(cfg.width, cfg.vocab, bias=False)
-        prelude, core, coda = sizes
-        self.start_weights(layers=prelude + core * mean_r + coda)
+        executed = sizes[0] + sizes[1] * mean_r + sizes[2]      # layers
+        for name, p in self.named_parameters():
+            if p.ndim == 2 and "conv" not in name:      # variance 2 / 5C; into the residual: less
+                out = name.endswith(("out.weight", "down.weight"))
+                std = (NOISE / cfg.width / (2 * executed if out else 1)) ** 0.5
+                p.data.copy_(noise(*p.shape, std=std))
         for name, flag in self.KNOBS.items():
             setattr(self, name, flag.default)
         self.r = mean_r
+        self.tables = {}            # of noise_at
         self.taken = None           # a list: gets the iterations (B,) of every call; 0: a pause
         self.trace = None           # a list: gets the newest token's state (B, C), every iteration
         self.drafting = False       # what is written to the cache will be overwritten
@@ -152,29 +154,15 @@ class RecurrentGPT(GPT):
 
     @contextlib.contextmanager
     def recording(self):
-        found = {}
+        found, cache = {}, Cache()
         with self.using(taken=[]):
             yield found
             taken = torch.cat(self.taken)
-        found["cache"] = self.cache_size()
+        with self.using(exit="none"), torch.no_grad():
+            self(self.embed.weight[:1, None], cache)                    # one token: (1, 1, C)
+        found["cache"] = sum(buffer[:, :, :1].numel() for buffer in cache.store.values())
         if not self.draft:      # whose calls are of several tokens or thrown away
             found["iterations"] = float(taken[taken > 0].float().mean())
-
-    @torch.no_grad()
-    def cache_size(self):
-        """Numbers that its cache holds per token, if none exits early."""
-        x, cache = self.embed.weight[:1, None], Cache()                     # (1, 1, C)
-        with self.using(exit="none"):
-            self(x, cache)
-        return sum(buffer[:, :, :1].numel() for buffer in cache.store.values())
-
-    def start_weights(self, layers):
-        """Variance 2 / 5C everywhere; into the residual, divided by 2 * layers executed."""
-        for name, p in self.named_parameters():
-            if p.ndim == 2 and "conv" not in name:
-                out = name.endswith(("out.weight", "down.weight"))
-                std = (NOISE / self.cfg.width / (2 * layers if out else 1)) ** 0.5
-                p.data.copy_(noise(*p.shape, std=std))
 
     def forward(self, x, cache=None, lengths=None, layers=None, tree=None, at=None):
         """As GPT.forward. In training and without a cache r is drawn, else it is self.r. `layers`
@@ -184,13 +172,14 @@ class RecurrentGPT(GPT):
         for block in self.prelude:
             e = block(e, place, cache)                                  # (B, T, C)
         s = self.first_state(e, place, cache)
-        if self.training and cache is None:
-            s = self.unroll(s, e, place)
-        else:
-            s = self.iterate(s, e, place, cache, lengths)
+        s = self.iterate(s, e, place, cache, lengths)
         h = self.read_out(s, place, cache, at)
         if cache is not None:
-            self.keep_state(s, cache, lengths)
+            if self.warm:
+                newest = last_state(s, lengths)[:, None]                # (B, 1, C)
+                if lengths is not None and cache.end:   # a row without a new token keeps its old
+                    newest = torch.where((lengths > 0)[:, None, None], newest, cache.state)
+                cache.state = newest
             cache.advance(x.shape[1], lengths)
         if layers is not None:
             layers += (e, s, h) if at is None else (e[at], s[at], h)        # (N, C) each
@@ -209,24 +198,14 @@ class RecurrentGPT(GPT):
             positions = torch.arange(positions.start, positions.stop, device=e.device)[None]
         return self.noise_at(positions).expand_as(e)                        # of (1 or B, T)
 
-    def keep_state(self, s, cache, lengths):
-        """Remembers each row's newest state, if wanted; a row without a new token keeps its old
-        one."""
-        if not self.warm:
-            return
-        now = last_state(s, lengths)[:, None]                       # (B, 1, C)
-        if lengths is not None and cache.end:
-            now = torch.where((lengths > 0)[:, None, None], now, cache.state)
-        cache.state = now
-
     def noise_at(self, positions):
         """s_0 at positions (...): (..., C), of a table made once per seed and device."""
-        if getattr(self, "table_of", None) != (self.state_seed, positions.device):
+        key = self.state_seed, positions.device
+        if key not in self.tables:
             generator = torch.Generator().manual_seed(self.state_seed)
             table = noise(POSITIONS, self.cfg.width, generator=generator)
-            self.table, self.table_of = table.to(positions.device), (
-                self.state_seed, positions.device)
-        return self.table[positions % POSITIONS]
+            self.tables = {key: table.to(positions.device)}
+        return self.tables[key][positions % POSITIONS]
 
     def iteration(self, s, e, place, cache=None):
         """Eq. (3)."""
@@ -243,38 +222,21 @@ class RecurrentGPT(GPT):
         s = self.norm(s)
         for block in self.coda:
             s = block(s, place, cache, at if block is self.coda[-1] else None)
-        if at is not None and not self.coda:
-            s = s[at]
         return self.norm(s)
 
-    def unroll(self, s, e, place):
-        """Eq. (5) and (6): training's iterations, the first ones without a gradient."""
-        r = draw_r(self.mean_r, self.sampler, len(s) if self.r_per == "sequence" else 1)
-        k = r if self.inject == "none" else r.clamp(max=self.k_grad)    # none: s_0 alone has e
-
-        def repeat(s, counts):
-            if len(counts) == 1:
-                for _ in range(int(counts)):
-                    s = self.iteration(s, e, place)
-                return s
-            rows = counts.to(s.device)[:, None, None]
-            for i in range(int(counts.max())):
-                s = torch.where(i < rows, self.iteration(s, e, place), s)
-            return s
-        with torch.no_grad():
-            s = repeat(s, r - k)
-        torch.clear_autocast_cache()    # it may hold low-precision weights made without a graph
-        return repeat(s, k)
-
     def iterate(self, s, e, place, cache, lengths):
-        """With a cache, or in eval mode: r iterations, or per row fewer if `exit` says so."""
-        active = None
-        steps = torch.full((len(s),), self.r, device=s.device)
-        free = 0 if self.inject == "none" else self.r - self.k_grad     # without gradient: Eq. (6)
+        """Eq. (3), (5) and (6): r iterations, or per row fewer if `exit` says so."""
+        r = self.r
+        if self.training and cache is None:
+            r = int(draw_r(self.mean_r, self.sampler))
+        free = max(0, r - self.k_grad)      # iterations without a gradient
+        if self.inject == "none":
+            free = 0                        # s_0 alone has e
+        steps, active = torch.full((len(s),), r, device=s.device), None
         done = Exit(self.exit, self.threshold) if self.exit != "none" else None
-        for i in range(self.r):
+        for i in range(r):
             if i == free and torch.is_grad_enabled():
-                torch.clear_autocast_cache()                    # as in `unroll`
+                torch.clear_autocast_cache()    # of low-precision weights made without a graph
             with torch.set_grad_enabled(torch.is_grad_enabled() and i >= free):
                 slots = cache and Slots(cache, i, self.share, active)
                 after = self.iteration(s, e, place, slots)
@@ -283,9 +245,11 @@ class RecurrentGPT(GPT):
                 self.trace.append(last_state(s, lengths))
             if done is None:
                 continue
-            look = s if self.exit in ON_STATES else self.read_out(s, place, cache)
-            look = last_state(look, lengths)
-            stop = done(look if self.exit in ON_STATES else self.head(look))[:, None]   # (B, 1)
+            if self.exit in ON_STATES:
+                look = last_state(s, lengths)                                       # (B, C)
+            else:
+                look = self.head(last_state(self.read_out(s, place, cache), lengths))   # (B, V)
+            stop = done(look)[:, None]                                              # (B, 1)
             if active is None:
                 active = torch.ones_like(stop) if lengths is None else (lengths > 0)[:, None]
             steps = torch.where((active & stop)[:, 0], i + 1, steps)

@@ -80,11 +80,10 @@ FLAGS = {
     "warmup": Flag(10, "rollout batches of linear warm-up", least=1),
     "decay": Flag(0.5, "last share of the rollout batches, in which the rate falls linearly to 0",
                   above=0, most=1),
-    "grad_clip": Flag(1.0, "largest gradient norm", above=0),
     "val_n": Flag(100, "validation problems, solved five times in a run", least=1),
     "test_n": Flag(500, "test problems for the final table", least=1),
     "seed": Flag(None, "of rollouts and questions [the run's]", kind=int),
-    **{name: runs.FLAGS[name] for name in ("device", "dtype", "threads")},
+    **{name: runs.FLAGS[name] for name in ("grad_clip", "device", "dtype", "threads")},
 }
 WITHOUT = {"dropout": 0.0, "ema": 0.0}      # Eq. (3) compares probabilities of one network
 NAMED = ("batch", "samples", "minibatch", "eps", "learn", "length_penalty", "kl_penalty", "average",
@@ -277,7 +276,7 @@ def run(config, resume):
 
 
 def finish(training, examples):
-    """Tests the run before and after, and draws its rewards. What is there is not made again."""
+    """Tests the run before and after, and draws its rewards. A test is not made again."""
     config, out = training.config, Path(training.config["out"])
     rows = tested_rows(out)
     if not rows:
@@ -289,10 +288,8 @@ def finish(training, examples):
         print(f"\n{table(rows)}\n")
         print(evaluation.show(training.method, training.task, examples[:3], **training.knobs))
         print(f"saved in {out}", flush=True)
-    if not (out / "reward.png").exists():
-        draw(plot_rewards(read_log(out / "log.jsonl")), out / "reward.png")
-    if not (out / "accuracy.png").exists():
-        draw(plot(rows), out / "accuracy.png")
+    draw(plot_rewards(read_log(out / "log.jsonl")), out / "reward.png")
+    draw(plot(rows), out / "accuracy.png")
     return rows
 
 

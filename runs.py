@@ -96,12 +96,6 @@ FLAGS = {   # None: --size decides
     "data": Flag("", "train on this JSON file of {question, steps, answer}, in the words of the "
                  "task. --task own takes any words"),
 }
-FEW_TEXTS = {   # of GSM8K at any size: else its few texts are learned by heart (results/gsm8k.md)
-    "rare": "slots", "vocabulary": 1000, "asked": 0.6, "word_dropout": 0.1, "dropout": 0.1,
-    "weight_decay": 0.3}
-FEW_TEXTS_TINY = dict(      # and at --size tiny only
-    layers=4, width=128, heads=4, conv=4, batch=16, lr=5e-3, steps=5000, first_steps=5000,
-    val_n=506, test_n=1319)
 BESIDE = "steps", "first_steps", "width", "grad_accum", "warmup", "grad_clip", "dtype"
 STAGES_SHARE = ("task", "backbone", "layers", "width", "heads", "conv", "qk_norm")
 
@@ -125,8 +119,6 @@ def parse(argv, description=None, prog="train.py"):
     config = parser.parse(argv)
     for name, value in unless_given(config).items():
         config[name] = value if config[name] is None else config[name]
-    if config["data"] and config.get("extra"):
-        raise BadInput("--extra: adds to the problems of a task, which --data replaces")
     if not config["data"] and not hasattr(TASKS[config["task"]], "sample"):
         raise BadInput(f"--task {config['task']} has no problems of its own: give train.py --data "
                        f"FILE (python -m data.{config['task']} --example FILE writes one to try)")
@@ -138,23 +130,12 @@ def parse(argv, description=None, prog="train.py"):
 
 
 def unless_given(config):
-    """{flag: value} of the flags without a default: what --size says, unless the task needs more.
-    GSM8K has its own defaults of other flags, too: FEW_TEXTS. Where facts stand in no order, it
-    takes convolutions and twice the updates (results/speed.md). In ProntoQA the last rule is looked
-    up by two keys at once: that takes five times the updates, of twice the batch. Permutations are
-    learned in a third of the updates with convolutions (results/LOG.md)."""
-    usual = SIZES[config["size"]]
-    if config["task"] == "gsm8k":
-        numbers = "slots" if METHODS[config["method"]].IN_WORDS else "digits"
-        return usual | {"conv": 4, "numbers": numbers, **FEW_TEXTS, **(
-            FEW_TEXTS_TINY if config["size"] == "tiny" else {})}
-    if config["task"] == "prontoqa":
-        more = {"steps": 5, "first_steps": 5, "batch": 2}
-    elif config.get("shuffle"):
-        more = {"steps": 2, "first_steps": 2}
-    else:
-        return usual | {"conv": 4 if config["task"] == "permutation" else 0}
-    return usual | {"conv": 4, **{name: times * usual[name] for name, times in more.items()}}
+    """{flag: value} of the flags without a default: what --size says, unless the task needs more
+    than that or has another default (its `usual`)."""
+    usual, task = {"conv": 0, **SIZES[config["size"]]}, TASKS[config["task"]]
+    if not hasattr(task, "usual"):
+        return usual
+    return usual | task.usual(config, usual, METHODS[config["method"]].IN_WORDS)
 
 
 def check_width(config):
@@ -290,12 +271,10 @@ def check(config):
         if "stage" not in config:       # rl.py has bounds of its own
             flag.check(name, config[name])
     check_width(config)
-    for name in ("seed", "max_think", "max_answer"):
-        if not isinstance(config[name], int):
-            raise ValueError(f"{name} {config[name]}")
-    for name in ("init", "stage"):      # not of every run
-        if not isinstance(config.get(name) or "", str):
-            raise ValueError(f"{name} {config[name]}")
+    for name, kind in {"max_think": int, "max_answer": int,
+                       "init": str | None, "stage": str | None}.items():    # not of every run
+        if not isinstance(config.get(name), kind):
+            raise ValueError(f"{name} {config.get(name)}")
 
 
 def load_run(run, device="cpu", **changes):

@@ -349,7 +349,7 @@ def load_parent(config, device):
 
 def finish(training, task, rows):
     """Tests a trained method and draws its curves and accuracy; prints and keeps its rows after
-    those of its first stage. What is there already is not made again."""
+    those of its first stage. What was tested already is not tested again."""
     config, method, out = training.config, training.method, Path(training.config["out"])
     tested = tested_rows(out)
     if tested:
@@ -364,10 +364,8 @@ def finish(training, task, rows):
         if config["size"] == "nano":
             print("size nano shows that all is wired up; it learns nothing. --size mini does")
         print(f"saved in {out}", flush=True)
-    if not (out / "curves.png").exists():
-        draw(plot_training(read_log(out / "log.jsonl"), *names_of([out])), out / "curves.png")
-    if not (out / "accuracy.png").exists():
-        draw(plot(rows), out / "accuracy.png")
+    draw(plot_training(read_log(out / "log.jsonl"), *names_of([out])), out / "curves.png")
+    draw(plot(rows), out / "accuracy.png")
     return rows
 
 

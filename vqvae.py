@@ -140,10 +140,8 @@ class Codebook(nn.Module):
 
 
 def perplexity(count):
-    """exp of the entropy of codes used `count` (K,) times, at most K; 0 if none is used."""
-    total = count.sum()
-    p = count / total.clamp(min=1e-9)
-    return torch.special.entr(p).sum().exp() * (total > 0)
+    """exp of the entropy of codes used `count` (K,) times: at most K."""
+    return torch.special.entr(count / count.sum()).sum().exp()
 
 
 def share_of(hits):
@@ -203,8 +201,8 @@ class VQVAE(Method):
     def loss(self, batch):
         chunk = self.chunks(batch)
         has_chunk = chunk.any(-1)                                   # (B, n)
-        if not has_chunk.any():
-            return self.no_loss()
+        if not has_chunk.any():     # no reasoning step in the batch: every gradient is 0
+            return sum(0 * p.sum() for p in self.parameters()), {}
         words = chunk[has_chunk]                                    # (N, L)
         x = self.encode(words)
         if self.training:
@@ -214,22 +212,13 @@ class VQVAE(Method):
         ce = F.cross_entropy(logits.flatten(0, 1), words.flatten())     # <pad> ends short chunks
         rebuilt = share_of((logits.argmax(-1) == words)[words != PAD])
         size = perplexity(self.codebook.cluster_size if self.training else k.bincount().float())
-        self.warn(size)
-        return ce + COMMITMENT_WEIGHT * commitment, {
-            "ce": ce.detach(), "commitment": commitment.detach(), "rebuilt": rebuilt,
-            "perplexity": size, "used": k.unique().numel() / self.args.codes}
-
-    def no_loss(self):
-        """That of a batch without a reasoning step: 0, with a gradient of 0 for every parameter."""
-        zero = sum(0 * p.sum() for p in self.parameters())
-        parts = dict.fromkeys(("ce", "commitment", "rebuilt", "used"), zero.detach())
-        return zero, parts | {"perplexity": perplexity(self.codebook.cluster_size)}
-
-    def warn(self, size):
         if 0.1 < self.progress < 1 and not self.warned and size < 0.1 * self.args.codes:
             self.warned = True
             warnings.warn(f"the codes collapse: {self.args.codes} of them are used like "
                           f"{float(size):.0f}; fewer --codes, or smaller --chunk, may help")
+        return ce + COMMITMENT_WEIGHT * commitment, {
+            "ce": ce.detach(), "commitment": commitment.detach(), "rebuilt": rebuilt,
+            "perplexity": size, "used": k.unique().numel() / self.args.codes}
 
     @torch.no_grad()
     def solve(self, batch, sample=GREEDY):
@@ -348,8 +337,23 @@ class Assorted(CoT):
         words = torch.cat([first, written[:, 1:][written[:, 1:] != PAD]])
         return cross_entropy(self.model, h, words), {}
 
+    @torch.no_grad()
     def solve(self, batch, sample=GREEDY, latents=None):
-        return self.say(batch, self.rollout(batch, 1, sample, latents).solved)
+        """As in `rollout`, and every code gives way to the words that it stands for."""
+        solved = super().solve(batch, sample, latents=latents)
+        count = torch.tensor([len(s.latents) for s in solved], device=batch.question.device)
+        has_code = torch.arange(int(count.max()), device=count.device) < count[:, None]     # (B, n)
+        codes = torch.tensor([k for s in solved for k in s.latents], device=count.device)
+        if not len(codes):
+            return solved
+        logits = self.vqvae.decode(batch.question, has_code, self.vqvae.codebook.code[codes])
+        texts = (self.vocab.decode(split_at(row, PAD)[0]) for row in logits.argmax(-1).tolist())
+        for s in solved:
+            s.latents = [next(texts) for _ in s.latents]
+            said = iter(s.latents)
+            s.thoughts = " ".join(f"[{' '.join(next(said))}]" if word.startswith("<z") else word
+                                  for word in s.thoughts.split())
+        return solved
 
     @torch.no_grad()
     def rollout(self, batch, samples, sample=GREEDY, latents=None):
@@ -404,23 +408,6 @@ class Assorted(CoT):
         solved = super().solved(ids)
         codes = [i - self.first for i in split_at(ids, END)[0] if i >= self.first]
         return Solved(solved.answer, solved.n_think, solved.thoughts, codes)
-
-    @torch.no_grad()
-    def say(self, batch, solved):
-        """Writes into every Solved of a batch what words its codes stand for; returns them."""
-        count = torch.tensor([len(s.latents) for s in solved], device=batch.question.device)
-        has_code = torch.arange(int(count.max()), device=count.device) < count[:, None]     # (B, n)
-        codes = torch.tensor([k for s in solved for k in s.latents], device=count.device)
-        if not len(codes):
-            return solved
-        logits = self.vqvae.decode(batch.question, has_code, self.vqvae.codebook.code[codes])
-        texts = (self.vocab.decode(split_at(row, PAD)[0]) for row in logits.argmax(-1).tolist())
-        for s in solved:
-            s.latents = [next(texts) for _ in s.latents]
-            said = iter(s.latents)
-            s.thoughts = " ".join(f"[{' '.join(next(said))}]" if word.startswith("<z") else word
-                                  for word in s.thoughts.split())
-        return solved
 
     def extras(self, examples, solved):
         """Of a row of results: the share of codes that stand for the true chunk at their place."""

@@ -11,6 +11,7 @@ from data.files import reason, write
 
 FORMAT = "nanolatent 2"     # written into every checkpoint
 DTYPES = "float32", "bfloat16", "float16"
+RANDOM = {"cuda": torch.cuda, "mps": torch.mps}     # of a CPU, torch itself
 CHECKPOINT = {"config": dict, "step": int, "seconds": float, "dtype": str, "method": dict,
               "scaler": dict, "optimizers": list, "rng": torch.Tensor}
 
@@ -97,18 +98,13 @@ def load_scaler(scaler, saved):
 
 def random_state(device):
     """The state of all random numbers, as a checkpoint holds it: of the CPU, and of the device."""
-    own = random_numbers(device)
+    own = RANDOM.get(device.type)
     return {"rng": torch.get_rng_state(), "device_rng": own.get_rng_state() if own else None}
 
 
 def set_random_state(device, state):
     """Goes on with the random numbers of a checkpoint; on another kind of device, with its own."""
     torch.set_rng_state(state["rng"].cpu())
-    own = random_numbers(device)
+    own = RANDOM.get(device.type)
     if own and state.get("device_rng") is not None:
         own.set_rng_state(state["device_rng"].cpu())
-
-
-def random_numbers(device):
-    """The module that has the random numbers of a device; None for a CPU, whose are torch's own."""
-    return {"cuda": torch.cuda, "mps": torch.mps}.get(device.type)

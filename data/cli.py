@@ -198,8 +198,8 @@ class Parser(argparse.ArgumentParser):
 
     def start_from(self, config):
         """Flags that are not given are as in this config, where it has them."""
-        for name, flag in self.flags.items():
-            if flag.holds(config.get(name)):
+        for name in self.flags.keys() & config.keys():
+            if self.flags[name].holds(config[name]):
                 self.set_defaults(**{name: config[name]})
 
     def parse(self, argv=None):

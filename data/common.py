@@ -14,6 +14,9 @@ one; tests/test_tasks.py then tests what the contract says. The class has
 and, if it needs them,
     LEARNS                  names of what it makes of its files (a tokenizer): attributes, arguments
                             of its constructor, and kept in the config of a run
+    usual(config, size, in_words)
+                            {flag: value}, of a class: what it takes in place of what --size says,
+                            `size`, and of other defaults; in_words: does the method write words?
     records(text)           the records of a file's text, for formats that are not JSON
     learn(examples)         takes its words from those of the file that a run is trained on. Called
                             as long as `words` is empty

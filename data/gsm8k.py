@@ -334,6 +334,17 @@ class GSM8K:
     LEARNS = ("pieces",)        # what it makes of its files; the config of a run keeps it
     splits = ("train", "val", "test")
 
+    @staticmethod
+    def usual(config, size, in_words):
+        """Its few texts are else learned by heart (results/gsm8k.md)."""
+        few = {"conv": 4, "numbers": "slots" if in_words else "digits", "rare": "slots",
+               "vocabulary": 1000, "asked": 0.6, "word_dropout": 0.1, "dropout": 0.1,
+               "weight_decay": 0.3}
+        if config["size"] == "tiny":
+            few |= dict(layers=4, width=128, heads=4, batch=16, lr=5e-3, steps=5000,
+                        first_steps=5000, val_n=506, test_n=1319)
+        return few
+
     def __init__(self, variants=1000, rare="pieces", vocabulary=2000, numbers="digits", extra="",
                  asked=0.0, mix=0.0, word_dropout=0.0, pieces=""):
         self.slots, self.extra = numbers == "slots", extra

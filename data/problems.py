@@ -20,6 +20,8 @@ def with_files(config):
 
     BadInput for one that cannot be read.
     """
+    if config["data"] and config.get("extra"):
+        raise BadInput("--extra: adds to the problems of a task, which --data replaces")
     for flag in FILES:
         given, digests = paths_of(config, flag), []
         for path in given:

@@ -124,6 +124,13 @@ class ProntoQA:
         "debiased": Flag(False, "distract by a mirror image of the chain: no zero-hop shortcut"),
     }
 
+    @staticmethod
+    def usual(config, size, in_words):
+        """The last rule is looked up by two keys at once: that takes convolutions and five times
+        the updates, of twice the batch."""
+        return {"conv": 4, "steps": 5 * size["steps"], "first_steps": 5 * size["first_steps"],
+                "batch": 2 * size["batch"]}
+
     def __init__(self, level="tiny", debiased=False):
         hops, ood_hops, self.english = choice(level, LEVELS, "level")
         self.hops = {"train": hops, "val": hops, "test": hops, "ood": ood_hops}

@@ -198,16 +198,15 @@ def at_close(method, x, ids):
     return logp, torch.stack([state[len(x) + ids.index(END)] for state in states])
 
 
-@pytest.mark.parametrize("thought, pauses, latents", [("latents", 0, 3), ("pauses", 3, 0)])
-def test_codi_equals_a_loop(thought, pauses, latents):
+def test_codi_equals_a_loop():
     """Every part of Eq. (3), and the gradient of their sum if the teacher's states are constants.
     The teacher's chains lack their last steps: one is empty."""
-    method = make(CODI, thought=thought, distill=5.0)
+    method = make(CODI, distill=5.0)
     loss, parts = method.loss(BATCH)
     teacher, true = zip(*(
         at_close(method, given(method, e, 0, 0), follows(e, e.steps[:-1])) for e in EXAMPLES))
     student, mine = zip(*(
-        at_close(method, given(method, e, pauses, latents), follows(e, [])) for e in EXAMPLES))
+        at_close(method, given(method, e, 0, 3), follows(e, [])) for e in EXAMPLES))
     true = torch.stack(true).detach()                                   # (B, layers, C)
     apart = [(m - t).abs().mean() / t.std() for m, t in
              zip(torch.stack(mine).unbind(1), true.unbind(1))]
@@ -233,10 +232,9 @@ def test_the_teacher_reads_all_but_the_last_step_and_the_student_no_prompt():
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("thought", ["latents", "pauses"])
-def test_codi_with_a_shared_prompt_equals_two_readings(thought, backbone):
+def test_codi_with_a_shared_prompt_equals_two_readings(backbone):
     """Training with a cache has the depth and the s_0 of eval mode."""
-    method = make(CODI, backbone=backbone, thought=thought, distill=5.0)
+    method = make(CODI, backbone=backbone, distill=5.0)
     loss = method.loss(BATCH)[0]
     method.model.eval()
     teacher, _, targets = method.teach(BATCH, None)

@@ -158,9 +158,6 @@ class Reread(Method):
         loss = next_token_loss(self.model, ids, part == 2)
         return loss, {}
 
-    def solve(self, batch, sample=GREEDY, times=1):
-        return self.rollout(batch, 1, sample, times).solved
-
     @torch.no_grad()
     def rollout(self, batch, samples, sample=GREEDY, times=1):
         prompt, room = self.prompt(batch, times), self.args.max_answer

@@ -34,7 +34,7 @@ def test_training_tests_several_numbers_of_iterations(deep_run):
 
 @pytest.mark.parametrize("argv", [
     ["--norm", "pre", "--inject", "add"], ["--inject", "none", "--sampler", "fixed"],
-    ["--r-per", "sequence", "--k-grad", "2", "--dtype", "bfloat16"],
+    ["--k-grad", "2", "--dtype", "bfloat16"],
     ["--no-prefixes", "--group", "s5", "--moves", "4", "--bucket", "1"],
 ], ids=" ".join)
 def test_every_switch_trains_and_is_named(argv, tmp_path):
