@@ -123,3 +123,10 @@ def test_what_a_page_names_is_there(page):
     files = re.findall(r"`([\w/]+\.py)`", text)
     assert not [file for file in files
                 if not (ROOT / file).exists() and not (page.parent / file).exists()]
+
+
+def test_findings_share_one_torch():
+    """Another one would be downloaded beside it, and may be a build for GPUs."""
+    text = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("findings/*.sh"))
+    assert len(set(re.findall(r" (torch==[\d.]+)", text))) == 1
+    assert "torchvision==" not in text      # it fits only a torch that was built as it was
