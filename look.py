@@ -186,10 +186,11 @@ def opened(run):
         task, method, state = load_run(run)
         return state["config"], task, method.eval()
     config = parse(UNTRAINED)
-    config |= limits(make_task(config))
+    task = make_task(config)
+    config |= limits(task)
     torch.manual_seed(0)
-    task, method = build(config)
-    method.start_from(build({**config, "method": method.PARENT})[1])
+    _, method = build(config, task)
+    method.start_from(build({**config, "method": method.PARENT}, task)[1])
     return config, task, method.eval()
 
 

@@ -245,10 +245,10 @@ def make_task(config):
     return FileTask(task, config["data"], config.get("data_sha256", ""))
 
 
-def build(config):
-    """Task and untrained method of a config."""
-    task, cls, backbone = (make_task(config), METHODS[config["method"]],
-                           BACKBONES[config["backbone"]])
+def build(config, task=None):
+    """Task and untrained method of a config. task: what `make_task` has made of it already."""
+    task = make_task(config) if task is None else task
+    cls, backbone = METHODS[config["method"]], BACKBONES[config["backbone"]]
     args = SimpleNamespace(**config)
     vocab = Vocab([*task.words, *cls.words(args)])
     cfg = model.Config(len(vocab), config["layers"], config["width"], config["heads"],
