@@ -51,18 +51,17 @@ KINDS = {
     "method": Flag("colar", ", ".join(METHODS), METHODS),
     "task": Flag("arithmetic", ", ".join(TASKS), TASKS),
     "backbone": Flag("gpt", ", ".join(BACKBONES), BACKBONES),
-    "size": Flag("tiny", f"{', '.join(SIZES)}: what the flags without a default are, unless given",
-                 SIZES),
+    "size": Flag("tiny", f"{', '.join(SIZES)}: what other flags are, unless given", SIZES),
 }
-FLAGS = {   # None: --size decides
+FLAGS = {   # None: --size decides, or the task
     "steps": Flag(None, "optimizer steps", kind=int, least=1),
     "first_steps": Flag(None, "optimizer steps of the stage that the method starts from, if any",
                         kind=int, least=1),
     "layers": Flag(None, "blocks of the backbone", kind=int, least=1, most=1000),
     "width": Flag(None, "width C of the backbone", kind=int, least=2, most=2**16),
     "heads": Flag(None, "attention heads", kind=int, least=1, most=2**10),
-    "conv": Flag(None, "width of the causal convolutions before attention and MLP; 0 = none. 4 for "
-                 "gsm8k, prontoqa, permutation and --shuffle, unless given", kind=int, most=2**10),
+    "conv": Flag(None, "width of the causal convolutions before attention and MLP; 0 = none",
+                 kind=int, most=2**10),
     "qk_norm": Flag(False, "norm on queries and keys"),
     "dropout": Flag(0.0, "share of what attention and MLP add that is dropped in training",
                     most=0.9),
@@ -96,12 +95,6 @@ FLAGS = {   # None: --size decides
     "data": Flag("", "train on this JSON file of {question, steps, answer}, in the words of the "
                  "task. --task own takes any words"),
 }
-FEW_TEXTS = {   # of GSM8K at any size: else its few texts are learned by heart (results/gsm8k.md)
-    "rare": "slots", "vocabulary": 1000, "asked": 0.6, "word_dropout": 0.1, "dropout": 0.1,
-    "weight_decay": 0.3}
-FEW_TEXTS_TINY = dict(      # and at --size tiny only
-    layers=4, width=128, heads=4, conv=4, batch=16, lr=5e-3, steps=5000, first_steps=5000,
-    val_n=506, test_n=1319)
 BESIDE = "steps", "first_steps", "width", "grad_accum", "warmup", "grad_clip", "dtype"
 STAGES_SHARE = ("task", "backbone", "layers", "width", "heads", "conv", "qk_norm")
 
@@ -138,23 +131,12 @@ def parse(argv, description=None, prog="train.py"):
 
 
 def unless_given(config):
-    """{flag: value} of the flags without a default: what --size says, unless the task needs more.
-    GSM8K has its own defaults of other flags, too: FEW_TEXTS. Where facts stand in no order, it
-    takes convolutions and twice the updates (results/speed.md). In ProntoQA the last rule is looked
-    up by two keys at once: that takes five times the updates, of twice the batch. Permutations are
-    learned in a third of the updates with convolutions (results/LOG.md)."""
-    usual = SIZES[config["size"]]
-    if config["task"] == "gsm8k":
-        numbers = "slots" if METHODS[config["method"]].IN_WORDS else "digits"
-        return usual | {"conv": 4, "numbers": numbers, **FEW_TEXTS, **(
-            FEW_TEXTS_TINY if config["size"] == "tiny" else {})}
-    if config["task"] == "prontoqa":
-        more = {"steps": 5, "first_steps": 5, "batch": 2}
-    elif config.get("shuffle"):
-        more = {"steps": 2, "first_steps": 2}
-    else:
-        return usual | {"conv": 4 if config["task"] == "permutation" else 0}
-    return usual | {"conv": 4, **{name: times * usual[name] for name, times in more.items()}}
+    """{flag: value} of the flags without a default: what --size says, unless the task has defaults
+    of its own; these may be of other flags, too."""
+    usual, task = SIZES[config["size"]] | {"conv": 0}, TASKS[config["task"]]
+    if not hasattr(task, "defaults"):
+        return usual
+    return usual | task.defaults(config, usual, METHODS[config["method"]].IN_WORDS)
 
 
 def check_width(config):
@@ -165,7 +147,7 @@ def check_width(config):
 
 def flags_of(config, others=None):
     """{name: Flag} of everything that a run of this method, task and backbone may be told, with
-    the default that it then has; None: `unless_given` fills it in.
+    the default that it then has; None: `unless_given` fills it in, and its help says with what.
 
     ValueError if two declare the same name, also of `others`: {owner: its flags}.
     """
@@ -173,10 +155,13 @@ def flags_of(config, others=None):
     flags = merge({"every run": KINDS | FLAGS, f"the task {task}": TASKS[task].FLAGS,
                    f"the backbone {backbone}": BACKBONES[backbone].FLAGS,
                    f"the method {method}": METHODS[method].FLAGS, **(others or {})})
-    usual = unless_given(config)
-    return {name: flag if flag.default is None else
-            replace(flag, default=usual.get(name, flag.default))
-            for name, flag in flags.items() if name not in KINDS}
+    usual, found = unless_given(config), {}
+    for name, flag in flags.items():
+        if name in usual and flag.default is None:
+            found[name] = replace(flag, help=f"{flag.help} [{usual[name]}]")
+        elif name not in KINDS:
+            found[name] = replace(flag, default=usual.get(name, flag.default))
+    return found
 
 
 def knobs_of(script, own):
