@@ -132,7 +132,8 @@ def page(args, config, task, method, example, own, backbone):
         panels.append(lambda axes: picture.bars_of_loss(axes, found))
     if of_run:
         said, left = thinking(args, task, method, example, own, backbone)
-        panels += [lambda axes: picture.bars_of_thoughts(axes, left, said)] if left else []
+        if left[1:]:
+            panels.append(lambda axes: picture.bars_of_thoughts(axes, left, said))
     if args.plot:
         rows = [row for row in rows if row.name in picture.SHORT or of_run]
         draw(picture.plot(example, rows, panels), args.plot)
