@@ -63,8 +63,8 @@ class Arithmetic:
     FLAGS = {
         "level": Flag("tiny", "tiny: numbers to 20, one word each; full: to 999, digit by digit",
                       tuple(LEVELS)),
-        "shuffle": Flag(False, "statements in random order; then --conv 4, and twice the steps, unless "
-                        "given"),
+        "shuffle": Flag(False, "statements in random order; then with --conv 4 and twice the "
+                        "steps, unless given"),
         "chain": Flag("usual", "redundant: with idle steps, one to three times as long; short: two "
                       "words a step", CHAINS),
     }

@@ -20,7 +20,8 @@ What is done is skipped, what was stopped is resumed, so this can be stopped and
 any time; of one that fails, what depends on it is left out. Runs go to runs/, as their commands
 say, results to --out. Seeds are those of the commands; last digits depend on the machine and its
 number of threads. Flags and scripts that had another name when a command was recorded are called by
-today's. Flags that it left at a default which has changed since are spelled out, as its config says.
+today's. Flags that it left at a default which has changed since are spelled out, as its config has
+them.
 """
 import itertools
 import math
@@ -44,7 +45,7 @@ ROOT = Path(__file__).parents[1]
 OLD = "rl-first", "before"       # not by default: made by older code than today's commands
 RENAMED = {"--accum": "--grad-accum", "--sort": "--bucket", "--clip": "--grad-clip",
            "--punish": "--length-penalty", "--beta": "--kl-penalty", "--drop": "--word-dropout"}
-NOT_KEPT = "device", "dtype", "threads", "workers", "split"     # "split": of rl.py, resolved by then
+NOT_KEPT = "device", "dtype", "threads", "workers", "split"     # the last of rl.py: as it was found
 SCRIPTS = {"--controls": "lab.controls", "--decode": "lab.latents"}   # once flags of eval.py
 
 
