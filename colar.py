@@ -160,8 +160,8 @@ class CoLaR(Method):
     """Learns to think in merged embeddings at any factor of c_train, starting from a CoT model."""
     FLAGS = {
         "c_train": Flag("1,2,3,4,5", "compression factors that are trained"),
-        "c_per": Flag("all", "a problem is seen at all speeds at once, or c is drawn once per "
-                      "batch (paper)", ("all", "batch")),
+        "c_per": Flag("all", "a problem is seen at all speeds at once, or c is drawn for each, or "
+                      "once per batch (paper)", ("all", "example", "batch")),
         "pool": Flag("sqrt", "divide a group's sum by sqrt n, or by n (mean: ablation MP)",
                      tuple(POOLS)),
         "head": Flag("gaussian", "the latent head (deterministic: ablation DL)",
@@ -219,10 +219,12 @@ class CoLaR(Method):
 
     def draw_c(self, batch):
         """The speeds at which an update sees its problems, (B, K)."""
-        c = self.c_train
-        if self.args.c_per == "batch":
-            c = c[torch.randint(len(c), (1,), device=c.device)]
-        return c.expand(len(batch.question), -1)
+        B = len(batch.question)
+        if self.args.c_per == "all":
+            return self.c_train.expand(B, -1)
+        n = B if self.args.c_per == "example" else 1
+        draw = torch.randint(len(self.c_train), (n, 1), device=batch.question.device)
+        return self.c_train[draw].expand(B, 1)
 
     def layout(self, batch, c):
         """The tokens of every row in order, and where they go once the thoughts are compressed.

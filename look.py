@@ -132,7 +132,8 @@ def page(args, config, task, method, example, own, backbone):
         panels.append(lambda axes: picture.bars_of_loss(axes, found))
     if of_run:
         said, left = thinking(args, task, method, example, own, backbone)
-        panels += [lambda axes: picture.bars_of_thoughts(axes, left, said)] if left else []
+        if left[1:]:
+            panels.append(lambda axes: picture.bars_of_thoughts(axes, left, said))
     if args.plot:
         rows = [row for row in rows if row.name in picture.SHORT or of_run]
         draw(picture.plot(example, rows, panels), args.plot)
@@ -186,10 +187,11 @@ def opened(run):
         task, method, state = load_run(run)
         return state["config"], task, method.eval()
     config = parse(UNTRAINED)
-    config |= limits(make_task(config))
+    task = make_task(config)
+    config |= limits(task)
     torch.manual_seed(0)
-    task, method = build(config)
-    method.start_from(build({**config, "method": method.PARENT})[1])
+    _, method = build(config, task)
+    method.start_from(build({**config, "method": method.PARENT}, task)[1])
     return config, task, method.eval()
 
 

@@ -51,18 +51,17 @@ KINDS = {
     "method": Flag("colar", ", ".join(METHODS), METHODS),
     "task": Flag("arithmetic", ", ".join(TASKS), TASKS),
     "backbone": Flag("gpt", ", ".join(BACKBONES), BACKBONES),
-    "size": Flag("tiny", f"{', '.join(SIZES)}: what the flags without a default are, unless given",
-                 SIZES),
+    "size": Flag("tiny", f"{', '.join(SIZES)}: what other flags are, unless given", SIZES),
 }
-FLAGS = {   # None: --size decides
+FLAGS = {   # None: --size decides, or the task
     "steps": Flag(None, "optimizer steps", kind=int, least=1),
     "first_steps": Flag(None, "optimizer steps of the stage that the method starts from, if any",
                         kind=int, least=1),
     "layers": Flag(None, "blocks of the backbone", kind=int, least=1, most=1000),
     "width": Flag(None, "width C of the backbone", kind=int, least=2, most=2**16),
     "heads": Flag(None, "attention heads", kind=int, least=1, most=2**10),
-    "conv": Flag(None, "width of the causal convolutions before attention and MLP; 0 = none. 4 for "
-                 "gsm8k, prontoqa, permutation and --shuffle, unless given", kind=int, most=2**10),
+    "conv": Flag(None, "width of the causal convolutions before attention and MLP; 0 = none",
+                 kind=int, most=2**10),
     "qk_norm": Flag(False, "norm on queries and keys"),
     "dropout": Flag(0.0, "share of what attention and MLP add that is dropped in training",
                     most=0.9),
@@ -130,12 +129,12 @@ def parse(argv, description=None, prog="train.py"):
 
 
 def unless_given(config):
-    """{flag: value} of the flags without a default: what --size says, unless the task needs more
-    than that or has another default (its `usual`)."""
-    usual, task = {"conv": 0, **SIZES[config["size"]]}, TASKS[config["task"]]
-    if not hasattr(task, "usual"):
+    """{flag: value} of the flags without a default: what --size says, unless the task has defaults
+    of its own; these may be of other flags, too."""
+    usual, task = SIZES[config["size"]] | {"conv": 0}, TASKS[config["task"]]
+    if not hasattr(task, "defaults"):
         return usual
-    return usual | task.usual(config, usual, METHODS[config["method"]].IN_WORDS)
+    return usual | task.defaults(config, usual, METHODS[config["method"]].IN_WORDS)
 
 
 def check_width(config):
@@ -146,7 +145,7 @@ def check_width(config):
 
 def flags_of(config, others=None):
     """{name: Flag} of everything that a run of this method, task and backbone may be told, with
-    the default that it then has; None: `unless_given` fills it in.
+    the default that it then has; None: `unless_given` fills it in, and its help says with what.
 
     ValueError if two declare the same name, also of `others`: {owner: its flags}.
     """
@@ -154,10 +153,13 @@ def flags_of(config, others=None):
     flags = merge({"every run": KINDS | FLAGS, f"the task {task}": TASKS[task].FLAGS,
                    f"the backbone {backbone}": BACKBONES[backbone].FLAGS,
                    f"the method {method}": METHODS[method].FLAGS, **(others or {})})
-    usual = unless_given(config)
-    return {name: flag if flag.default is None else
-            replace(flag, default=usual.get(name, flag.default))
-            for name, flag in flags.items() if name not in KINDS}
+    usual, found = unless_given(config), {}
+    for name, flag in flags.items():
+        if name in usual and flag.default is None:
+            found[name] = replace(flag, help=f"{flag.help} [{usual[name]}]")
+        elif name not in KINDS:
+            found[name] = replace(flag, default=usual.get(name, flag.default))
+    return found
 
 
 def knobs_of(script, own):
@@ -226,10 +228,10 @@ def make_task(config):
     return FileTask(task, config["data"], config.get("data_sha256", ""))
 
 
-def build(config):
-    """Task and untrained method of a config."""
-    task, cls, backbone = (make_task(config), METHODS[config["method"]],
-                           BACKBONES[config["backbone"]])
+def build(config, task=None):
+    """Task and untrained method of a config. task: what `make_task` has made of it already."""
+    task = make_task(config) if task is None else task
+    cls, backbone = METHODS[config["method"]], BACKBONES[config["backbone"]]
     args = SimpleNamespace(**config)
     vocab = Vocab([*task.words, *cls.words(args)])
     cfg = model.Config(len(vocab), config["layers"], config["width"], config["heads"],

@@ -282,7 +282,7 @@ def train_stages(config, resume, held):
     check_test(task, config)
     config |= runs.limits(task)
     torch.manual_seed(config["seed"])
-    task, method = runs.build(config)
+    _, method = runs.build(config, task)
     parent, before = None, []
     if config["init"] and not state:    # what it gave is in the checkpoint
         parent = load_parent(config, device)

@@ -112,13 +112,20 @@ exercise(
     needs=["model.rotate", "colar.offsets", "colar.merge", "colar.LatentHead.forward",
            "colar.latent_loss"])
 exercise(
-    "rl.advantages", "Eq. (2): rewards within groups", "test_rl.py", "advantages_equal_a_loop",
-    ("(n - 1).clamp(min=1)", "n", "the unbiased std divides by n - 1"),
+    "rl.advantages", "Eq. (2): rewards within groups", "test_rl.py",
+    "advantages_equal_a_loop advantages_of_a_group_have_mean_0_and_std_1 "
+    "advantages_do_not_depend_on_the_scale_of_a_reward "
+    "advantages_of_an_option_do_not_depend_on_another",
+    ("(n - 1).clamp(min=1)", "n", "the unbiased std divides by n - 1",
+     "advantages_equal_a_loop", "advantages_of_a_group_have_mean_0_and_std_1"),
     ("torch.where(some, centred / (spread + 1e-8), 0)", "centred",
-     "divide by the group's std: hard and easy questions then weigh the same"),
+     "divide by the group's std: hard and easy questions then weigh the same",
+     "advantages_equal_a_loop", "advantages_of_a_group_have_mean_0_and_std_1",
+     "advantages_do_not_depend_on_the_scale_of_a_reward"),
     ("peers = (option[:, :, None] == option[:, None])", "peers = (option[:, :, None] == "
      "option[:, :, None]).expand(-1, -1, option.shape[1])",
-     "a group is the rollouts of a question with the same `option`, not all of them"))
+     "a group is the rollouts of a question with the same `option`, not all of them",
+     "advantages_equal_a_loop", "advantages_of_an_option_do_not_depend_on_another"))
 exercise(
     "rl.objective", "Eq. (3) and (4): the clipped gain", "test_rl.py",
     "objective_equals_a_loop a_clipped_ratio_and_a_zero_advantage_have_no_gradient",

@@ -63,7 +63,8 @@ class Arithmetic:
     FLAGS = {
         "level": Flag("tiny", "tiny: numbers to 20, one word each; full: to 999, digit by digit",
                       tuple(LEVELS)),
-        "shuffle": Flag(False, "statements in random order"),
+        "shuffle": Flag(False, "statements in random order; then with --conv 4 and twice the "
+                        "steps, unless given"),
         "chain": Flag("usual", "redundant: its steps are said again, one to three times as long; "
                       "short: two words a step", CHAINS),
     }
@@ -71,12 +72,12 @@ class Arithmetic:
                                         for part in ("-train", "-val", "")))
 
     @staticmethod
-    def usual(config, size, in_words):
+    def defaults(config, usual, in_words):
         """Where facts stand in no order, it takes convolutions and twice the updates
         (results/speed.md)."""
         if not config.get("shuffle"):
             return {}
-        return {"conv": 4, **{name: 2 * size[name] for name in ("steps", "first_steps")}}
+        return {"conv": 4, "steps": 2 * usual["steps"], "first_steps": 2 * usual["first_steps"]}
 
     def __init__(self, level="tiny", shuffle=False, chain="usual"):
         self.level, self.shuffle, self.chain = level, shuffle, choice(chain, CHAINS, "chain")

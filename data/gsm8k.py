@@ -47,6 +47,7 @@ training problems must have one, and not be in val or test. MAWPS, in one file (
     last result = answer in 93.7% of the training and 91.6% of the test problems; 1.4% have no steps
 """
 import functools
+import hashlib
 import heapq
 import http.client
 import os
@@ -66,6 +67,7 @@ from data import slots
 from data.arithmetic import Arithmetic
 from data.cli import BadInput, Flag, Parser, named, one_line
 from data.common import Example, digest, summary
+from data.files import reason, write
 from data.formats import annotations, load, number, parse, records
 from data.resample import NUMBER, Untraceable, trace
 from data.stories import asked
@@ -79,35 +81,50 @@ SIGNS = list("0123456789+-*/=().,?!$%'\"&:;#_") + ["<<", ">>"]     # _ between t
 UNKNOWN = "<?>"
 SLOTS = [f"@{i}" for i in range(30)]    # 6 of 6,967 questions have more than 30, beside 400 words
 KEPT = {*SIGNS, *slots.WORDS}           # what --word-dropout does not hide
+FEW_TEXTS = {   # at any size: else its few texts are learned by heart (results/gsm8k.md)
+    "rare": "slots", "vocabulary": 1000, "asked": 0.6, "word_dropout": 0.1, "dropout": 0.1,
+    "weight_decay": 0.3}
+FEW_TEXTS_TINY = {      # at --size tiny
+    "layers": 4, "width": 128, "heads": 4, "batch": 16, "lr": 5e-3, "steps": 5000,
+    "first_steps": 5000, "val_n": 506, "test_n": 1319}
 TOKEN = re.compile(r"[a-z]+|<<|>>|\S")
 
 
 # ---- files ---------------------------------------------------------------------------------------
 
 def fetch(name, folder=None, source=None, url=URL):
-    """The official file `name` in `folder`: there already, copied from `source` or downloaded.
+    """The official file `name` in `folder`: copied from `source`, else there already or downloaded.
 
-    BadInput without a network, or if it is not the official file. A download that breaks off goes
-    on where it stopped; the file appears whole or not at all.
+    BadInput if a `source` does not have it, whatever is in `folder`; without a network; or if it is
+    not the official file. A download that breaks off goes on where it stopped; the file appears
+    whole or not at all.
     """
     folder = folder or FOLDER
     path, part = folder / name, folder / (name + ".part")
+    if source:
+        try:
+            content = (Path(source) / name).read_bytes()
+        except OSError as error:
+            raise BadInput(f"--from {source}: cannot read {name} ({reason(error)})") from None
+        if hashlib.sha256(content).hexdigest() != SHA256[name]:
+            raise BadInput(f"--from {source}: {name} is not the official file: other SHA-256")
+        folder.mkdir(parents=True, exist_ok=True)
+        write(path, content)
+        return path
     if path.exists() and digest(path) == SHA256[name]:
         return path
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        if source:
-            part.write_bytes((Path(source) / name).read_bytes())
-        elif not part.exists() or digest(part) != SHA256[name]:
+        if not part.exists() or digest(part) != SHA256[name]:
             download(url + name, part)
     except (OSError, http.client.HTTPException) as error:
         if getattr(error, "code", 0) == 416:    # there is no more: what is there is no part of it
             part.unlink()
-        raise BadInput(f"{source or url}: cannot get {name} ({error}); run again to continue, or "
-                       "give --from DIR with the files") from None
+        raise BadInput(f"{url}: cannot get {name} ({error}); run again to continue, or give --from "
+                       "DIR with the files") from None
     if digest(part) != SHA256[name]:
         part.unlink()
-        raise BadInput(f"{name} from {source or url} is not the official file: other SHA-256")
+        raise BadInput(f"{name} from {url} is not the official file: other SHA-256")
     os.replace(part, path)
     return path
 
@@ -335,15 +352,10 @@ class GSM8K:
     splits = ("train", "val", "test")
 
     @staticmethod
-    def usual(config, size, in_words):
-        """Its few texts are else learned by heart (results/gsm8k.md)."""
-        few = {"conv": 4, "numbers": "slots" if in_words else "digits", "rare": "slots",
-               "vocabulary": 1000, "asked": 0.6, "word_dropout": 0.1, "dropout": 0.1,
-               "weight_decay": 0.3}
-        if config["size"] == "tiny":
-            few |= dict(layers=4, width=128, heads=4, batch=16, lr=5e-3, steps=5000,
-                        first_steps=5000, val_n=506, test_n=1319)
-        return few
+    def defaults(config, usual, in_words):
+        """Only a chain in words can be computed: others are written in digits."""
+        return {"conv": 4, "numbers": "slots" if in_words else "digits", **FEW_TEXTS,
+                **(FEW_TEXTS_TINY if config["size"] == "tiny" else {})}
 
     def __init__(self, variants=1000, rare="pieces", vocabulary=2000, numbers="digits", extra="",
                  asked=0.0, mix=0.0, word_dropout=0.0, pieces=""):

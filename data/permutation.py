@@ -58,7 +58,7 @@ class Permutation:
     splits = "train", "val", "test", "long", "long-train", "long-val"
 
     @staticmethod
-    def usual(config, size, in_words):
+    def defaults(config, usual, in_words):
         """With convolutions it is learned in a third of the updates (results/LOG.md)."""
         return {"conv": 4}
 

@@ -125,11 +125,11 @@ class ProntoQA:
     }
 
     @staticmethod
-    def usual(config, size, in_words):
-        """The last rule is looked up by two keys at once: that takes convolutions and five times
-        the updates, of twice the batch."""
-        return {"conv": 4, "steps": 5 * size["steps"], "first_steps": 5 * size["first_steps"],
-                "batch": 2 * size["batch"]}
+    def defaults(config, usual, in_words):
+        """Rules stand in no order: that takes convolutions. The last one is looked up by two keys
+        at once: that takes five times the updates, of twice the batch."""
+        return {"conv": 4, "steps": 5 * usual["steps"], "first_steps": 5 * usual["first_steps"],
+                "batch": 2 * usual["batch"]}
 
     def __init__(self, level="tiny", debiased=False):
         hops, ood_hops, self.english = choice(level, LEVELS, "level")

@@ -57,7 +57,14 @@ def story_of(question):
 
 
 def needed(equations):
-    """Of equations ["48/2=24"] those that lead to the result of the last one."""
+    """Of equations ["48/2=24"] those that lead to the result of the last one, in their order.
+
+    An equation is kept if a later one that is kept has its result as a number. Where the story has
+    this number, too, nobody can tell which of the two was taken, and the equation stays: mostly it
+    is needed (after 72/4=18, of a story with 18 stamps, 18+18=36). Sometimes it is not (12-10=2
+    before 12*2=24, of a son 2 times as old). Then the chain is longer than it has to be, and still
+    right; with the other choice, steps that lead to the result would be missing from many.
+    """
     kept, wanted = [], set()
     for one in reversed(equations):
         left, _, result = one.partition("=")

@@ -1,5 +1,5 @@
 #!/bin/sh
-# timm 1.0.31 with torch 2.14.1; 2026-11-29
+# timm 1.0.31 with torch 2.13.0; 2026-11-29
 # Expected: ModelEmaV3 averages a head's weight that is tied to the embedding at the decay asked
 #   for, and the average of weights that stand still is these weights.
 # Seen: a tied weight is averaged twice an update: 0.19 instead of 0.1 of the way at decay 0.9.
@@ -10,14 +10,19 @@ folder=$(mktemp -d)
 export TMPDIR="$folder"
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q torch==2.14.1 torchvision==0.29.1 numpy==2.4.6 timm==1.0.31
+"$folder/venv/bin/pip" install -q torch==2.13.0 numpy==2.4.6
+"$folder/venv/bin/pip" install -q --no-deps timm==1.0.31
 cd "$folder"
 "$folder/venv/bin/python" - <<'END'
 import sys
+from importlib.metadata import distribution
+from runpy import run_path
 
 import torch
-from timm.utils import ModelEmaV3
 from torch import nn
+
+# the file alone: timm itself imports torchvision, which has to be built for the same torch
+ModelEmaV3 = run_path(str(distribution("timm").locate_file("timm/utils/model_ema.py")))["ModelEmaV3"]
 
 
 def averages(start, then, updates, dtype=None):

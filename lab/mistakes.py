@@ -16,7 +16,9 @@ these that fits:
                     copied wrong
     answer          the true equations, but another result is given as the answer
 
-A true chain is one of several: a wrong answer may have another cause than its chain's difference.
+Numbers may stand in another order where it does not matter: 48+24 is 24+48, and 48-2+24 is
+48+24-2. Else a true chain is one of several: a wrong answer may have another cause than its chain's
+difference.
 """
 import re
 from collections import Counter
@@ -30,6 +32,7 @@ from data.rows import wilson
 from method import computed
 from runs import load_run
 
+NUMBERS = re.compile(r"[^-+*/()%]+")     # or slots
 KINDS = "no end", "arithmetic", "too short", "too long", "operators", "operands", "answer"
 FLAGS = {name: evaluation.FLAGS[name] for name in ("split", "n", "data")} | {
     "show": Flag(0, "print so many of each kind")}
@@ -51,11 +54,42 @@ def kind(task, example, solved):
         return "arithmetic"
     if len(mine) != len(true):
         return "too short" if len(mine) < len(true) else "too long"
-    ways = [sorted(re.sub(r"[^-+*/()%]", "", left) for left, _ in chain) for chain in (mine, true)]
+    mine, true = ([left for left, _ in chain] for chain in (mine, true))
+    ways = [sorted(in_order(NUMBERS.sub("n", left)) for left in chain) for chain in (mine, true)]
     if ways[0] != ways[1]:
         return "operators"
-    same = sorted(left for left, _ in mine) == sorted(left for left, _ in true)
-    return "answer" if same else "operands"
+    return "answer" if sorted(map(in_order, mine)) == sorted(map(in_order, true)) else "operands"
+
+
+def in_order(expression):
+    """A text that is the same for expressions which differ in the order of terms or factors alone:
+    "48*2+24-3" -> "+*2*48+*24-*3", and so does "24-3+2*48". Brackets, the inner ones first, become
+    [...], which counts as one factor."""
+    while inner := re.search(r"\(([^()]*)\)", expression):
+        expression = f"{expression[:inner.start()]}[{terms(inner[1])}]{expression[inner.end():]}"
+    return terms(expression)
+
+
+def terms(expression):
+    """`in_order` of an expression without round brackets."""
+    if "//" in expression:      # whole quotients: here the order of factors matters
+        return expression
+    ordered = [sign + "".join(sorted(f"{way}{factor}" for way, factor in split(term, "*/")))
+               for sign, term in split(expression, "+-")]
+    return "".join(sorted(ordered))
+
+
+def split(text, signs):
+    """"48+24-2" at the signs "+-" -> [["+", "48"], ["+", "24"], ["-", "2"]]; what begins the text
+    has the first sign. What is in [...] stays whole."""
+    found, depth = [[signs[0], ""]], 0
+    for sign in text:
+        depth += (sign == "[") - (sign == "]")
+        if sign in signs and not depth:
+            found.append([sign, ""])
+        else:
+            found[-1][1] += sign
+    return found
 
 
 def miscalculated(left, result):

@@ -11,6 +11,7 @@ import torch
 from baselines import Coconut
 from data.common import collate
 from data.rows import drawable
+from lab.thoughts import SHOWN
 from method import CHAIN, OPEN, pack
 from recurrent import RecurrentGPT
 from runs import METHODS, build
@@ -139,7 +140,7 @@ def thinking(said, true, rows):
     thoughts that do not end the first ones."""
     if not said:
         return "(none that can be shown)"
-    more = len(said) - (len(true) + 3 if true else 60)
+    more = len(said) - (len(true) + 3 if true else SHOWN)
     said = said[:-more] if more > 0 else said
     left = [f"{100 * r['accuracy']:.0f}% ({100 * r['low']:.0f} to {100 * r['high']:.0f})"
             for r in rows[1:]]
@@ -239,7 +240,7 @@ def bars_of_thoughts(axes, rows, said):
     axes.axhline(100 * kept["accuracy"], color="0.4", ls="--")
     axes.set(title="Accuracy left if this thought is another problem's and the model thinks on "
              f"(dashed: as it is; {kept['n']} problems)", ylabel="%", ylim=(0, 103))
-    name_ticks(axes, said)
+    name_ticks(axes, said[:len(rows)])
 
 
 def name_ticks(axes, texts):

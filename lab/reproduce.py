@@ -20,7 +20,8 @@ What is done is skipped, what was stopped is resumed, so this can be stopped and
 any time; of one that fails, what depends on it is left out. Runs go to runs/, as their commands
 say, results to --out. Seeds are those of the commands; last digits depend on the machine and its
 number of threads. Flags and scripts that had another name when a command was recorded are called by
-today's.
+today's. Flags that it left at a default which has changed since are spelled out, as its config has
+them.
 """
 import itertools
 import math
@@ -28,10 +29,12 @@ import os
 import shlex
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from data.cli import BadInput, Flag, Parser, choice, one_line
+import rl
+import runs
+from data.cli import BadInput, Flag, Parser, choice, one_line, options
 from data.files import read_json, write
 from data.rows import git_hash
 from lab.jobs import launch, run_all
@@ -42,6 +45,7 @@ ROOT = Path(__file__).parents[1]
 OLD = "before"      # not by default: made by older code than today's commands
 RENAMED = {"--accum": "--grad-accum", "--sort": "--bucket", "--clip": "--grad-clip",
            "--punish": "--length-penalty", "--beta": "--kl-penalty", "--drop": "--word-dropout"}
+NOT_KEPT = "device", "dtype", "threads", "workers", "split"     # the last of rl.py: as it was found
 SCRIPTS = {"--controls": "lab.controls", "--decode": "lab.latents"}   # once flags of eval.py
 
 
@@ -85,10 +89,47 @@ def todays(command):
     return script, argv
 
 
-def job(command, minutes=0.0, out=None):
-    """The Job of a recorded command line. out: the run folder that a training then had, by default
-    today's."""
+def spelled_out(script, argv, config):
+    """The flags of a recorded training, and after them those that it left at a default which was
+    another one then. What its config lacks is younger: as declared, whatever the task makes of it.
+
+    BadInput if such a flag may not have its value any more.
+    """
+    then = {today(name): value for name, value in config.items()}
+    if script == ["rl.py"]:
+        flags, now = rl.FLAGS, {name: flag.default for name, flag in rl.FLAGS.items()}
+    else:
+        now = parse(argv)
+        flags = (runs.FLAGS | runs.TASKS[now["task"]].FLAGS | runs.METHODS[now["method"]].FLAGS
+                 | runs.BACKBONES[now["backbone"]].FLAGS)
+    left, given = {}, {word.replace("--no-", "--") for word in argv if word.startswith("--")}
+    for name, flag in flags.items():
+        option = "--" + name.replace("_", "-")
+        if name not in NOT_KEPT and option not in given and now[name] is not None:
+            left[name] = replace(flag, default=now[name])
+            then.setdefault(name, flag.default)
+            if then[name] is not None:
+                flag.check(name, then[name])
+    return argv + [part for word in options(left, then) for part in word.split(" ", 1)]
+
+
+def today(name):
+    """What a setting of an old config is called today: "accum" -> "grad_accum"."""
+    option = "--" + name.replace("_", "-")
+    return RENAMED.get(option, option)[2:].replace("-", "_")
+
+
+def job(command, minutes=0.0, config=None):
+    """The Job of a recorded command line. config: of the run that a training then made, if it was
+    recorded, too."""
     script, argv = todays(command)
+    if config and script in (["train.py"], ["rl.py"]):
+        try:
+            argv = spelled_out(script, argv, config)
+        except BadInput as error:
+            raise BadInput(f"{command}: cannot be repeated, as a default has changed ({error})"
+                           ) from None
+    out = (config or {}).get("out")
     option = {a: b for a, b in zip(argv, argv[1:]) if a.startswith("--")}
     runs = list(itertools.takewhile(lambda word: not word.startswith("-"), argv))
     if script == ["train.py"]:
@@ -107,19 +148,21 @@ def plan(folders):
     BadInput if a run that is needed has no command, or a folder is unknown.
     """
     known = sorted({path.parent.name for path in (ROOT / "results").glob("*/*.json")})
+    records = {path: as_list(read_json(path)) for path in (ROOT / "results").glob("*/*.json")}
+    configs = {record["config"].get("out"): record["config"]
+               for some in records.values() for record in some}
     made, jobs = {}, []
     for line in (ROOT / "results/runs.txt").read_text(encoding="utf-8").splitlines():
         command, _, minutes = line.partition("  # ")
         found = job(command, float(minutes.removesuffix(" minutes")))
+        found = job(command, found.minutes, configs.get(found.run))
         made[found.run] = found
     folders = [choice(folder, known, "folder of results/") for folder in folders]
     folders = folders or [name for name in known if name != OLD]
     for place in [*folders, *(name for name in known if name not in (*folders, OLD))]:
         for path in sorted((ROOT / "results" / place).glob("*.json")):
-            records = read_json(path)
-            record = records[0] if isinstance(records, list) else records
-            found = job(record["config"]["command"], record["minutes"],
-                        record["config"].get("out"))
+            record = records[path][0]
+            found = job(record["config"]["command"], record["minutes"], record["config"])
             again = made.setdefault(found.run, found) if found.run else found
             if again.argv != found.argv:
                 raise BadInput(f"{path}: another command makes {found.run}, too")
@@ -129,6 +172,11 @@ def plan(folders):
                 found.results.append(f"{place}/{path.name}")
                 jobs.append(found)
     return ordered(jobs, made)
+
+
+def as_list(records):
+    """What a file of results holds: one record, or several."""
+    return records if isinstance(records, list) else [records]
 
 
 def ordered(jobs, made):
@@ -199,8 +247,7 @@ def took(name):
     found = []
     for path in (ROOT / "results/evidence" / name).glob("*.json"):
         records = read_json(path)
-        found.append(sum(r["minutes"] for r in (records if isinstance(records, list)
-                                                else [records])))
+        found.append(sum(record["minutes"] for record in as_list(records)))
     return (sum(found) / len(found), True) if found else (RUNS[name].minutes, False)
 
 

@@ -41,6 +41,7 @@ from lab.controls import answers, check_answers, check_cache, think
 from method import can
 
 ON = ", think on"
+SHOWN = 60      # thoughts of one problem on a page: untrained runs do not end theirs
 
 
 @dataclass
@@ -83,13 +84,14 @@ def answered(method, prompt, z, kind, **knobs):
     return [s.answer for s in solved], z.shape[1] + sum(s.n_think for s in solved) / len(solved)
 
 
-def one_by_one(name, method, task, found, knobs, kinds=("", ON)):
-    """Rows of a results table for found, an Alike: as thought, then with each thought replaced."""
+def one_by_one(name, method, task, found, knobs, kinds=("", ON), most=None):
+    """Rows of a results table for found, an Alike: as thought, then with each thought replaced, or
+    with each of the first `most`."""
     rows, own = [], split_knobs(method, knobs)[0]
     words = thought_words(method, found.examples[0], own)
     for kind in kinds:
         before = None
-        for i in (None, *range(found.z.shape[1])):
+        for i in (None, *range(found.z.shape[1])[:most]):
             start = time.perf_counter()
             said, steps = answered(method, found.prompt, replaced(found.z, i, kind), kind, **own)
             before = before or said
@@ -121,7 +123,11 @@ def thought_words(method, example, knobs):
 def left(method, task, example, M, n, knobs):
     """Rows of `one_by_one`, thinking on only, for the M thoughts about an example: of n problems of
     validation, as difficult as this one, those that are thought about in as many thoughts. [] where
-    there are none of either, or the method cannot think on."""
+    there are none of either, or the method cannot think on.
+
+    Each thought is thought on from anew, which for long chains that do not end takes minutes. So
+    rows end after SHOWN thoughts, and after the first one if that has no accuracy to lose.
+    """
     if not M or not can(method, "think_on") or getattr(task, "slots", False):
         return []
     own, backbone = split_knobs(method, knobs)
@@ -130,7 +136,10 @@ def left(method, task, example, M, n, knobs):
         found = alike(some[:n], *think(method, some[:n], **own), M)
         if len(found.examples) < 2:
             return []
-        return one_by_one("", method, task, found, knobs, kinds=[ON])
+        rows = one_by_one("", method, task, found, knobs, [ON], most=0)
+        if not rows[0]["accuracy"]:
+            return rows
+        return one_by_one("", method, task, found, knobs, [ON], SHOWN)
 
 
 def check(name, method):

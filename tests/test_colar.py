@@ -452,7 +452,9 @@ def test_c_without_a_speed_token_is_refused():
 
 
 def test_training_draws_the_factors_it_is_told_to():
-    method, _ = colar_and_cot(c_train="1,3", c_per="batch")
+    method, _ = colar_and_cot(c_train="1,3", c_per="example")
+    assert set(method.draw_c(batch_of(40))[:, 0].tolist()) == {1, 3}
+    method.args.c_per = "batch"
     drawn = [method.draw_c(batch_of(4)) for _ in range(20)]
     assert {tuple(c[:, 0].tolist()) for c in drawn} == {(1,) * 4, (3,) * 4}
     assert all(c.shape == (4, 1) for c in drawn)

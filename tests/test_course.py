@@ -59,6 +59,14 @@ def test_exercises_are_complete():
         assert all(m.fails and set(m.fails) <= set(one.graders) for m in one.mistakes)
 
 
+@pytest.mark.parametrize("name", ["colar.LatentHead.forward", "colar.latent_loss", "rl.advantages",
+                                  "recurrent.Exit.__call__", "vqvae.Codebook.update"])
+def test_each_mistake_has_a_hint_of_its_own(name):
+    """Its graders tell them apart. Of other exercises two or three mistakes share their hints."""
+    one = EXERCISES[name]
+    assert [homework.hints(one, m.fails) for m in one.mistakes] == [[m.hint] for m in one.mistakes]
+
+
 @pytest.mark.parametrize("name, mistake", MISTAKES)
 def test_a_mistake_is_one_that_can_be_made(name, mistake):
     """Its old text is there just once, and the new one is Python."""

@@ -1,5 +1,6 @@
-"""Every command of README.md, docs/, course/, results/ and the docstrings of scripts is one that
-its script takes, and every file that they name is there: they cannot rot. (LOG.md is history.)
+"""Every command of README.md, docs/, course/, results/ and of all docstrings is one that its script
+takes, every flag that they name is one of a script, and every file is there: they cannot rot.
+(LOG.md is history.)
 
 A command is read by the parser of its script, bounds of its values included, and then stopped:
 nothing runs, and RUN or FILE need not exist.
@@ -23,8 +24,13 @@ PAGES = [ROOT / "README.md", *(path for folder in ("docs", "course", "results")
                                if folder != "results" or path.name not in LEFT_OUT)]
 SCRIPTS = [path for folder in ("", "data/", "lab/", "course/")
            for path in sorted(ROOT.glob(f"{folder}*.py"))]
+TESTS = sorted(ROOT.glob("tests/**/*.py"))
 COMMAND = re.compile(r"(?:python|torchrun --\S+) (?:-m [\w.]+|[\w/]+\.py)(?: .*)?")
 MEANT = {"S": "0"}      # what stands for a number
+FLAG = re.compile(r"(?<![\w-])--(?:no-)?([a-z][\w-]*)")
+DECLARED = re.compile(r'"(\w+)": (?:\w+\.)*(?:Flag\(|FLAGS\[|LATENTS)|add_argument\("--([\w-]+)"')
+OTHERS = {"nproc_per_node", "always", "tags", "version",   # of torchrun, git and python
+          "name", "flag", "tau"}        # examples of a flag
 
 
 class Parsed(Exception):
@@ -32,11 +38,12 @@ class Parsed(Exception):
 
 
 def commands(text, blocks):
-    """The commands of a text, without comments: of its lines, in blocks of code if `blocks`, and of
-    what stands in `code`; a line that ends in a backslash goes on."""
+    """The commands of a text, without comments: of its lines, if `blocks` in blocks of code, fenced
+    or indented, and of what stands in `code`; a line that ends in a backslash goes on."""
     if blocks:
         parts = re.split(r"^```.*$", text, flags=re.M)
         lines = [line for part in parts[1::2] for line in joined(part)]
+        lines += [line for part in parts[::2] for line in joined(part) if line.startswith("    ")]
         lines += re.findall(r"`([^`\n]+)`", "".join(parts[::2]))
     else:
         lines = joined(text)
@@ -52,12 +59,25 @@ def joined(text):
 
 def found():
     """Each command of the pages and docstrings, named by where it stands."""
-    for path in [*PAGES, *SCRIPTS]:
-        text, page = path.read_text(encoding="utf-8"), path.suffix == ".md"
-        if not page:
-            text = ast.get_docstring(ast.parse(text)) or ""
-        for words in commands(text, page):
+    for path in [*PAGES, *SCRIPTS, *TESTS]:
+        for words in commands(text_of(path), path.suffix == ".md"):
             yield pytest.param(words, id=f"{path.relative_to(ROOT)}: {' '.join(words)}")
+
+
+def text_of(path):
+    """A page; of a Python file all docstrings."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        return text
+    have = ast.Module, ast.ClassDef, ast.FunctionDef
+    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, have)]
+    return "\n".join(filter(None, map(ast.get_docstring, nodes)))
+
+
+def flags():
+    """The names of all flags that a script declares."""
+    text = "".join(path.read_text(encoding="utf-8") for path in [*SCRIPTS, ROOT / "tests/fuzz.py"])
+    return {(a or b).replace("_", "-") for a, b in DECLARED.findall(text)}
 
 
 def parse(words, monkeypatch):
@@ -110,8 +130,23 @@ def test_a_command_that_is_wrong_is_caught(command, monkeypatch, capsys):
 def test_commands_are_found():
     text = "Run `python a.py --x`, not `python`.\n```\npip install x && python -m b  # why\n```"
     assert list(commands(text, True)) == [["python", "-m", "b"], ["python", "a.py", "--x"]]
+    assert list(commands("Run:\n\n    python a.py --x     # why\n\npython b.py", True)) == [
+        ["python", "a.py", "--x"]]
     assert list(commands("    python a.py \\\n        --x     # why", False)) == [
         ["python", "a.py", "--x"]]
+
+
+@pytest.mark.parametrize("path", [*PAGES, *SCRIPTS, *TESTS], ids=lambda path: path.name)
+def test_a_flag_that_is_named_is_one_of_a_script(path):
+    """In a sentence, too, where no command can be parsed."""
+    assert not set(FLAG.findall(text_of(path))) - flags() - OTHERS
+
+
+def test_flags_are_found():
+    assert FLAG.findall("`--lr 1`, --no-align; a--b, x --- y and --c-train.") == [
+        "lr", "align", "c-train"]
+    assert {"lr", "c-train", "align", "latents", "resume", "k", "level"} < flags()
+    assert not {"clip", "accum", "drop", "punish"} & flags()        # as flags were called once
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
@@ -123,3 +158,10 @@ def test_what_a_page_names_is_there(page):
     files = re.findall(r"`([\w/]+\.py)`", text)
     assert not [file for file in files
                 if not (ROOT / file).exists() and not (page.parent / file).exists()]
+
+
+def test_findings_share_one_torch():
+    """Another one would be downloaded beside it, and may be a build for GPUs."""
+    text = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("findings/*.sh"))
+    assert len(set(re.findall(r" (torch==[\d.]+)", text))) == 1
+    assert "torchvision==" not in text      # it fits only a torch that was built as it was

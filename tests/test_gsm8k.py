@@ -43,9 +43,29 @@ def test_files_are_taken_whole_or_not_at_all(own, tmp_path):
     (own / "train.jsonl").write_text("something else", encoding="utf-8")
     with pytest.raises(BadInput, match="not the official file"):
         gsm8k.fetch("train.jsonl", tmp_path / "to", own)
-    with pytest.raises(BadInput, match="cannot get train.jsonl .*--from DIR"):
+    with pytest.raises(BadInput, match="--from .*nowhere: cannot read train.jsonl .No such file"):
         gsm8k.fetch("train.jsonl", tmp_path / "to", tmp_path / "nowhere")
     assert [p.name for p in (tmp_path / "to").iterdir()] == ["test.jsonl"]
+
+
+@pytest.mark.parametrize("wrong", ["no folder", "no file", "another file", "a folder"])
+def test_where_files_are_to_come_from_counts_though_they_are_there(own, tmp_path, monkeypatch,
+                                                                   capsys, wrong):
+    monkeypatch.setattr(gsm8k, "FOLDER", tmp_path / "to")
+    there = [gsm8k.fetch(name, source=own) for name in gsm8k.SHA256]
+    before = [path.read_bytes() for path in there]
+    source, file = own, own / "test.jsonl"
+    if wrong == "no folder":
+        source = tmp_path / "nowhere"
+    elif wrong == "another file":
+        file.write_text("something else", encoding="utf-8")
+    else:
+        file.unlink()
+        if wrong == "a folder":
+            file.mkdir()
+    line = fails(["--from", str(source)], capsys, gsm8k.main)
+    assert line.startswith(f"data/gsm8k.py: --from {source}: ")
+    assert [path.read_bytes() for path in there] == before
 
 
 @pytest.mark.parametrize("resumes", [True, False])
@@ -101,7 +121,7 @@ def test_the_script_copies_counts_and_shows(own, tmp_path, monkeypatch, capsys):
         (own / "test.jsonl").unlink()
         (tmp_path / "to/test.jsonl").unlink()
         gsm8k.main(["--from", str(own)])
-    assert stop.value.code == 2 and "cannot get test.jsonl" in capsys.readouterr().err
+    assert stop.value.code == 2 and "cannot read test.jsonl" in capsys.readouterr().err
 
 
 def test_missing_files_are_said_in_one_line(tmp_path, monkeypatch, capsys):

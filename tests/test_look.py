@@ -8,7 +8,7 @@ import torch
 import look
 import runs
 from data.common import collate
-from lab import picture
+from lab import picture, thoughts
 from lab.examples import main as print_example
 from method import can
 from tests.helpers import DEEP, fails, run, small
@@ -132,6 +132,25 @@ def test_the_page_of_a_run(tmp_path, capsys):
             (["--c", "10"], "--c 10: must be at most 9")):
         assert message in fails([str(folder), *argv], capsys, look.main)
     assert "not a run folder" in fails([str(tmp_path / "none")], capsys, look.main)
+
+
+@pytest.mark.parametrize("right, times", [(False, 1), (True, 1 + 1 + 3)])
+@torch.no_grad()
+def test_thoughts_without_end_are_not_all_replaced(right, times, capsys, tmp_path, monkeypatch):
+    """Only the first ones that the page shows, and none if no answer is right."""
+    config, task, method, examples = opened("assorted")
+    method.args.max_think = 12
+    monkeypatch.setattr(thoughts, "SHOWN", 3)
+    monkeypatch.setattr(task, "check", lambda example, words: right, raising=False)
+    calls, think_on = [], type(method).think_on
+    monkeypatch.setattr(type(method), "think_on", lambda self, prompt, z, **knobs: calls.append(
+        z.shape[1]) or think_on(self, prompt, z, **knobs))
+    args = look.SimpleNamespace(run="RUN", question="", methods_only=False, n=6,
+                                plot=str(tmp_path / "page.svg"))
+    look.page(args, config, task, method, examples[0], {}, {})
+    assert calls == [1, 1, 1, 2, 3][:times]
+    assert f"left of {100 * right}%" in capsys.readouterr().out
+    assert (tmp_path / "page.svg").exists()
 
 
 @pytest.mark.parametrize("name", runs.METHODS)

@@ -54,6 +54,26 @@ def test_advantages_equal_a_loop():
             assert abs(got[i] - want) < 1e-6        # 1e-8 is added to the divisor
 
 
+def test_advantages_of_a_group_have_mean_0_and_std_1():
+    torch.manual_seed(0)
+    got = rl.advantages(torch.rand(5, 6).double(), torch.zeros(5, 6))
+    assert torch.allclose(got.mean(1), torch.zeros(5).double())
+    assert torch.allclose(got.std(1), torch.ones(5).double())
+
+
+def test_advantages_do_not_depend_on_the_scale_of_a_reward():
+    torch.manual_seed(0)
+    reward, option = torch.rand(5, 6).double(), torch.zeros(5, 6)
+    assert torch.allclose(rl.advantages(reward, option), rl.advantages(10 * reward, option))
+
+
+def test_advantages_of_an_option_do_not_depend_on_another():
+    torch.manual_seed(0)
+    reward, option = torch.rand(5, 6).double(), torch.tensor([0, 1, 0, 1, 0, 0]).expand(5, -1)
+    higher = reward + 3 * (option == 1)
+    assert torch.allclose(rl.advantages(reward, option), rl.advantages(higher, option))
+
+
 def loss_of(logp, old, mask, A, average=True):
     """Eq. (4) of a single kind of action: the loss without a KL, and the share that is clipped."""
     config = {"eps": 0.2, "average": average, "kl_penalty": 0.0}

@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import random
+import re
 import subprocess
 import sys
 from itertools import chain
@@ -466,3 +467,40 @@ def test_an_impure_task_is_caught(broken, message):
 def test_a_task_that_depends_on_the_process_is_caught(broken, elsewhere):
     assert not impurities(broken)       # here it does not show
     assert digest(broken()) != elsewhere[broken.__name__]
+
+
+# ---- defaults of a task --------------------------------------------------------------------------
+
+class Slow(Permutation):
+    """A new task that needs other settings, also of its own flags."""
+    @staticmethod
+    def defaults(config, usual, in_words):
+        return {"steps": 3 * usual["steps"], "conv": 2, "dropout": 0.2, "group": "s5",
+                "moves": 7 if in_words else 5}
+
+
+@pytest.mark.parametrize("method, moves", [("cot", 7), ("nocot", 5)])
+def test_a_task_declares_its_defaults_itself(method, moves, monkeypatch, capsys):
+    """Nothing else needs to know of them; what is given by hand wins, and --help shows them."""
+    monkeypatch.setitem(runs.TASKS, "slow", Slow)
+    kinds = ["--task", "slow", "--method", method, "--size", "nano"]
+    config = runs.parse(kinds)
+    names = "steps", "first_steps", "conv", "dropout", "group", "moves"
+    assert [config[name] for name in names] == [90, 30, 2, 0.2, "s5", moves]
+    assert runs.variant(config) == ""
+    given = runs.parse([*kinds, "--dropout", "0", "--conv", "0", "--group", "s3", "--steps", "4"])
+    assert [given[name] for name in names] == [4, 30, 0, 0, "s3", moves]
+    assert runs.variant(given) == "--group s3 --dropout 0.0 --conv 0"
+    with pytest.raises(SystemExit):
+        runs.parse([*kinds, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for told in ("optimizer steps [90]", "= none [2]", "of 5 [s5]", f"training problem [{moves}]"):
+        assert told in text
+
+
+def test_nothing_but_its_entry_in_tasks_names_a_task_in_runs():
+    """Its settings are declared in data/."""
+    text = Path(runs.__file__).read_text(encoding="utf-8")
+    body = text.replace(text[text.index("TASKS = {"):text.index("BACKBONES = ")], "")
+    quoted = set(re.findall(r'"(\w+)"', body))
+    assert quoted & set(runs.TASKS) == {"arithmetic"}       # the default of --task

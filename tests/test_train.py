@@ -61,6 +61,15 @@ def test_minutes_are_those_of_a_stage_alone(colar_run, tmp_path, monkeypatch):
     assert 0 < cot < colar
 
 
+def test_a_stage_makes_its_task_once(tmp_path, monkeypatch):
+    """A task of files may take long to make."""
+    made, make = [], runs.make_task
+    monkeypatch.setattr(runs, "make_task", lambda config: made.append(config["method"])
+                        or make(config))
+    run(tmp_path, "--method", "colar", "--steps", "1", "--first-steps", "1")
+    assert made == ["colar", "cot"]
+
+
 def test_colar_starts_from_the_cot_weights(colar_run):
     cot, colar = runs.load(colar_run / "cot"), runs.load(colar_run)
     embed = "model.embed.weight"    # frozen, so still what the CoT stage left

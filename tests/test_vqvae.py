@@ -1009,7 +1009,7 @@ def test_the_command_line_of_eval_forces_the_mixture(assorted_run, tmp_path, cap
 
 
 def test_codes_are_explained(assorted_run, capsys):
-    """python -m lab.codes RUN: its shares are those of a loop over all chunks; with a figure."""
+    """`python -m lab.codes RUN`: its shares are those of a loop over all chunks; with a figure."""
     lab_codes.main([str(assorted_run), "--n", "6"])
     text = capsys.readouterr().out
     task, method, _ = runs.load_run(assorted_run)

@@ -1,9 +1,11 @@
 """Where wrong answers go wrong: each kind of mistake, once."""
 import json
+import random
 
 import pytest
 
 from data.arithmetic import Arithmetic
+from data.formats import evaluate
 from data.gsm8k import GSM8K
 from lab import mistakes
 from method import Solved
@@ -28,9 +30,13 @@ def clips(numbers):
     ("digits", TRUE + " << 7 2 + 2 = 7 4 >>", "7 4", "too long"),
     ("digits", "<< 4 8 * 2 = 9 6 >> << 4 8 + 9 6 = 1 4 4 >>", "1 4 4", "operators"),
     ("digits", "<< 4 8 / 3 = 1 6 >> << 4 8 + 1 6 = 6 4 >>", "6 4", "operands"),
+    ("digits", "<< 4 8 / 2 = 2 4 >> << 2 4 + 4 8 = 7 2 >>", "2 4", "answer"),
+    ("digits", "<< 2 4 + 4 8 = 7 2 >> << 4 8 / 2 = 2 4 >>", "2 4", "answer"),
     ("digits", "<< 4 8 + 2 = 5 0 >> << 5 0 / 2 = 2 5 >>", "2 5", "operands"),
     ("slots", OVER_SLOTS, "r0", "answer"), ("slots", OVER_SLOTS, "r2", "no end"),
     ("slots", "<< n0 / 0 = r0 >> << n0 + r0 = r1 >>", "r1", "no end"),
+    ("slots", "<< n0 / 2 = r0 >> << r0 + n0 = r1 >>", "r0", "answer"),
+    ("slots", "<< 2 / n0 = r0 >> << n0 + r0 = r1 >>", "r1", "operands"),
     ("slots", "<< n0 / 2 = r0 >> << r0 + r0 = r1 >>", "r1", "operands"),
     ("slots", "<< n0 * 2 = r0 >> << n0 + r0 = r1 >>", "r1", "operators")])
 def test_each_kind(numbers, thoughts, answer, kind):
@@ -42,6 +48,57 @@ def test_each_kind(numbers, thoughts, answer, kind):
     counted = [line.split()[-5:-3] for line in lines if line.startswith(kind) and "%" in line]
     assert counted == [["2", "100.0%"]]
     assert lines[-4] == kind and lines[-1].endswith(f"{thoughts}  {answer}")
+
+
+def expression(rng, depth):
+    """A random expression of numbers and slots, as nested text."""
+    if not depth or rng.random() < 0.2:
+        return rng.choice(["2", "3", "48", "n0", "r1", "20%"])
+    sides = [expression(rng, depth - 1) for _ in range(rng.randint(2, 4))]
+    return "(" + rng.choice("+*").join(sides) + ")"
+
+
+def values(text):
+    """What an expression computes to at some values of its slots, exactly."""
+    found = text.replace("n0", "7").replace("r1", "11").replace("20%", "13")
+    return evaluate(found)
+
+
+def shuffled(rng, text):
+    """The same with terms and factors in another order. Text is as `expression` makes it."""
+    if not text.startswith("("):
+        return text
+    parts, depth = [""], 0
+    for sign in text[1:-1]:
+        depth += (sign == "(") - (sign == ")")
+        if sign in "+*" and not depth:
+            parts.append("")
+            operator = sign
+        else:
+            parts[-1] += sign
+    parts = [shuffled(rng, part) for part in parts]
+    return "(" + operator.join(rng.sample(parts, len(parts))) + ")"
+
+
+def test_order_alone_makes_no_other_expression():
+    """Against shuffling; and what is the same in order has one value."""
+    rng, of = random.Random(0), {}
+    for _ in range(300):
+        one = expression(rng, 3)
+        other = shuffled(rng, one)
+        assert mistakes.in_order(one) == mistakes.in_order(other)
+        assert of.setdefault(mistakes.in_order(one), values(one)) == values(other)
+    assert len(set(of)) > 150
+
+
+@pytest.mark.parametrize("one, other, equal", [
+    ("48+24", "24+48", True), ("2*3+4", "4+3*2", True), ("48-2+24", "24+48-2", True),
+    ("48/2*3", "3*48/2", True), ("2*(3+4)", "(4+3)*2", True), ("(1+2)*(3-4)", "(3-4)*(2+1)", True),
+    ("48-24", "24-48", False), ("48/2", "2/48", False), ("2*(3+4)", "2*3+4", False),
+    ("7-(2+1)", "7-2+1", False), ("7//2*3", "3*7//2", False), ("(" * 200, "", False),
+    ("(" * 200 + "1+2" + ")" * 200, "(" * 200 + "2+1" + ")" * 200, True)])
+def test_where_the_order_matters(one, other, equal):
+    assert (mistakes.in_order(one) == mistakes.in_order(other)) == equal
 
 
 def test_the_words_around_equations_do_not_count():

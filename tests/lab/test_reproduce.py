@@ -113,6 +113,50 @@ def test_old_names_are_translated(command, argv):
     assert " ".join(script + flags) == argv
 
 
+@pytest.mark.parametrize("config, more", [
+    ({"conv": 4, "weight_decay": 0.01, "drop": 0.0, "accum": 2},
+     "--dropout 0.0 --grad-accum 2 --weight-decay 0.01 --rare pieces --vocabulary 2000 --asked 0.0 "
+     "--word-dropout 0.0"),
+    ({"lr": 0.1, "seed": 3, "steps": 7, "vocabulary": 1000, "rare": "slots", "asked": 0.6,
+      "dropout": 0.1, "word_dropout": 0.1, "device": "cuda", "bucket": None},
+     "--weight-decay 0.1")])
+def test_what_was_the_default_then_is_spelled_out(config, more):
+    """By names of today. Flags of the command stay; what the config lacks is as declared."""
+    argv = "--task gsm8k --method nocot --lr 2e-3 --seed 1 --steps 9".split()
+    found = reproduce.spelled_out(["train.py"], argv, config)
+    assert found[:len(argv)] == argv and " ".join(found[len(argv):]) == more
+
+
+def test_every_recorded_training_is_repeated_as_it_was():
+    """Today's parser gives it the settings that were recorded."""
+    trained = 0
+    for one in reproduce.plan([]):
+        for name in one.results if one.argv[0] == "train.py" else ():
+            record = reproduce.as_list(reproduce.read_json(reproduce.ROOT / "results" / name))[0]
+            now = reproduce.parse(one.argv[1:])
+            then = {reproduce.today(key): value for key, value in record["config"].items()}
+            assert {key for key in now.keys() & then.keys() if now[key] != then[key]} <= {
+                "device", "dtype", "init", "command"}, name
+            trained += 1
+    assert trained > 100
+
+
+def test_a_reinforced_run_is_repeated_as_it_was():
+    argv = ["runs/a", "--no-average", "--lr", "1e-3"]
+    found = reproduce.spelled_out(["rl.py"], argv, {"punish": 2.0, "lr": 0.1, "minibatch": 128,
+                                                    "average": True, "split": "long", "seed": 5})
+    assert found[len(argv):] == ["--minibatch", "128", "--length-penalty", "2.0"]
+
+
+def test_a_default_that_is_no_longer_allowed_is_one_line(project, capsys):
+    path = Path("results/deep/b.json")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["config"]["optimizer"] = "lion"
+    path.write_text(json.dumps(record), encoding="utf-8")
+    line = fails(["--list", "deep"], capsys, reproduce.main)
+    assert "runs/b: cannot be repeated, as a default has changed (unknown --optimizer" in line
+
+
 def test_a_script_of_the_laboratory_is_run_from_anywhere(project):
     """Its folder is found, wherever the command is given."""
     project("deep/e.json", "python eval.py runs/c --controls")
@@ -234,10 +278,11 @@ def test_every_recorded_command_of_this_project_can_be_planned():
 
 def test_a_recorded_run_keeps_the_folder_that_it_had_by_default():
     command = "python train.py --pool mean --seed 3"
-    new, old = reproduce.job(command), reproduce.job(command, 1.0, "runs/colar-arithmetic-tiny-s3")
+    new, old = reproduce.job(command), reproduce.job(
+        command, 1.0, {"out": "runs/colar-arithmetic-tiny-s3"})
     assert new.run == "runs/colar-arithmetic-tiny-pool=mean-s3" and "--out" not in new.argv
     assert old.run == "runs/colar-arithmetic-tiny-s3" and old.argv[-2:] == ["--out", old.run]
-    assert reproduce.job(command, 1.0, new.run).argv == new.argv
+    assert reproduce.job(command, 1.0, {"out": new.run}).argv == new.argv
 
 
 def test_a_damaged_file_of_results_is_named(project, capsys):
