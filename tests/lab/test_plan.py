@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 import eval as evaluation
+import rl
 import runs
 import train
 from data import common
@@ -32,6 +33,10 @@ def test_every_command_can_be_given(name):
             shared = [*runs.STAGES_SHARE, *runs.TASKS[config["task"]].FLAGS,
                       *runs.METHODS[wanted].FLAGS, *runs.BACKBONES[config["backbone"]].FLAGS]
             assert all(config[flag] == before[flag] for flag in shared)
+    elif script == "rl.py":     # whose flags are checked once its run is there
+        assert argv[0] == plan.folder(*plan.parents(name), 10) and "1000" in argv
+        assert {flag[2:].replace("-", "_") for flag in argv if flag.startswith("--")} <= {
+            "out", *rl.FLAGS, *runs.METHODS["colar"].KNOBS}
     else:
         prog = argv.pop(0) if script == "-m" else script
         args, _ = evaluation.parse(argv, prog, "")
