@@ -31,7 +31,13 @@ is hidden or compressed, nobody can compute it, and the question does not say th
 model would have to answer with. Variants with other numbers would be the same text: none is drawn.
 
 With --asked some training problems ask for another result of a story, in the words of its written
-solution (data/stories.py): twelve thousand questions more, from the official file alone.
+solution (data/stories.py): twelve thousand questions more, from the official file alone. With
+--told some are answered in the words of that solution, around the same equations. Such a question
+ends with <told>; no other does, so without it the model writes equations alone:
+
+    question  @0 sold @1 to n0 of her friends in @2 , and then she sold half as many @1 in @3 . ...
+              <told>
+    steps     @0 sold   << n0 / 2 = r0 >>   @1 in @3 .   @0 sold   << n0 + r0 = r1 >>   @1 ...
 
 Splits: test is the official one. val is a part of the official training file, by a hash of the text
 without its numbers; train is the rest, without what is in test but for numbers. Of each training
@@ -70,7 +76,7 @@ from data.common import Example, digest, summary
 from data.files import reason, write
 from data.formats import annotations, load, number, parse, records
 from data.resample import NUMBER, Untraceable, trace
-from data.stories import asked
+from data.stories import asked, told
 
 FOLDER = Path(__file__).parent / "download"
 URL = ("https://raw.githubusercontent.com/openai/grade-school-math/master/grade_school_math/data/")
@@ -80,7 +86,8 @@ HOLD = 15       # one of so many training problems is for validation
 SIGNS = list("0123456789+-*/=().,?!$%'\"&:;#_") + ["<<", ">>"]     # _ between two numbers
 UNKNOWN = "<?>"
 SLOTS = [f"@{i}" for i in range(30)]    # 6 of 6,967 questions have more than 30, beside 400 words
-KEPT = {*SIGNS, *slots.WORDS}           # what --word-dropout does not hide
+TOLD = "<told>"
+KEPT = {*SIGNS, *slots.WORDS, TOLD}     # what --word-dropout does not hide
 FEW_TEXTS = {   # at any size: else its few texts are learned by heart (results/gsm8k.md)
     "rare": "slots", "vocabulary": 1000, "asked": 0.6, "word_dropout": 0.1, "dropout": 0.1,
     "weight_decay": 0.3}
@@ -298,12 +305,17 @@ def official():
 
 
 @functools.cache
+def solutions():
+    """{question: its written solution} of the official training file."""
+    rows = records((FOLDER / "train.jsonl").read_text(encoding="utf-8"))
+    return {row["question"]: row["answer"] for row in rows}
+
+
+@functools.cache
 def official_asked():
     """The problems that the solutions of the training problems ask (data/stories.py)."""
-    train = {question for question, _, _ in official()["train"]}
-    rows = records((FOLDER / "train.jsonl").read_text(encoding="utf-8"))
-    return [problem for row in rows if row["question"] in train
-            for problem in asked(row["question"], row["answer"])]
+    return [problem for question, _, _ in official()["train"]
+            for problem in asked(question, solutions()[question])]
 
 
 @functools.cache
@@ -344,6 +356,8 @@ class GSM8K:
         "extra": Flag("", "more training problems: files, separated by commas"),
         "asked": Flag(0.0, "share of training problems that ask for what a sentence of an official "
                       "solution says", most=1),
+        "told": Flag(0.0, "share of training problems that are answered in the words of their "
+                     "official solution", most=1),
         "mix": Flag(0.0, "share of training problems from --task arithmetic --level full", most=1),
         "word_dropout": Flag(0.0, "share of the pieces of words hidden in a training question, so "
                              "that texts are not learned by heart", most=1),
@@ -353,17 +367,21 @@ class GSM8K:
 
     @staticmethod
     def defaults(config, usual, in_words):
-        """Only a chain in words can be computed: others are written in digits."""
-        return {"conv": 4, "numbers": "slots" if in_words else "digits", **FEW_TEXTS,
+        """Only a chain in words can be computed, and answered in the words of solutions: others are
+        equations in digits."""
+        chain = {"numbers": "slots", "told": 0.3} if in_words else {"numbers": "digits"}
+        return {"conv": 4, **chain, **FEW_TEXTS,
                 **(FEW_TEXTS_TINY if config["size"] == "tiny" else {})}
 
     def __init__(self, variants=1000, rare="pieces", vocabulary=2000, numbers="digits", extra="",
-                 asked=0.0, mix=0.0, word_dropout=0.0, pieces=""):
+                 asked=0.0, told=0.0, mix=0.0, word_dropout=0.0, pieces=""):
         self.slots, self.extra = numbers == "slots", extra
         self.variants = 0 if self.slots else variants       # over slots they are the same text
-        self.asked, self.mix, self.word_dropout = asked, mix, word_dropout
+        self.asked, self.told, self.mix = asked, told, mix
+        self.word_dropout = word_dropout
         self.pieces = pieces or official_pieces(vocabulary, rare)
-        self.words = [*SIGNS, UNKNOWN, *(slots.WORDS if self.slots else ()), *self.pieces.split()]
+        self.words = [*SIGNS, UNKNOWN, *(slots.WORDS if self.slots else ()),
+                      *((TOLD,) if told else ()), *self.pieces.split()]
         self.cut = {"pieces": Pieces, "slots": Slots}[rare](self.words)
         self.arithmetic = Arithmetic("full")
 
@@ -381,6 +399,12 @@ class GSM8K:
     def more_questions(self):
         """Those of --asked."""
         return [problem for problem in official_asked() if not self.unfit(problem)]
+
+    @functools.cached_property
+    def solved(self):
+        """Those of --told: problems whose solution has their equations and no others."""
+        return [problem for problem in official()["train"] if not self.unfit(problem)
+                and len(told(solutions()[problem[0]])) == len(problem[1]) + 1]
 
     def unfit(self, problem):
         """Why a problem cannot be trained on; "" if it can."""
@@ -401,12 +425,15 @@ class GSM8K:
         problems, rng = self.problems["train"], random.Random(f"gsm8k/{index}")
         if rng.random() < self.mix:
             return self.stand_in(index)
-        if self.asked and rng.random() < self.asked:
-            problems = self.more_questions
-        problem, variant = rng.choice(problems), rng.randint(0, self.variants)
-        found = variant and template(problem)
-        drawn = found and found.draw(random.Random(f"{problem[0]}/{variant}"))
-        example = self.example(*drawn or problem)
+        if self.told and rng.random() < self.told:
+            example = self.in_words(rng.choice(self.solved))
+        else:
+            if self.asked and rng.random() < self.asked:
+                problems = self.more_questions
+            problem, variant = rng.choice(problems), rng.randint(0, self.variants)
+            found = variant and template(problem)
+            drawn = found and found.draw(random.Random(f"{problem[0]}/{variant}"))
+            example = self.example(*drawn or problem)
         if self.word_dropout:
             hide = [rng.random() < self.word_dropout and piece not in KEPT
                     for piece in example.question]
@@ -424,8 +451,7 @@ class GSM8K:
         """An Example with slots. A chain that cannot be written is left out, with its answer in
         signs. state: the values of the slots, and the answer as the file has it."""
         masked, true = slots.mask(question), self.cut(answer, question)
-        names = iter(masked.names)
-        words = [next(names) or UNKNOWN if word == "0" else word for word in self.cut(masked.text)]
+        words = self.named(masked, masked)
         steps, said = [], true
         try:
             if not no_chain:
@@ -435,6 +461,26 @@ class GSM8K:
             remarks = [*remarks, f"without a chain: {no_chain}"]
         return Example(words, steps, said, len(equations), Known(masked.values, true),
                        key=" ".join(question.lower().split()), no_chain=no_chain, remarks=remarks)
+
+    def named(self, masked, question):
+        """The words of a text with names for its numbers; question: of this one. Both Masked."""
+        names = iter(masked.names)
+        return [next(names) or UNKNOWN if word == "0" else word
+                for word in self.cut(masked.text, question.text)]
+
+    def in_words(self, problem):
+        """An Example whose chain is the written solution of a problem, with its equations."""
+        example, (question, _, _) = self.example(*problem), problem
+        texts = told(solutions()[question])
+        if self.slots:
+            masked = slots.mask(question)
+            texts = [self.named(slots.mask(text, masked), masked) for text in texts]
+        else:
+            texts = [self.cut(text, question) for text in texts]
+        example.question = [*example.question, TOLD]
+        example.steps = [texts[0], *(part for pair in zip(example.steps, texts[1:])
+                                     for part in pair)]
+        return example
 
     def ask(self, text):
         return self.example(text, (), "", no_chain="a question of one's own")

@@ -69,18 +69,20 @@ def in_digits(text):
     return LETTERS.sub(digits, text)
 
 
-def mask(question):
-    """A question as Masked."""
-    question, names, name_of, percents = in_digits(question), [], {}, []
-    for spot in NUMBER.finditer(question):
+def mask(text, known=None):
+    """A question as Masked; or another text, whose numbers are named as in the question that is
+    `known`, a Masked, or not at all."""
+    text, names, percents = in_digits(text), [], []
+    name_of = {value: name for name, value in known.values.items()} if known else {}
+    for spot in NUMBER.finditer(text):
         value = Fraction(spot[0].replace(",", "")) if len(spot[0]) <= LONGEST else None
-        if value is not None and value not in name_of and len(name_of) < len(NAMES):
+        if not (known or value is None or value in name_of) and len(name_of) < len(NAMES):
             name_of[value] = NAMES[len(name_of)]
         names.append(name_of.get(value))
-        if any(top == 100 and words.match(question, spot.end()) for words, top in TOPS.items()):
+        if any(top == 100 and words.match(text, spot.end()) for words, top in TOPS.items()):
             percents.append(names[-1])
     values = {name: value for value, name in name_of.items()}
-    return Masked(NUMBER.sub("0", question), names, values, [p for p in percents if p])
+    return Masked(NUMBER.sub("0", text), names, values, [p for p in percents if p])
 
 
 # ---- writing -------------------------------------------------------------------------------------

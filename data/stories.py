@@ -56,6 +56,12 @@ def story_of(question):
     return " ".join(story)
 
 
+def told(solution):
+    """The texts of a written solution before, between and after its equations: one more than these.
+    """
+    return RESULT.split(solution.partition("####")[0])[::2]
+
+
 def needed(equations):
     """Of equations ["48/2=24"] those that lead to the result of the last one, in their order.
 

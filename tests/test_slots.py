@@ -77,6 +77,13 @@ def test_a_number_in_letters_has_the_name_of_its_digits():
         ["<< n0 * n0 = r0 >>", "<< n1 - r0 = r1 >>"], "r1")
 
 
+def test_another_text_has_the_names_of_its_question_and_no_others():
+    question = slots.mask("2 cats and 3 dogs")
+    answer = slots.mask("3.0 of 5, or three", question)
+    assert answer.text == "0 of 0, or 0" and answer.names == ["n1", None, "n1"]
+    assert answer.values == question.values
+
+
 def test_names_run_out():
     question = " ".join(map(str, range(100, 130)))
     masked = slots.mask(question)

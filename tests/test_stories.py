@@ -1,12 +1,12 @@
-"""Several questions about one story: what the sentences of a solution ask for."""
+"""What written solutions are good for: questions that they ask, and chains in their words."""
 import random
 from fractions import Fraction
 
 import pytest
 
 from data.formats import evaluate, parse
-from data.gsm8k import GSM8K, official, official_asked
-from data.stories import asked, needed, story_of
+from data.gsm8k import GSM8K, TOLD, official, official_asked, solutions
+from data.stories import asked, needed, story_of, told
 from tests.test_slots import CLIPS
 
 STORY = CLIPS.partition(" How")[0]
@@ -127,3 +127,49 @@ def test_a_share_of_the_training_problems_asks_more(numbers, share):
     if not share:
         assert some == [plain.sample("train", i) for i in range(300)]
     assert all(task.sample("val", i).key in val for i in range(5))
+
+
+# ---- chains in the words of a solution -----------------------------------------------------------
+
+def test_what_is_told_around_the_equations():
+    assert told(SOLUTION) == ["Natalia sold", " clips in May.\nNatalia sold",
+                              " clips altogether in April and May.\n"]
+    assert told("She has 3.\n#### 3") == ["She has 3.\n"]
+
+
+@pytest.mark.parametrize("numbers", ["digits", "slots"])
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_a_share_of_the_training_problems_is_told(numbers, share):
+    """The same problems, with the same equations and answer, around which the solution stands; and
+    the mark that says so. No other split has it."""
+    task = GSM8K(numbers=numbers, rare="slots", variants=0, told=share)
+    plain = {e.key: e for e in (task.example(*p) for p in official()["train"])}
+    some = [task.sample("train", i) for i in range(300)]
+    marked = [e for e in some if TOLD in e.question]
+    assert abs(len(marked) / 300 - share) < 0.1
+    for e in marked:
+        same = plain[e.key]
+        assert e.question == [*same.question, TOLD] and e.answer == same.answer
+        assert [s for s in e.steps if "<<" in s] == same.steps and len(e.steps) > len(same.steps)
+        assert set(sum(e.steps, [])) <= set(task.words)
+    assert all(TOLD not in task.sample("val", i).question for i in range(5))
+    assert TOLD not in GSM8K(numbers=numbers, rare="slots").words
+
+
+def test_what_is_told_has_the_names_of_its_question():
+    """And no numbers of its own; results are said by their equations alone."""
+    task = GSM8K(numbers="slots", rare="slots", told=1.0)
+    question, _, _ = problem = task.solved[0]
+    e = task.in_words(problem)
+    texts = [s for s in e.steps if "<<" not in s]
+    assert len(texts) == len(problem[1]) + 1 == len(told(solutions()[question]))
+    rare = {word for word in sum(texts, []) if word.startswith("@")}
+    assert rare <= set(e.question) and not any(w.isdigit() for w in sum(texts, []))
+
+
+def test_words_of_solutions_are_not_hidden_but_those_of_questions():
+    task = GSM8K(numbers="slots", rare="slots", told=1.0, word_dropout=1.0)
+    whole = {e.key: e for e in map(task.in_words, task.solved)}
+    for e in (task.sample("train", i) for i in range(20)):
+        assert e.question[-1] == TOLD and "<?>" in e.question
+        assert e.steps == whole[e.key].steps
