@@ -78,17 +78,17 @@ def colar():
 
 def rl():
     rows = {
-        "CoLaR, c=5, after stage one": "colar c=5 on long @4000",
-        "CoLaR, c=5, and 100 batches of GRPO": "colar+rl c=5 on long",
-        "CoLaR, c=5, and 2,500 supervised updates": "colar c=5 on long @6500",
-        "CoLaR trained at c=5 alone, stage one": "colar c=5 --c-train 5 on long",
-        "written chain (CoT)": "cot on long",
-        "CoT and 50 batches of GRPO": "cot+rl on long"}
+        "chains that go on: CoLaR, c=5, stage one": "rl-redundant: colar c=5",
+        "and 100 batches of GRPO that price length": "rl-redundant: colar+rl c=5",
+        "usual chains, older recipe: CoLaR, c=5": "rl: colar c=5 on long @4000",
+        "and 100 batches of GRPO": "rl: colar+rl c=5 on long",
+        "or 2,500 more supervised updates": "rl: colar c=5 on long @6500",
+        "written chain (CoT)": "rl: cot on long",
+        "CoT and 50 batches of GRPO": "rl: cot+rl on long"}
     return Dots("What does reinforcement add to training, and at which length?", [
         Panel("right answers, problems of 5 to 7 steps"),
         Panel("length of the thoughts", "thinking steps per problem", (0, 65))],
-        {name: [Mark(f"rl: {ref}", 0), Mark(f"steps of rl: {ref}", 1)]
-         for name, ref in rows.items()})
+        {name: [Mark(ref, 0), Mark(f"steps of {ref}", 1)] for name, ref in rows.items()})
 
 
 def token_assorted():
