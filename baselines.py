@@ -31,7 +31,7 @@ Differs from the papers:
 
     python train.py --method cot
     python train.py --method pause --pauses 6 --curriculum steps --steps 6000
-    python train.py --method coconut --steps 6000       # and so nocot, icot and codi
+    python train.py --method coconut --steps 6000       # likewise nocot, icot and codi
 """
 import math
 from dataclasses import replace

@@ -290,7 +290,7 @@ class CoLaR(Method):
         return F.cross_entropy(logits, label, reduction="none"), floor
 
     def solve(self, batch, sample=GREEDY, c=2):
-        """As in `rollout`, and every latent is told by the words that it is most like."""
+        """One sample of `rollout`; its thoughts are the words nearest to each latent."""
         rollout = self.rollout(batch, 1, sample, c)
         for solved, latents in zip(rollout.solved, self.latent_words(rollout)):
             solved.thoughts = " ".join(f"[{' '.join(words)}]" for words in latents)

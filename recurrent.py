@@ -145,7 +145,7 @@ class RecurrentGPT(GPT):
             setattr(self, name, flag.default)
         self.r = mean_r
         self.tables = {}            # of noise_at
-        self.taken = None           # a list: gets the iterations (B,) of every call; 0: a pause
+        self.taken = None           # a list: gets the iterations (B,) of every call; 0: no token
         self.trace = None           # a list: gets the newest token's state (B, C), every iteration
         self.drafting = False       # what is written to the cache will be overwritten
 
@@ -236,7 +236,7 @@ class RecurrentGPT(GPT):
         done = Exit(self.exit, self.threshold) if self.exit != "none" else None
         for i in range(r):
             if i == free and torch.is_grad_enabled():
-                torch.clear_autocast_cache()    # of low-precision weights made without a graph
+                torch.clear_autocast_cache()    # weights in it may have no graph
             with torch.set_grad_enabled(torch.is_grad_enabled() and i >= free):
                 slots = cache and Slots(cache, i, self.share, active)
                 after = self.iteration(s, e, place, slots)

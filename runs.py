@@ -129,8 +129,8 @@ def parse(argv, description=None, prog="train.py"):
 
 
 def unless_given(config):
-    """{flag: value} of the flags without a default: what --size says, unless the task has defaults
-    of its own; these may be of other flags, too."""
+    """{flag: value} of the flags without a default, as --size says, and of those for which the
+    task has a default of its own."""
     usual, task = SIZES[config["size"]] | {"conv": 0}, TASKS[config["task"]]
     if not hasattr(task, "defaults"):
         return usual

@@ -339,7 +339,7 @@ class Assorted(CoT):
 
     @torch.no_grad()
     def solve(self, batch, sample=GREEDY, latents=None):
-        """As in `rollout`, and every code gives way to the words that it stands for."""
+        """One sample of `rollout`, with the words that each code stands for in its place."""
         solved = super().solve(batch, sample, latents=latents)
         count = torch.tensor([len(s.latents) for s in solved], device=batch.question.device)
         has_code = torch.arange(int(count.max()), device=count.device) < count[:, None]     # (B, n)

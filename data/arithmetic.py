@@ -10,8 +10,8 @@ A worked example (level "tiny"), 2 steps:
 Differences read "4 fewer than Ann", products "2 times as many as Ann". At level "full" a second
 operator may follow: "half as many as Ann , plus 3 ." With --shuffle the statements come in random
 order. With --chain redundant a chain goes on after its answer is known, as one that checks itself:
-it says its steps again, from the first on, up to twice each. How many is random, so rl.py can find
-that none are needed. With --chain short a step says only who has how many: "Ben 12".
+it says its steps again, from the first on, up to twice each. How many come again is random, so
+rl.py can find that none has to. With --chain short a step says only who has how many: "Ben 12".
 
 Each statement needs the result of the one before, so the answer takes all the steps. A step names
 whom it is about: then every word of it can be looked up in the question or computed from the words
@@ -73,8 +73,7 @@ class Arithmetic:
 
     @staticmethod
     def defaults(config, usual, in_words):
-        """Where facts stand in no order, it takes convolutions and twice the updates
-        (results/speed.md)."""
+        """--shuffle takes convolutions and twice the updates (results/speed.md)."""
         if not config.get("shuffle"):
             return {}
         return {"conv": 4, "steps": 2 * usual["steps"], "first_steps": 2 * usual["first_steps"]}

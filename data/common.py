@@ -15,9 +15,9 @@ and, if it needs them,
     LEARNS                  names of what it makes of its files (a tokenizer): attributes, arguments
                             of its constructor, and kept in the config of a run
     defaults(config, usual, in_words)
-                            {flag: value} of flags, its own or not, that are not to be as `usual`
-                            unless given; usual: as --size says. config may have KINDS (runs.py)
-                            alone. in_words: does the method write its chain in words (IN_WORDS)?
+                            {flag: value}: its defaults, of its own flags and others, where they are
+                            not those of --size, `usual`. config has at least KINDS (runs.py);
+                            in_words: does the method write its chain in words (IN_WORDS)?
     records(text)           the records of a file's text, for formats that are not JSON
     learn(examples)         takes its words from those of the file that a run is trained on. Called
                             as long as `words` is empty

@@ -354,8 +354,8 @@ class GSM8K:
                         "equations, which are computed exactly; for --method cot",
                         ("digits", "slots")),
         "extra": Flag("", "more training problems: files, separated by commas"),
-        "asked": Flag(0.0, "share of training problems that ask for what a sentence of an official "
-                      "solution says", most=1),
+        "asked": Flag(0.0, "share of training problems, --told and --mix aside, that ask for what "
+                      "a sentence of an official solution says", most=1),
         "told": Flag(0.0, "share of training problems that are answered in the words of their "
                      "official solution", most=1),
         "mix": Flag(0.0, "share of training problems from --task arithmetic --level full", most=1),
@@ -367,8 +367,8 @@ class GSM8K:
 
     @staticmethod
     def defaults(config, usual, in_words):
-        """Only a chain in words can be computed, and answered in the words of solutions: others are
-        equations in digits."""
+        """Slots and the words of solutions are for chains that are written: others cannot be
+        computed, and are equations in digits."""
         chain = {"numbers": "slots", "told": 0.3} if in_words else {"numbers": "digits"}
         return {"conv": 4, **chain, **FEW_TEXTS,
                 **(FEW_TEXTS_TINY if config["size"] == "tiny" else {})}

@@ -57,8 +57,7 @@ def story_of(question):
 
 
 def told(solution):
-    """The texts of a written solution before, between and after its equations: one more than these.
-    """
+    """The n + 1 texts of a written solution before, between and after its n equations."""
     return RESULT.split(solution.partition("####")[0])[::2]
 
 
