@@ -188,8 +188,8 @@ def test_what_first_stages_depend_on(tmp_path):
     assert firsts("--method colar cot nocot") == (3, 0)     # the CoT of the grid is the first stage
     assert firsts("--method cot colar --first-steps 7") == (2, 1)
     assert firsts("--method assorted --replace all left --codes 64") == (2, 1)
-    assert firsts("--method cot colar --task gsm8k") == (2, 1)     # one over slots, one in digits
-    assert firsts("--method cot colar --task gsm8k --numbers digits") == (2, 0)
+    assert firsts("--method cot colar --task gsm8k") == (2, 1)     # over slots, in digits
+    assert firsts("--method cot colar --task gsm8k --numbers digits --told 0") == (2, 0)
 
 
 def test_a_first_stage_fits_what_starts_from_it(tmp_path):
