@@ -80,6 +80,7 @@ def rl():
     rows = {
         "chains that go on: CoLaR, c=5, stage one": "rl-redundant: colar c=5",
         "and 100 batches of GRPO that price length": "rl-redundant: colar+rl c=5",
+        "or 2,000 more supervised updates": "more-redundant-long: colar c=5",
         "usual chains, older recipe: CoLaR, c=5": "rl: colar c=5 on long @4000",
         "and 100 batches of GRPO": "rl: colar+rl c=5 on long",
         "or 2,500 more supervised updates": "rl: colar c=5 on long @6500",
