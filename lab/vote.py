@@ -100,7 +100,8 @@ def row_of(voters, k):
     votes = [sum(mine, []) for mine in zip(*(one.votes[k] for one in voters))]
     right = [task.check(e, list(winner(mine))) for e, mine in zip(examples, votes)]
     low, high = wilson(sum(right), len(right))
-    return {"method": method, "knobs": {"vote": k}, "n": len(right),
+    knobs = {"vote": k, "runs": len(voters)} if len(voters) > 1 else {"vote": k}
+    return {"method": method, "knobs": knobs, "n": len(right),
             "accuracy": sum(right) / len(right), "low": low, "high": high,
             "steps": sum(one.steps[k] for one in voters) / len(voters),
             "ms": 1000 * sum(one.seconds[k] for one in voters) / len(right),
@@ -111,8 +112,20 @@ def rows_of(voters, ks, names):
     """Rows of each voter alone at every k, then of all of them together."""
     groups = [([one], name) for one, name in zip(voters, names)]
     if len(voters) > 1:
-        groups.append((voters, f"all {len(voters)}"))
+        groups.append((voters, "all"))
     return [{**row_of(some, k), "run": name} for some, name in groups for k in ks]
+
+
+def records(voters, rows, args, argv, seconds):
+    """What --json keeps: a record for each run, with its config, and one for all of them, with that
+    of the first."""
+    about = {"command": f"python -m lab.vote {shlex.join(argv)}",
+             "split": Path(args.data).name if args.data else args.split}
+    found, n = [], len(args.k)
+    for i in range(0, len(rows), n):
+        config = voters[i // n % len(voters)].config | about
+        found.append(record(named(rows[i:i + n], config), config, seconds))
+    return found
 
 
 def parse(argv):
@@ -138,11 +151,9 @@ def main(argv=None):
         if len({same_all(one.examples) for one in voters}) > 1:
             raise BadInput("these runs answer other problems than each other: they cannot vote")
         rows = rows_of(voters, args.k, names_of(args.runs))
-        config = voters[0].config | {"command": f"python -m lab.vote {shlex.join(argv)}",
-                                   "split": Path(args.data).name if args.data else args.split}
         if args.json:
-            found = record(named(rows, config), config, time.time() - began)
-            write(args.json, json.dumps([found], indent=1))
+            write(args.json, json.dumps(records(voters, rows, args, argv, time.time() - began),
+                                        indent=1))
         print("\n".join([table(rows), *by_pairs(rows)]))
 
 

@@ -8,7 +8,7 @@ import torch
 import eval as evaluation
 from data.arithmetic import Arithmetic
 from data.common import first_problems
-from lab import vote
+from lab import tables, vote
 from model import GREEDY
 from runs import load_run
 from tests.helpers import fails, run
@@ -39,9 +39,13 @@ def test_rows_count_the_first_samples_of_each_run(pair, tmp_path, capsys, monkey
         " ".join(words).encode()) % 2 == 0)
     path = tmp_path / "vote.json"
     vote.main([*pair, "--k", f"0,2,2,{K}", "--n", "12", "--seed", "3", "--json", str(path)])
-    found = json.loads(path.read_text(encoding="utf-8"))[0]
-    assert "all 2 vote=5" in capsys.readouterr().out
-    assert [row["knobs"] for row in found["rows"]] == 3 * [{"vote": k} for k in (0, 2, K)]
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert "all vote=5 runs=2" in capsys.readouterr().out
+    assert [one["config"]["seed"] for one in found] == [0, 1, 0]
+    rows = [row for one in found for row in one["rows"]]
+    assert [row["knobs"] for row in rows] == [
+        {"vote": k, **more} for more in ({}, {}, {"runs": 2}) for k in (0, 2, K)]
+    assert len(tables.by_seed([path])) == 6         # two runs under one name, and both together
     members = []
     for folder in pair:
         task, method, _ = load_run(folder)
@@ -59,7 +63,7 @@ def test_rows_count_the_first_samples_of_each_run(pair, tmp_path, capsys, monkey
                 some = [mine[:k] for mine in sampled] if k else greedy
             want.append("".join("01"[task.check(e, list(vote.winner(mine)))]
                                 for e, mine in zip(examples, some)))
-    assert [row["right"] for row in found["rows"]] == want and len(set(want)) > 5
+    assert [row["right"] for row in rows] == want and len(set(want)) > 5
 
 
 def test_greedy_votes_are_the_greedy_answers(pair, tmp_path):
