@@ -204,12 +204,12 @@ RUNS = {
        for name, knobs in (("cot", ""), ("colar", "--c 2,5"), ("assorted-all", "--latents 999"),
                            ("coconut", ""), ("codi", ""))},
     # arithmetic in its usual order, whose chains go on after the answer is known
-    "redundant-cot": Run("train.py --method cot --chain redundant --steps 1200", 2.0, 5),
-    "redundant": Run("train.py --method colar --chain redundant --init {redundant-cot}", 6.0, 5),
-    "rl-redundant": Run("rl.py {redundant} --c 5 --length-penalty 1", 7.0, 5),
+    "redundant-cot": Run("train.py --method cot --chain redundant --steps 1200", 2.0),
+    "redundant": Run("train.py --method colar --chain redundant --init {redundant-cot}", 6.0),
+    "rl-redundant": Run("rl.py {redundant} --c 5 --length-penalty 1", 7.0),
     "more-redundant": Run("train.py --method colar --chain redundant --init {redundant-cot} "
-                          "--steps 3500", 13.0, 5),     # 2,000 more: the minutes of rl-redundant
-    "more-redundant-long": Run(f"eval.py {{more-redundant}} {LONG} --c 5", 0.2, 5),
+                          "--steps 3500", 9.0),     # 2,000 more: the minutes of rl-redundant
+    "more-redundant-long": Run(f"eval.py {{more-redundant}} {LONG} --c 5", 0.2),
     # arithmetic at size mini, where a written chain is not learned in full
     "mini-cot": Run(f"train.py --method cot --size mini {WORDS} --steps 1280", 1.0),
     "mini-vqvae": Run(f"train.py --method vqvae --size mini {WORDS}", 0.7),
