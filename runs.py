@@ -48,7 +48,7 @@ SIZES = {   # one dial; any flag given by hand wins
                   lr=3e-3, val_n=200, test_n=1000),
 }
 KINDS = {
-    "method": Flag("colar", ", ".join(METHODS), METHODS),
+    "method": Flag(None, f"{', '.join(METHODS)} [colar, or the task's]", METHODS, kind=str),
     "task": Flag("arithmetic", ", ".join(TASKS), TASKS),
     "backbone": Flag("gpt", ", ".join(BACKBONES), BACKBONES),
     "size": Flag("tiny", f"{', '.join(SIZES)}: what other flags are, unless given", SIZES),
@@ -111,10 +111,11 @@ def parse(argv, description=None, prog="train.py"):
                     "those that differ from the default")
     parser.start_from(begun)
     kinds = vars(parser.parse_known_args(argv)[0])
+    kinds["method"] = kinds["method"] or getattr(TASKS.get(kinds["task"]), "METHOD", "colar")
     for name, flag in KINDS.items():
         flag.check(name, kinds[name])
     parser.add_flags(flags_of(kinds))
-    parser.start_from(begun)
+    parser.start_from({**begun, "method": kinds["method"]})
     config = parser.parse(argv)
     for name, value in unless_given(config).items():
         config[name] = value if config[name] is None else config[name]

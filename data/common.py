@@ -12,6 +12,7 @@ one; tests/test_tasks.py then tests what the contract says. The class has
                             if it cannot
     check(example, words)   is this answer right? By meaning, not by string
 and, if it needs them,
+    METHOD                  the method that it is trained by unless another is given ["colar"]
     LEARNS                  names of what it makes of its files (a tokenizer): attributes, arguments
                             of its constructor, and kept in the config of a run
     defaults(config, usual, in_words)

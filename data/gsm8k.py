@@ -362,6 +362,7 @@ class GSM8K:
         "word_dropout": Flag(0.0, "share of the pieces of words hidden in a training question, so "
                              "that texts are not learned by heart", most=1),
     }
+    METHOD = "cot"
     LEARNS = ("pieces",)        # what it makes of its files; the config of a run keeps it
     splits = ("train", "val", "test")
 

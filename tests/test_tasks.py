@@ -473,6 +473,8 @@ def test_a_task_that_depends_on_the_process_is_caught(broken, elsewhere):
 
 class Slow(Permutation):
     """A new task that needs other settings, also of its own flags."""
+    METHOD = "nocot"
+
     @staticmethod
     def defaults(config, usual, in_words):
         return {"steps": 3 * usual["steps"], "conv": 2, "dropout": 0.2, "group": "s5",
@@ -496,6 +498,19 @@ def test_a_task_declares_its_defaults_itself(method, moves, monkeypatch, capsys)
     text = " ".join(capsys.readouterr().out.split())
     for told in ("optimizer steps [90]", "= none [2]", "of 5 [s5]", f"training problem [{moves}]"):
         assert told in text
+
+
+def test_a_task_may_have_a_method_of_its_own(monkeypatch, tmp_path):
+    """It is what the task is trained by unless another is given, also when a run goes on."""
+    monkeypatch.setitem(runs.TASKS, "slow", Slow)
+    kinds = ["--task", "slow", "--size", "nano"]
+    assert runs.parse(kinds)["method"] == "nocot"
+    assert runs.parse([*kinds, "--method", "cot"])["method"] == "cot"
+    assert [runs.parse(["--task", task])["method"] for task in ("maze", "gsm8k")] == [
+        "colar", "cot"]
+    out = ["--out", str(tmp_path)]
+    (tmp_path / "config.json").write_text(json.dumps(runs.parse([*kinds, "--method", "pause"])))
+    assert runs.parse([*out, "--resume"])["method"] == "pause"
 
 
 def test_nothing_but_its_entry_in_tasks_names_a_task_in_runs():
