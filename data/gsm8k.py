@@ -7,22 +7,21 @@
 
 A worked example, as pieces (a blank between any two):
 
-    question  n ##at ##al ##ia sold clip ##s to 4 8 of her friends in ap ##ril , and then she ...
+    question  n ##at ##al ##ia sold cl ##ips to 4 8 of her friends in ap ##ri ##l , and then ...
     steps     << 4 8 / 2 = 2 4 >>   << 4 8 + 2 4 = 7 2 >>
     answer    7 2
 
 The chain is that of iCoT and Coconut: the annotations <<...>> of the official solutions, nothing
-else. Words are lower case and cut into pieces: byte-pair encoding of the training questions, each
-word then by the longest piece that fits; digits and signs are single. With --rare slots words stay
-whole, and those beyond the `vocabulary` most frequent ones are numbered in every question, in the
-order in which they appear, with or without an s at their end:
+else. Words are cut into pieces; digits and signs are single (data/pieces.py). With --rare slots
+words stay whole, and those beyond the `vocabulary` most frequent ones are numbered in every
+question, in the order in which they appear:
 
-    question  @0 sold @1 to 4 8 of her friends in @2 , and then she sold half as many @1 in @3 . ...
+    question  @0 sold @1 to 4 8 of her friends in @2 , and then she sold half as many @1 in may ...
 
 With --numbers slots numbers become slots, too, and so do the results of equations; arithmetic is
 exact, and the answer is what the equations written compute to (data/slots.py):
 
-    question  @0 sold @1 to n0 of her friends in @2 , and then she sold half as many @1 in @3 . ...
+    question  @0 sold @1 to n0 of her friends in @2 , and then she sold half as many @1 in may ...
     steps     << n0 / 2 = r0 >>   << n0 + r0 = r1 >>
     answer    r1
 
@@ -35,13 +34,13 @@ solution (data/stories.py): twelve thousand questions more, from the official fi
 --told some are answered in the words of that solution, around the same equations. Such a question
 ends with <told>; no other does, so without it the model writes equations alone:
 
-    question  @0 sold @1 to n0 of her friends in @2 , and then she sold half as many @1 in @3 . ...
+    question  @0 sold @1 to n0 of her friends in @2 , and then she sold half as many @1 in may ...
               <told>
-    steps     @0 sold   << n0 / 2 = r0 >>   @1 in @3 .   @0 sold   << n0 + r0 = r1 >>   @1 ...
+    steps     @0 sold   << n0 / 2 = r0 >>   @1 in may . @0 sold   << n0 + r0 = r1 >>   @1 ...
 
-Splits: test is the official one. val is a part of the official training file, by a hash of the text
-without its numbers; train is the rest, without what is in test but for numbers. Of each training
-problem that data/resample.py can follow there are `variants` with other numbers.
+Splits: test is the official one; train and val are from the official training file
+(data/gsm8k_files.py). Of each training problem that data/resample.py can follow there are
+`variants` with other numbers.
 
 Other files as extra training problems (--extra) or to test on (eval.py --data): all the formats of
 data/formats.py. One line says how many of their problems have no chain, or are left out. Extra
@@ -53,15 +52,9 @@ training problems must have one, and not be in val or test. MAWPS, in one file (
     last result = answer in 93.7% of the training and 91.6% of the test problems; 1.4% have no steps
 """
 import functools
-import hashlib
-import heapq
-import http.client
-import os
 import random
 import re
 import sys
-import urllib.request
-import zlib
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -71,21 +64,16 @@ if __package__ in (None, ""):       # run as a script
 
 from data import slots
 from data.arithmetic import Arithmetic
-from data.cli import BadInput, Flag, Parser, named, one_line
-from data.common import Example, digest, summary
-from data.files import reason, write
-from data.formats import annotations, load, number, parse, records
-from data.resample import NUMBER, Untraceable, trace
-from data.stories import asked, told
+from data.cli import Flag, Parser, named, one_line
+from data.common import Example
+from data.formats import annotations, number, parse, records
+from data.gsm8k_files import (SHA256, bare, extra_problems, fetch, official, official_asked,
+                              problems_of, solutions)
+from data.pieces import SLOTS, UNKNOWN, Pieces, Slots, learn_pieces
+from data.resample import Untraceable, trace
+from data.stories import told
 
-FOLDER = Path(__file__).parent / "download"
-URL = ("https://raw.githubusercontent.com/openai/grade-school-math/master/grade_school_math/data/")
-SHA256 = {"train.jsonl": "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465",
-          "test.jsonl": "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14"}
-HOLD = 15       # one of so many training problems is for validation
 SIGNS = list("0123456789+-*/=().,?!$%'\"&:;#_") + ["<<", ">>"]     # _ between two numbers
-UNKNOWN = "<?>"
-SLOTS = [f"@{i}" for i in range(30)]    # 6 of 6,967 questions have more than 30, beside 400 words
 TOLD = "<told>"
 KEPT = {*SIGNS, *slots.WORDS, TOLD}     # what --word-dropout does not hide
 FEW_TEXTS = {   # at any size: else its few texts are learned by heart (results/gsm8k.md)
@@ -94,228 +82,6 @@ FEW_TEXTS = {   # at any size: else its few texts are learned by heart (results/
 FEW_TEXTS_TINY = {      # at --size tiny
     "layers": 4, "width": 128, "heads": 4, "batch": 16, "lr": 5e-3, "steps": 5000,
     "first_steps": 5000, "val_n": 506, "test_n": 1319}
-TOKEN = re.compile(r"[a-z]+|<<|>>|\S")
-
-
-# ---- files ---------------------------------------------------------------------------------------
-
-def fetch(name, folder=None, source=None, url=URL):
-    """The official file `name` in `folder`: copied from `source`, else there already or downloaded.
-
-    BadInput if a `source` does not have it, whatever is in `folder`; without a network; or if it is
-    not the official file. A download that breaks off goes on where it stopped; the file appears
-    whole or not at all.
-    """
-    folder = folder or FOLDER
-    path, part = folder / name, folder / (name + ".part")
-    if source:
-        try:
-            content = (Path(source) / name).read_bytes()
-        except OSError as error:
-            raise BadInput(f"--from {source}: cannot read {name} ({reason(error)})") from None
-        if hashlib.sha256(content).hexdigest() != SHA256[name]:
-            raise BadInput(f"--from {source}: {name} is not the official file: other SHA-256")
-        folder.mkdir(parents=True, exist_ok=True)
-        write(path, content)
-        return path
-    if path.exists() and digest(path) == SHA256[name]:
-        return path
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        if not part.exists() or digest(part) != SHA256[name]:
-            download(url + name, part)
-    except (OSError, http.client.HTTPException) as error:
-        if getattr(error, "code", 0) == 416:    # there is no more: what is there is no part of it
-            part.unlink()
-        raise BadInput(f"{url}: cannot get {name} ({error}); run again to continue, or give --from "
-                       "DIR with the files") from None
-    if digest(part) != SHA256[name]:
-        part.unlink()
-        raise BadInput(f"{name} from {url} is not the official file: other SHA-256")
-    os.replace(part, path)
-    return path
-
-
-def download(url, part):
-    """Writes what is missing of a file."""
-    have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        with open(part, "ab" if answer.status == 206 else "wb") as out:     # 206: only the rest
-            while block := answer.read(1 << 16):
-                out.write(block)
-        if answer.length:
-            raise OSError(f"broken off {answer.length} bytes before its end")
-
-
-def problems_of(path):
-    """All problems of a file: [(question, equations, answer)]."""
-    return [parsed.problem for _, parsed in load(path)[0]]
-
-
-def bare(question):
-    """A question without its numbers: what makes two problems the same."""
-    return " ".join(NUMBER.sub("#", question.lower()).split())
-
-
-def extra_problems(path, held, unfit=lambda problem: ""):
-    """Those of a file that may be trained on; prints one line on the others.
-
-    A problem without a chain would teach to write none. held: the bare questions of val and test;
-    unfit: what else is wrong with a problem, "" if nothing is.
-    """
-    found, remarks = load(path)
-    kept = {}       # in place of a list: a problem that comes again is the same key
-    for i, parsed in found:
-        remarks += [(i, remark) for remark in parsed.remarks]
-        if parsed.no_chain:
-            continue
-        if parsed.problem in kept:
-            remarks.append((i, "left out: the same as an earlier one"))
-        elif bare(parsed.problem[0]) in held:
-            remarks.append((i, "left out: in the validation or test set, but for the numbers"))
-        elif why := unfit(parsed.problem):
-            remarks.append((i, f"left out: {why}"))
-        else:
-            kept[parsed.problem] = None
-    print(summary(f"--extra {path}: {len(kept)} of {len(found)} problems to train on", remarks))
-    return [*kept]
-
-
-# ---- pieces --------------------------------------------------------------------------------------
-
-def learn_pieces(words, size):
-    """Byte-pair encoding: the `size` most useful pieces of words {word: count}; ##x goes on."""
-    cut = {word: [word[0], *("##" + c for c in word[1:])] for word in words}
-    pieces = dict.fromkeys(sorted({piece for row in cut.values() for piece in row}))
-    pairs, where = Counter(), {}
-
-    def count(word, sign):
-        for pair in zip(cut[word], cut[word][1:]):
-            pairs[pair] += sign * words[word]
-            where.setdefault(pair, set()).add(word)
-    for word in words:
-        count(word, 1)
-    heap = [(-n, pair) for pair, n in pairs.items()]
-    heapq.heapify(heap)
-    while len(pieces) < size and heap:
-        n, best = heapq.heappop(heap)
-        if -n != pairs[best]:       # an old count: the new one is in the heap, too
-            continue
-        joined = best[0] + best[1].removeprefix("##")
-        pieces[joined] = None
-        changed = where.pop(best)
-        touched = set()
-        for word in changed:
-            touched |= set(zip(cut[word], cut[word][1:]))
-            count(word, -1)
-            cut[word] = join(cut[word], best, joined)
-            count(word, 1)
-            touched |= set(zip(cut[word], cut[word][1:]))
-        for pair in touched:
-            if pairs[pair] > 0:
-                heapq.heappush(heap, (-pairs[pair], pair))
-    return list(pieces)
-
-
-def join(row, pair, joined):
-    """["a", "b", "c"] -> ["ab", "c"], wherever the pair (a, b) stands."""
-    out, i = [], 0
-    while i < len(row):
-        both = tuple(row[i:i + 2]) == pair
-        out.append(joined if both else row[i])
-        i += 1 + both
-    return out
-
-
-class Pieces:
-    """Text -> pieces: each word by the longest piece that fits, again and again."""
-
-    def __init__(self, pieces):
-        self.known, self.words = set(pieces), {}
-        self.longest = max(map(len, self.known))
-
-    def word(self, word):
-        """A word as pieces; most words come again, so they are kept."""
-        if word not in self.words:
-            self.words[word] = self.cut(word)
-        return self.words[word]
-
-    def cut(self, word):
-        found, at = [], 0
-        while at < len(word):
-            mark = "##" if at else ""
-            end = next((end for end in range(min(len(word), at + self.longest), at, -1)
-                        if mark + word[at:end] in self.known), at + 1)
-            piece = mark + word[at:end]
-            found.append(piece if piece in self.known else UNKNOWN)
-            at = end
-        return found
-
-    def __call__(self, text, question=None):
-        """Text -> [piece]; the question that it is an answer to changes nothing."""
-        return [piece for word in words_of(text) for piece in self.word(word)]
-
-
-class Slots:
-    """Text -> words: those that are not known become the first, second ... of SLOTS."""
-
-    def __init__(self, words):
-        self.known = set(words)
-
-    def __call__(self, text, question=None):
-        """Text -> [word]; an answer has the numbers of its question, and no others."""
-        place, out = {}, []
-        for word in words_of(text if question is None else question):
-            if self.rare(word):
-                place.setdefault(word.removesuffix("s"), len(place))
-        for word in words_of(text):
-            if self.rare(word):
-                i = place.get(word.removesuffix("s"), len(SLOTS))
-                word = SLOTS[i] if i < len(SLOTS) else UNKNOWN
-            out.append(word if word in self.known else UNKNOWN)
-        return out
-
-    def rare(self, word):
-        return word not in self.known and word.isalpha()
-
-
-def words_of(text):
-    """Lower case, digits and signs single; _ for what was between two numbers."""
-    text = re.sub(r"(?<=\d)\s+(?=\d)", "_", text.lower().replace("\u2019", "'"))
-    return TOKEN.findall(text)
-
-
-# ---- the task ------------------------------------------------------------------------------------
-
-@functools.cache
-def official():
-    """The problems of every split, from the official files."""
-    missing = [name for name in SHA256 if not (FOLDER / name).exists()]
-    if missing:
-        raise BadInput(f"{FOLDER / missing[0]} is not there: python data/gsm8k.py downloads it")
-    known, test = (problems_of(FOLDER / name) for name in SHA256)
-    taken = {bare(question) for question, _, _ in test}
-    split = {"train": [], "val": [], "test": test}
-    for p in known:
-        key = bare(p[0])
-        if key not in taken:
-            split["val" if zlib.crc32(key.encode()) % HOLD == 0 else "train"].append(p)
-    return split
-
-
-@functools.cache
-def solutions():
-    """{question: its written solution} of the official training file."""
-    rows = records((FOLDER / "train.jsonl").read_text(encoding="utf-8"))
-    return {row["question"]: row["answer"] for row in rows}
-
-
-@functools.cache
-def official_asked():
-    """The problems that the solutions of the training problems ask (data/stories.py)."""
-    return [problem for question, _, _ in official()["train"]
-            for problem in asked(question, solutions()[question])]
 
 
 @functools.cache
@@ -329,6 +95,7 @@ def template(problem):
 
 @functools.cache
 def official_pieces(size, rare):
+    """The argument `pieces` of GSM8K, from the words of the training questions."""
     words = Counter(w for question, _, _ in official()["train"]
                     for w in re.findall("[a-z]+", question.lower()))
     if rare == "slots":
@@ -535,14 +302,16 @@ def main(argv=None):
     parser.add_flags(SHOW)
     with one_line("data/gsm8k.py"):
         args = parser.parse(argv)
+        files = {}      # {name: its path}
         for name in SHA256:
-            print(fetch(name, source=args["source"]))
+            files[name] = fetch(name, source=args["source"])
+            print(files[name])
     split, rng = official(), random.Random(0)
     print({name: len(problems) for name, problems in split.items()})
     traced = [p for p in split["train"] if template(p)]
     print(f"other numbers for {len(traced)} of {len(split['train'])} training problems "
           f"({len(traced) / len(split['train']):.1%})")
-    left_out = len(problems_of(FOLDER / "train.jsonl")) - len(split["train"]) - len(split["val"])
+    left_out = len(problems_of(files["train.jsonl"])) - len(split["train"]) - len(split["val"])
     print(f"{left_out} training problems left out: in the test set, but for the numbers")
     over_slots = GSM8K(numbers="slots", rare="slots")
     shares = {name: sum(not over_slots.unfit(p) for p in problems) / len(problems)

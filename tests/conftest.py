@@ -14,7 +14,7 @@ import torch
 import rl
 import runs
 import train
-from data import files, gsm8k, own
+from data import files, gsm8k_files, own
 from tests.helpers import FEW, write_stories
 
 MAX_THINK = 20      # tokens of a chain
@@ -32,8 +32,8 @@ def quick(tmp_path_factory):
             "max_think": MAX_THINK})
         for script in (train, rl):
             patch.setattr(script, "draw", lambda figure, path: files.write(path, "not drawn"))
-        patch.setattr(gsm8k, "FOLDER", tmp_path_factory.mktemp("gsm8k"))
-        write_stories(gsm8k.FOLDER)
+        patch.setattr(gsm8k_files, "FOLDER", tmp_path_factory.mktemp("gsm8k"))
+        write_stories(gsm8k_files.FOLDER)
         path = tmp_path_factory.mktemp("own") / "zorp.json"
         own.main(["--example", str(path)])
         patch.setitem(FEW, "own", ["--data", str(path)])

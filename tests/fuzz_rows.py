@@ -283,8 +283,13 @@ def enter(tree):
     for script in (*SCRIPTS, *OLDER):
         MODULES[script] = at_home(script)
         importlib.import_module(MODULES[script][0])
-    sys.modules["data.gsm8k"].SHA256 = {name: hashlib.sha256(text.encode()).hexdigest()
-                                        for name, text in gsm8k_files().items()}
+    gsm8k().SHA256 = {name: hashlib.sha256(text.encode()).hexdigest()
+                      for name, text in gsm8k_files().items()}
+
+
+def gsm8k():
+    """The module that says where GSM8K's files are, in the tree at hand."""
+    return sys.modules.get("data.gsm8k_files") or sys.modules["data.gsm8k"]
 
 
 def launch(script, argv):
@@ -293,7 +298,7 @@ def launch(script, argv):
     module, argv = sys.modules[name], [*words, *argv]
     sys.argv = [f"{script}.py", *argv]
     files = Path("download" if script == "data/gsm8k" else "gsm8k-files")   # there is none to get
-    with mock.patch.object(sys.modules["data.gsm8k"], "FOLDER", files), \
+    with mock.patch.object(gsm8k(), "FOLDER", files), \
             mock.patch("urllib.request.urlopen", side_effect=OSError("no network")):
         if hasattr(module, "main"):
             module.main(argv)

@@ -1,4 +1,4 @@
-"""GSM8K: files, formats, pieces of words, and problems with other numbers."""
+"""GSM8K: files, formats, the words of a run, and problems with other numbers."""
 import hashlib
 import json
 import random
@@ -13,10 +13,12 @@ import pytest
 import eval as evaluation
 import runs
 import train
-from data import formats, gsm8k
+from data import formats, gsm8k, gsm8k_files
 from data.cli import BadInput
-from data.common import FileTask, LeftOut, read_problems, same, first_problems
+from data.common import FileTask, LeftOut, digest, first_problems, read_problems, same
 from data.formats import parse
+from data.gsm8k_files import bare, fetch, official, problems_of
+from data.pieces import SLOTS, UNKNOWN, words_of
 from data.resample import NUMBER, Untraceable, trace, value
 from tests.helpers import fails, stories, write_stories
 
@@ -32,27 +34,27 @@ def own(tmp_path, monkeypatch):
     source = tmp_path / "source"
     source.mkdir()
     write_stories(source)
-    monkeypatch.setattr(gsm8k, "SHA256", {name: gsm8k.digest(source / name)
-                                          for name in gsm8k.SHA256})
+    monkeypatch.setattr(gsm8k_files, "SHA256", {name: digest(source / name)
+                                                for name in gsm8k_files.SHA256})
     return source
 
 
 def test_files_are_taken_whole_or_not_at_all(own, tmp_path):
-    path = gsm8k.fetch("test.jsonl", tmp_path / "to", own)
+    path = fetch("test.jsonl", tmp_path / "to", own)
     assert path.read_bytes() == (own / "test.jsonl").read_bytes()
     (own / "train.jsonl").write_text("something else", encoding="utf-8")
     with pytest.raises(BadInput, match="not the official file"):
-        gsm8k.fetch("train.jsonl", tmp_path / "to", own)
+        fetch("train.jsonl", tmp_path / "to", own)
     with pytest.raises(BadInput, match="--from .*nowhere: cannot read train.jsonl .No such file"):
-        gsm8k.fetch("train.jsonl", tmp_path / "to", tmp_path / "nowhere")
+        fetch("train.jsonl", tmp_path / "to", tmp_path / "nowhere")
     assert [p.name for p in (tmp_path / "to").iterdir()] == ["test.jsonl"]
 
 
 @pytest.mark.parametrize("wrong", ["no folder", "no file", "another file", "a folder"])
 def test_where_files_are_to_come_from_counts_though_they_are_there(own, tmp_path, monkeypatch,
                                                                    capsys, wrong):
-    monkeypatch.setattr(gsm8k, "FOLDER", tmp_path / "to")
-    there = [gsm8k.fetch(name, source=own) for name in gsm8k.SHA256]
+    monkeypatch.setattr(gsm8k_files, "FOLDER", tmp_path / "to")
+    there = [fetch(name, source=own) for name in gsm8k_files.SHA256]
     before = [path.read_bytes() for path in there]
     source, file = own, own / "test.jsonl"
     if wrong == "no folder":
@@ -90,33 +92,33 @@ def test_a_download_goes_on_where_it_stopped(own, tmp_path, resumes):
     (tmp_path / "train.jsonl.part").write_bytes(data[:1000])
     url = f"http://127.0.0.1:{server.server_port}/"
     with pytest.raises(BadInput, match="broken off"):
-        gsm8k.fetch("train.jsonl", tmp_path, url=url)
+        fetch("train.jsonl", tmp_path, url=url)
     have = (tmp_path / "train.jsonl.part").stat().st_size
     assert have == (1500 if resumes else 500)
-    assert gsm8k.fetch("train.jsonl", tmp_path, url=url).read_bytes() == data
+    assert fetch("train.jsonl", tmp_path, url=url).read_bytes() == data
     server.shutdown()
     assert asked == ["bytes=1000-", f"bytes={have}-"]
     (tmp_path / "train.jsonl").rename(tmp_path / "train.jsonl.part")    # complete, not yet named
     nowhere = "http://127.0.0.1:9/"
     for _ in range(2):
-        assert gsm8k.fetch("train.jsonl", tmp_path, url=nowhere).exists()       # no need to ask
+        assert fetch("train.jsonl", tmp_path, url=nowhere).exists()       # no need to ask
     with pytest.raises(BadInput, match="cannot get test.jsonl") as error:
-        gsm8k.fetch("test.jsonl", tmp_path, url="http://127.0.0.1:9/")
+        fetch("test.jsonl", tmp_path, url="http://127.0.0.1:9/")
     assert "\n" not in str(error.value)
 
 
 def test_the_script_copies_counts_and_shows(own, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(gsm8k, "FOLDER", tmp_path / "to")
-    gsm8k.official.cache_clear()
+    monkeypatch.setattr(gsm8k_files, "FOLDER", tmp_path / "to")
+    official.cache_clear()
     gsm8k.main(["--from", str(own), "--show", "2"])
     out = capsys.readouterr().out.splitlines()
-    gsm8k.official.cache_clear()
+    official.cache_clear()
     assert out[2] == "{'train': 52, 'val': 2, 'test': 3}"
     assert out[3] == "other numbers for 52 of 52 training problems (100.0%)"
     assert out[4] == "6 training problems left out: in the test set, but for the numbers"
     assert out[5] == "over slots: 100.0% of train, 100.0% of val, 100.0% of test"
     shown = [line for line in out[6:] if line]
-    assert len(shown) == 8 and len({gsm8k.bare(line.split(" | ")[0]) for line in shown}) == 2
+    assert len(shown) == 8 and len({bare(line.split(" | ")[0]) for line in shown}) == 2
     with pytest.raises(SystemExit) as stop:
         (own / "test.jsonl").unlink()
         (tmp_path / "to/test.jsonl").unlink()
@@ -125,13 +127,13 @@ def test_the_script_copies_counts_and_shows(own, tmp_path, monkeypatch, capsys):
 
 
 def test_missing_files_are_said_in_one_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(gsm8k, "FOLDER", tmp_path)
-    gsm8k.official.cache_clear()
+    monkeypatch.setattr(gsm8k_files, "FOLDER", tmp_path)
+    official.cache_clear()
     with pytest.raises(SystemExit) as stop:
         train.main(["--task", "gsm8k", "--vocabulary", "77", "--out", str(tmp_path / "run")])
     assert stop.value.code == 2 and not (tmp_path / "run").exists()
     assert "python data/gsm8k.py downloads it" in capsys.readouterr().err
-    gsm8k.official.cache_clear()
+    official.cache_clear()
 
 
 # ---- formats -------------------------------------------------------------------------------------
@@ -237,7 +239,7 @@ def test_a_chain_is_whole_and_true_or_there_is_none(record, why):
 def test_what_is_no_problem_is_named(tmp_path, text, message):
     path = tmp_path / "bad"
     path.write_text(text, encoding="utf-8")
-    for read in (gsm8k.problems_of, lambda path: read_problems(gsm8k.GSM8K(), path)):
+    for read in (problems_of, lambda path: read_problems(gsm8k.GSM8K(), path)):
         with pytest.raises(BadInput) as error:
             read(path)
         assert message in str(error.value) and "\n" not in str(error.value)
@@ -266,7 +268,7 @@ def test_unanswered_problems_are_left_out_and_all_else_is_said_in_one_line(tmp_p
         "1 without a chain: an equation does not hold (first: record 4)",
         "1 with an answer of unknown words: no answer to it is right (first: record 5)"}
     path.write_text(json.dumps(records[1:2]), encoding="utf-8")
-    for read in (gsm8k.problems_of, lambda path: read_problems(gsm8k.GSM8K(), path)):
+    for read in (problems_of, lambda path: read_problems(gsm8k.GSM8K(), path)):
         with pytest.raises(BadInput, match="no problems|left out"):
             read(path)
 
@@ -278,10 +280,9 @@ def test_byte_order_marks_and_indented_lines(tmp_path, text):
     found = []
     for mark in ("", "\ufeff"):
         (tmp_path / "f").write_text(mark + text, encoding="utf-8", newline="")
-        found += [gsm8k.problems_of(tmp_path / "f"),
-                  read_problems(gsm8k.GSM8K(), tmp_path / "f")[0]]
+        found += [problems_of(tmp_path / "f"), read_problems(gsm8k.GSM8K(), tmp_path / "f")[0]]
     assert [q for q, _, _ in found[0]] == ["Bo 1", "Bo 2"] and found[0] == found[2]
-    assert found[1] == found[3] and not any(gsm8k.UNKNOWN == e.question[0] for e in found[1])
+    assert found[1] == found[3] and not any(UNKNOWN == e.question[0] for e in found[1])
 
 
 @pytest.mark.parametrize("value, text", [
@@ -352,26 +353,25 @@ def test_evaluate_equals_python():
 # ---- splits --------------------------------------------------------------------------------------
 
 def test_splits_share_no_problem_even_with_other_numbers():
-    split = gsm8k.official()
-    texts = {name: {gsm8k.bare(q) for q, _, _ in problems} for name, problems in split.items()}
+    split = official()
+    texts = {name: {bare(q) for q, _, _ in problems} for name, problems in split.items()}
     assert not texts["test"] & (texts["train"] | texts["val"]) and not texts["train"] & texts["val"]
     assert all(texts.values())
     records = [parse(r).problem for r in stories(60)]
-    assert any(gsm8k.bare(q) in texts["test"] for q, _, _ in records)      # left out of train
+    assert any(bare(q) in texts["test"] for q, _, _ in records)      # left out of train
     task = gsm8k.GSM8K()
-    drawn = {gsm8k.bare(" ".join(task.sample("train", i).question)) for i in range(200)}
-    held = {gsm8k.bare(" ".join(task.sample(s, i).question)) for s in ("val", "test")
-            for i in range(3)}
+    drawn = {bare(" ".join(task.sample("train", i).question)) for i in range(200)}
+    held = {bare(" ".join(task.sample(s, i).question)) for s in ("val", "test") for i in range(3)}
     assert not drawn & held and len(drawn) > 20
 
 
 def test_extra_files_and_stand_ins_join_train_only(tmp_path):
     extra = tmp_path / "more.txt"
-    known = gsm8k.official()["test"][0][0]
+    known = official()["test"][0][0]
     extra.write_text(f"A fox has 3 hens.||<<3+1=4>> #### 4\n{known}||<<1+1=2>> #### 2\n",
                      encoding="utf-8")
     task = gsm8k.GSM8K(extra=str(extra))
-    assert len(task.problems["train"]) == len(gsm8k.official()["train"]) + 1
+    assert len(task.problems["train"]) == len(official()["train"]) + 1
     assert ("A fox has 3 hens.", ("3+1=4",), "4") in task.problems["train"]
     mixed = gsm8k.GSM8K(mix=1.0).sample("train", 5)
     want = runs.TASKS["arithmetic"]("full").sample("train", 5)
@@ -390,12 +390,12 @@ def test_extra_problems_without_a_chain_are_not_trained_on(tmp_path, capsys):
     hard = tmp_path / "hard.jsonl"
     hard.write_text('{"input": "Bo has 7 cans.", "target": 7}\n'
                     '{"question": "Bo has 7 pens.", "steps": [], "answer": 7}', encoding="utf-8")
-    known = gsm8k.official()["val"][0][0]
+    known = official()["val"][0][0]
     more = tmp_path / "more.txt"
     more.write_text(f"A fox has 3 hens.||<<3+1=4>> #### 4\n{known}||<<1+1=2>> #### 2\n"
                     "A fox has 3 cans.||<<3+1=5>> #### 5", encoding="utf-8")
     task = gsm8k.GSM8K(extra=f"{hard},{more}")
-    assert task.problems["train"] == gsm8k.official()["train"] + [
+    assert task.problems["train"] == official()["train"] + [
         ("Bo has 7 pens.", (), "7"), ("A fox has 3 hens.", ("3+1=4",), "4")]
     assert capsys.readouterr().out.splitlines() == [
         f"--extra {hard}: 1 of 2 problems to train on; 1 without a chain: the file gives none "
@@ -447,7 +447,7 @@ def test_odd_extra_files_train(tmp_path):
     path.write_text("\n".join(json.dumps({"question": q, "steps": [e], "answer": a})
                               for q, e, a in records), encoding="utf-8")
     task = gsm8k.GSM8K(extra=str(path))
-    assert len(task.problems["train"]) == len(gsm8k.official()["train"]) + 4
+    assert len(task.problems["train"]) == len(official()["train"]) + 4
     extra = task.problems["train"][-4:]
     task.problems["train"] = extra
     drawn = [task.sample("train", i) for i in range(40)]
@@ -458,55 +458,14 @@ def test_odd_extra_files_train(tmp_path):
     assert "\ufffd" in extra[0][0] and not any("\ud800" in e.key for e in drawn)
 
 
-# ---- pieces --------------------------------------------------------------------------------------
+# ---- words ---------------------------------------------------------------------------------------
 
-def test_pieces_equal_a_naive_byte_pair_encoding():
-    rng = random.Random(0)
-    words = {"".join(rng.choices("abcd", k=rng.randint(1, 7))): rng.randint(1, 9)
-             for _ in range(60)}
-    cut = {word: [word[0], *("##" + c for c in word[1:])] for word in words}
-    pieces = dict.fromkeys(sorted({p for row in cut.values() for p in row}))
-    while len(pieces) < 40:
-        pairs = Counter()
-        for word, row in cut.items():
-            for pair in zip(row, row[1:]):
-                pairs[pair] += words[word]
-        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
-        pieces[best[0] + best[1][2:]] = None
-        for word, row in cut.items():
-            out = []
-            for piece in row:
-                out.append(piece)
-                if tuple(out[-2:]) == best:
-                    out[-2:] = [best[0] + best[1][2:]]
-            cut[word] = out
-    assert gsm8k.learn_pieces(words, 40) == list(pieces)
-
-
-def test_words_are_cut_by_the_longest_piece():
-    cut = gsm8k.Pieces(["a", "b", "ab", "##a", "##b", "##bab", "1", "2", "_", "."])
-    assert cut("Abbab ba.") == ["ab", "##bab", "b", "##a", "."]
-    assert cut("1 2 12") == ["1", "_", "2", "_", "1", "2"]      # else they would be one number
-    assert cut("ax") == ["a", gsm8k.UNKNOWN] and cut("é") == [gsm8k.UNKNOWN]
-    for word in ("pages", "monday", "beans"):
-        pieces = gsm8k.GSM8K().cut(word)
-        assert "".join(p.removeprefix("##") for p in pieces) == word
-
-
-def test_rare_words_are_numbered_in_every_question():
-    cut = gsm8k.Slots(["has", "s", "and", "4", "_", "'", ".", *gsm8k.SLOTS[:3]])
-    assert cut("Zoe has 4 jars and Bo's jar. Zoes") == [
-        "@0", "has", "4", "@1", "and", "@2", "'", "s", "@1", ".", "@0"]
-    assert cut("Bo's jars, Zoe, and Kai", "Zoe has 4 jars and Bo's jar.") == [
-        "@2", "'", "s", "@1", gsm8k.UNKNOWN, "@0", gsm8k.UNKNOWN, "and", gsm8k.UNKNOWN]
-    assert cut("4 4 @0 has") == ["4", "_", "4", gsm8k.UNKNOWN, gsm8k.UNKNOWN, "has"]
-    words = [chr(97 + i) * 2 for i in range(26)] + ["cab", "bac", "abc", "cba", "bca"]
-    assert gsm8k.Slots(gsm8k.SLOTS)(" ".join(words)) == [*gsm8k.SLOTS, gsm8k.UNKNOWN]
+def test_the_words_that_stay_whole_are_the_most_frequent_ones():
     task = gsm8k.GSM8K(rare="slots", vocabulary=5)
-    counts = Counter(w for question, _, _ in gsm8k.official()["train"]
-                     for w in gsm8k.words_of(question) if w.isalpha())
+    counts = Counter(w for question, _, _ in official()["train"]
+                     for w in words_of(question) if w.isalpha())
     kept = task.pieces.split()[:5]
-    assert task.pieces.split()[5:] == gsm8k.SLOTS
+    assert task.pieces.split()[5:] == SLOTS
     assert min(counts[w] for w in kept) >= max(n for w, n in counts.items() if w not in kept)
 
 
@@ -546,11 +505,11 @@ def test_a_run_keeps_its_pieces_and_needs_no_files_to_be_tested(rare, size, n, t
     assert len(config["pieces"].split()) == n and "pieces" not in kept
     problem = {"Body": "Bo read 9 pages.", "Question": "And 2?", "Equation": "9+2", "Answer": 11.0}
     (tmp_path / "svamp.json").write_text(json.dumps([problem]), encoding="utf-8")
-    monkeypatch.setattr(gsm8k, "FOLDER", tmp_path / "gone")
-    gsm8k.official.cache_clear()
+    monkeypatch.setattr(gsm8k_files, "FOLDER", tmp_path / "gone")
+    official.cache_clear()
     evaluation.main([run, "--data", str(tmp_path / "svamp.json"), "--json", str(tmp_path / "o")])
     assert json.loads((tmp_path / "o").read_text(encoding="utf-8"))[0]["rows"][0]["n"] == 1
-    gsm8k.official.cache_clear()
+    official.cache_clear()
 
 
 # ---- other numbers -------------------------------------------------------------------------------
@@ -600,7 +559,7 @@ def test_only_numbers_that_equations_use_move(question, equations, answer, movin
     for i in range(60):
         drawn = template.draw(random.Random(i))
         if drawn:
-            assert gsm8k.bare(drawn[0]) == gsm8k.bare(question)
+            assert bare(drawn[0]) == bare(question)
             new = [value(s) for s in NUMBER.findall(drawn[0])]
             seen.update({a for a, b in zip(old, new) if a != b})
             assert len({(a, b) for a, b in zip(old, new)}) == len(set(old))     # equal stay equal
@@ -644,7 +603,7 @@ def test_hidden_words_are_as_many_as_asked_and_no_numbers():
         a, b = plain.sample("train", i), hides.sample("train", i)
         assert (a.steps, a.answer) == (b.steps, b.answer)
         for before, after in zip(a.question, b.question, strict=True):
-            assert after == before or (after == gsm8k.UNKNOWN and before not in gsm8k.SIGNS)
+            assert after == before or (after == UNKNOWN and before not in gsm8k.SIGNS)
             hidden, total = hidden + (after != before), total + (before not in gsm8k.SIGNS)
     assert abs(hidden / total - 0.3) < 0.03
     assert hides.sample("test", 0) == plain.sample("test", 0)
@@ -652,7 +611,7 @@ def test_hidden_words_are_as_many_as_asked_and_no_numbers():
 
 def test_variants_are_as_many_as_asked_and_pure():
     few, none = gsm8k.GSM8K(variants=2), gsm8k.GSM8K(variants=0)
-    split = gsm8k.official()["train"]
+    split = official()["train"]
     seen = {tuple(few.sample("train", i).question) for i in range(1500)}
     assert len(split) * 2 < len(seen) <= len(split) * 3
     assert {tuple(none.sample("train", i).question) for i in range(800)} == {

@@ -11,7 +11,9 @@ import look
 import runs
 from data import gsm8k, slots
 from data.common import END, EOS, FileTask, read_problems
-from data.gsm8k import UNKNOWN, GSM8K
+from data.gsm8k import GSM8K
+from data.gsm8k_files import official
+from data.pieces import UNKNOWN
 from data.resample import Untraceable
 from lab import controls
 from tests.helpers import fails, run, stories
@@ -182,7 +184,7 @@ def test_gold_chains_compute_to_the_official_answer():
 def test_number_variants_are_not_drawn():
     task = GSM8K(numbers="slots", variants=1000)
     texts = {task.sample("train", i).key for i in range(300)}
-    assert texts <= {" ".join(q.lower().split()) for q, _, _ in gsm8k.official()["train"]}
+    assert texts <= {" ".join(q.lower().split()) for q, _, _ in official()["train"]}
 
 
 def test_training_leaves_out_what_cannot_be_written(tmp_path, capsys):
@@ -190,7 +192,7 @@ def test_training_leaves_out_what_cannot_be_written(tmp_path, capsys):
     path.write_text("A fox has 3 hens.||<<3+1=4>> #### 4\nA cat has 3 hens.||<<3+1=4>> #### 7\n"
                     "A fox has 3 hens.||<<3+1=4>> #### 4", encoding="utf-8")
     task = GSM8K(numbers="slots", extra=str(path))
-    assert len(task.problems["train"]) == len(gsm8k.official()["train"]) + 1
+    assert len(task.problems["train"]) == len(official()["train"]) + 1
     assert capsys.readouterr().out.strip() == (
         f"--extra {path}: 1 of 3 problems to train on; 1 left out: not over slots: the answer is "
         "no result (first: record 1); 1 left out: the same as an earlier one (first: record 2)")
@@ -231,7 +233,7 @@ def test_a_run_over_slots_from_training_to_its_table(tmp_path, capsys, monkeypat
     """It is trained, and tested; a model that wrote the true chains would be right."""
     out = run(tmp_path, "--task", "gsm8k", "--method", "cot", "--numbers", "slots")
     evaluation.main([str(out), "--k", "1,2", "--show", "1", "--n", "3"])
-    assert "truth  " + " ".join(gsm8k.official()["test"][0][2]) in capsys.readouterr().out
+    assert "truth  " + " ".join(official()["test"][0][2]) in capsys.readouterr().out
     task, method, _ = runs.load_run(out)
     for e in (task.sample("test", i) for i in range(3)):
         chain = sum(e.steps, [])

@@ -5,7 +5,8 @@ from fractions import Fraction
 import pytest
 
 from data.formats import evaluate, parse
-from data.gsm8k import GSM8K, TOLD, official, official_asked, solutions
+from data.gsm8k import GSM8K, TOLD
+from data.gsm8k_files import official, official_asked, solutions
 from data.stories import asked, needed, story_of, told
 from tests.test_slots import CLIPS
 

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 import runs
-from data import gsm8k
+from data import gsm8k_files
 from data.arithmetic import Arithmetic
 from data.common import SPECIALS, same
 from data.permutation import Permutation
@@ -125,7 +125,7 @@ def impurities(new):
 def digests(folder, own):
     """{task: digest}, of those that are broken by the process, too. What the other process calls:
     folder, own: where GSM8K's files are, and that of the task `own`."""
-    gsm8k.FOLDER, FEW["own"] = Path(folder), ["--data", own]
+    gsm8k_files.FOLDER, FEW["own"] = Path(folder), ["--data", own]
     return {name: digest(make(name)) for name in runs.TASKS} | {
         broken.__name__: digest(broken()) for broken in (Hashed, Ordered)}
 
@@ -136,7 +136,7 @@ def elsewhere():
     code = ("import json, random, sys; from tests import test_tasks; random.seed(2); "
             "print(json.dumps(test_tasks.digests(*sys.argv[1:])))")
     seed = "1" if os.environ.get("PYTHONHASHSEED") == "0" else "0"
-    done = subprocess.run([sys.executable, "-c", code, gsm8k.FOLDER, FEW["own"][1]],
+    done = subprocess.run([sys.executable, "-c", code, gsm8k_files.FOLDER, FEW["own"][1]],
                           capture_output=True, text=True, encoding="utf-8", check=True,
                           cwd=Path(__file__).parents[1],
                           env=os.environ | {"PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1"})
