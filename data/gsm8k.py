@@ -27,7 +27,8 @@ exact, and the answer is what the equations written compute to (data/slots.py):
 
 An equation that cannot be computed makes the answer wrong. This is for CoT alone: with a chain that
 is hidden or compressed, nobody can compute it, and the question does not say the numbers that the
-model would have to answer with. Variants with other numbers would be the same text: none is drawn.
+model would have to answer with. Variants with other numbers would be the same text: none is drawn,
+unless --sizes say in words how large numbers are.
 
 With --asked some training problems ask for another result of a story, in the words of its written
 solution (data/stories.py): twelve thousand questions more, from the official file alone. With
@@ -75,7 +76,7 @@ from data.stories import told
 
 SIGNS = list("0123456789+-*/=().,?!$%'\"&:;#_") + ["<<", ">>"]     # _ between two numbers
 TOLD = "<told>"
-KEPT = {*SIGNS, *slots.WORDS, TOLD}     # what --word-dropout does not hide
+KEPT = {*SIGNS, *slots.WORDS, *slots.SIZES, TOLD}     # what --word-dropout does not hide
 FEW_TEXTS = {   # at any size: else its few texts are learned by heart (results/gsm8k.md)
     "rare": "slots", "vocabulary": 1000, "asked": 0.6, "word_dropout": 0.1, "dropout": 0.1,
     "weight_decay": 0.3}
@@ -113,13 +114,15 @@ class GSM8K:
     """Task contract: data/common.py. difficulty = number of equations."""
     FLAGS = {
         "variants": Flag(1000, "of each training problem, with other numbers; 0: none. With "
-                         "--numbers slots none are drawn"),
+                         "--numbers slots and no --sizes none are drawn"),
         "rare": Flag("pieces", "rare words: cut into pieces, or numbered in each question",
                      ("pieces", "slots")),
         "vocabulary": Flag(2000, "pieces of words, or the most frequent words", least=1),
         "numbers": Flag("digits", "digits, or slots: n0, n1 ... of the question and r0, r1 ... of "
                         "equations, which are computed exactly; for --method cot",
                         ("digits", "slots")),
+        "sizes": Flag(False, "with --numbers slots, a word before each number of a question says "
+                      "how large it is"),
         "extra": Flag("", "more training problems: files, separated by commas"),
         "asked": Flag(0.0, "share of training problems, --told and --mix aside, that ask for what "
                       "a sentence of an official solution says", most=1),
@@ -141,14 +144,16 @@ class GSM8K:
         return {"conv": 4, **chain, **FEW_TEXTS,
                 **(FEW_TEXTS_TINY if config["size"] == "tiny" else {})}
 
-    def __init__(self, variants=1000, rare="pieces", vocabulary=2000, numbers="digits", extra="",
-                 asked=0.0, told=0.0, mix=0.0, word_dropout=0.0, pieces=""):
+    def __init__(self, variants=1000, rare="pieces", vocabulary=2000, numbers="digits", sizes=False,
+                 extra="", asked=0.0, told=0.0, mix=0.0, word_dropout=0.0, pieces=""):
         self.slots, self.extra = numbers == "slots", extra
-        self.variants = 0 if self.slots else variants       # over slots they are the same text
+        self.sizes = sizes and self.slots
+        self.variants = 0 if self.slots and not sizes else variants     # they are the same text
         self.asked, self.told, self.mix = asked, told, mix
         self.word_dropout = word_dropout
         self.pieces = pieces or official_pieces(vocabulary, rare)
         self.words = [*SIGNS, UNKNOWN, *(slots.WORDS if self.slots else ()),
+                      *(slots.SIZES if self.sizes else ()),
                       *((TOLD,) if told else ()), *self.pieces.split()]
         self.cut = {"pieces": Pieces, "slots": Slots}[rare](self.words)
         self.arithmetic = Arithmetic("full")
@@ -202,6 +207,8 @@ class GSM8K:
             found = variant and template(problem)
             drawn = found and found.draw(random.Random(f"{problem[0]}/{variant}"))
             example = self.example(*drawn or problem)
+            if example.no_chain:        # other numbers can be too many, or equal to a result
+                example = self.example(*problem)
         if self.word_dropout:
             hide = [rng.random() < self.word_dropout and piece not in KEPT
                     for piece in example.question]
@@ -220,6 +227,9 @@ class GSM8K:
         signs. state: the values of the slots, and the answer as the file has it."""
         masked, true = slots.mask(question), self.cut(answer, question)
         words = self.named(masked, masked)
+        if self.sizes:
+            words = [part for word in words for part in (
+                [slots.size_of(masked.values[word]), word] if word in masked.values else [word])]
         steps, said = [], true
         try:
             if not no_chain:

@@ -16,6 +16,10 @@ used yet; a number of the question; the latest result; p %, ( 1 - p % ), ( 1 + p
 or ( 100 + p ) of a percentage p in the question; and else it is a constant. Operands of a sum or a
 product stand in the order of their slots, constants last.
 
+With sizes, a word before each number of a question says how large it is, and no more:
+
+    question  Natalia sold clips to #100 n0 of her friends in April, and then ...
+
 A chain cannot be written where it needs more names than there are, or where none of its results is
 the answer, exactly: most of these end before the last equation, or have none. Such problems are
 left out of training; in validation and test they count, and cannot be right but by chance.
@@ -39,6 +43,8 @@ RESULTS = [f"r{i}" for i in range(20)]
 WHOLE = [spell(v) for v in CONSTANTS if v not in range(10)]     # constants that are one word each
 WORDS = [*NAMES, *RESULTS, *WHOLE]
 PLACE = {name: i for i, name in enumerate([*NAMES, *RESULTS])}
+BOUNDS = 2, 5, 10, 20, 100, 1000
+SIZES = ["#<1", "#1.5", *(f"#{bound}" for bound in BOUNDS), "#more"]
 SMALL = {word: i for i, word in enumerate((     # numbers in letters
     "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
     "sixteen seventeen eighteen nineteen").split(), 2)}
@@ -83,6 +89,14 @@ def mask(text, known=None):
             percents.append(names[-1])
     values = {name: value for value, name in name_of.items()}
     return Masked(NUMBER.sub("0", text), names, values, [p for p in percents if p])
+
+
+def size_of(value):
+    """The word of SIZES for how large a number is: a fraction below 1, another fraction, or a
+    whole number that is at most so much."""
+    if value.denominator > 1:
+        return SIZES[value > 1]
+    return SIZES[2 + sum(value > bound for bound in BOUNDS)]
 
 
 # ---- writing -------------------------------------------------------------------------------------

@@ -187,6 +187,37 @@ def test_number_variants_are_not_drawn():
     assert texts <= {" ".join(q.lower().split()) for q, _, _ in official()["train"]}
 
 
+@pytest.mark.parametrize("value, word", [
+    ("0", "#2"), ("2", "#2"), ("3", "#5"), ("1000", "#1000"), ("1001", "#more"), ("1/4", "#<1"),
+    ("0.99", "#<1"), ("1.5", "#1.5"), ("2000.5", "#1.5")])
+def test_a_size_is_a_bound_or_a_fraction(value, word):
+    assert slots.size_of(Fraction(value)) == word
+
+
+def test_with_sizes_each_number_of_a_question_has_its_own_before_it():
+    """And of a question, its chain and answer nothing else changes."""
+    plain = GSM8K(numbers="slots", told=0.3)
+    task = GSM8K(numbers="slots", told=0.3, sizes=True)
+    for i in range(100):
+        e, without = task.sample("test", i), plain.sample("test", i)
+        assert [w for w in e.question if w not in slots.SIZES] == without.question
+        assert (e.steps, e.answer, e.state) == (without.steps, without.answer, without.state)
+        e = task.sample("train", i)     # some in the words of a solution
+        for before, word in zip(["", *e.question], e.question):
+            value = e.state.values.get(word)
+            assert (before in slots.SIZES) == (value is not None)
+            assert value is None or before == slots.size_of(value)
+        assert not any(w in slots.SIZES for step in e.steps for w in step)
+        assert task.check(e, task.compute(e, sum(e.steps, []), e.answer))
+
+
+def test_with_sizes_other_numbers_are_another_text():
+    task = GSM8K(numbers="slots", variants=1000, sizes=True)
+    own = {" ".join(q.lower().split()) for q, _, _ in official()["train"]}
+    texts = {task.sample("train", i).key for i in range(300)}
+    assert len(texts - own) > 100
+
+
 def test_training_leaves_out_what_cannot_be_written(tmp_path, capsys):
     path = tmp_path / "more.txt"
     path.write_text("A fox has 3 hens.||<<3+1=4>> #### 4\nA cat has 3 hens.||<<3+1=4>> #### 7\n"
