@@ -47,7 +47,6 @@ from method import (CLOSE, LENGTH, OPEN, RIGHT, Method, Rollout, Solved, column,
                     split_at, states_before)
 from model import GREEDY, Cache
 
-
 LATENTS = Flag(None, "codes before text, as 0,2,999: Token Assorted; thoughts: Coconut, CODI; "
                "unless given, as the model likes, or as in training", kind=int)
 

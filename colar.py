@@ -59,12 +59,8 @@ from method import (ANSWER, CHAIN, CLOSE, LENGTH, OPEN, OPTION, QUESTION, RIGHT,
                     split_at, states_before, tree)
 from model import GREEDY, at_least_float32
 
-
 LATENT_SLOT = PAUSE     # stands in a row of ids where an embedding goes that is no word's
-POOLS = {               # what a group's sum is divided by, of its n tokens
-    "sqrt": torch.sqrt,
-    "mean": lambda n: n,
-}
+POOLS = {"sqrt": torch.sqrt, "mean": lambda n: n}   # what the sum of n tokens is divided by
 
 
 def offsets(step, thinking, align):

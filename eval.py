@@ -34,7 +34,6 @@ from data.problems import problems
 from data.rows import by_pairs, mean_of, names_of, pass_at, plot, record, table, wilson
 from method import can, computed
 from model import Sampler
-from runs import knobs_of, load_run, variant
 
 BATCH = 100     # problems solved at once
 
@@ -150,8 +149,7 @@ def show(method, task, examples, **knobs):
             lines.append("true chain  " + " ".join(f"[{' '.join(words)}]" for words in groups))
         said = computed(task, e, s.thoughts.split(), s.answer)
         true = computed(task, e, [word for step in e.steps for word in step], method.target(e))
-        lines += [f"prediction  {' '.join(said)}   truth  {' '.join(true)}"
-                  f"   {mark}", ""]
+        lines += [f"prediction  {' '.join(said)}   truth  {' '.join(true)}   {mark}", ""]
     return "\n".join(lines)
 
 
@@ -159,7 +157,7 @@ def show(method, task, examples, **knobs):
 
 def named(rows, config):
     """Rows of a run with what tells them from other runs' in a table."""
-    return [{"updates": config["steps"], "variant": variant(config), **row} for row in rows]
+    return [{"updates": config["steps"], "variant": runs.variant(config), **row} for row in rows]
 
 
 FLAGS = {
@@ -181,7 +179,7 @@ LISTS = {"k": Flag(1, "pass@k of sampled rollouts, as 1,8", least=1, most=10**4)
 
 def parse(argv, prog, description):
     """argv -> (arguments, {knob: its values})."""
-    parser, knobs = Parser(prog, description), knobs_of(prog, FLAGS | LISTS)
+    parser, knobs = Parser(prog, description), runs.knobs_of(prog, FLAGS | LISTS)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
     parser.add_flags(FLAGS)
     parser.add_flags(LISTS | knobs, many=True)
@@ -259,7 +257,7 @@ def main(argv=None, prog="eval.py", description=__doc__, measure=measure, figure
         args.command = f"python {script} {shlex.join(argv)}"
         changes = {"sigma_min": args.sigma_min} if args.sigma_min else {}
         device = pick_device(args.device)
-        opened = [load_run(run, device, **changes) for run in args.runs]    # before one is measured
+        opened = [runs.load_run(run, device, **changes) for run in args.runs]  # before any measuring
         check_knobs(opened, [*given, *changes])
         found = [measured(task, method, name, args, given, measure)
                  for (task, method, _), name in zip(opened, names_of(args.runs))]

@@ -229,9 +229,8 @@ class RecurrentGPT(GPT):
         r = self.r
         if self.training and cache is None:
             r = int(draw_r(self.mean_r, self.sampler))
-        free = max(0, r - self.k_grad)      # iterations without a gradient
-        if self.inject == "none":
-            free = 0                        # s_0 alone has e
+        # iterations without a gradient: none without injection, where s_0 alone has e
+        free = 0 if self.inject == "none" else max(0, r - self.k_grad)
         steps, active = torch.full((len(s),), r, device=s.device), None
         done = Exit(self.exit, self.threshold) if self.exit != "none" else None
         for i in range(r):
