@@ -45,11 +45,16 @@ def split_knobs(method, knobs):
 
 
 def in_batches(method, examples):
-    """(some examples, their Batch) until all have come, on the method's device."""
-    device = next(method.parameters()).device
-    for i in range(0, len(examples), BATCH):
-        some = examples[i:i + BATCH]
-        yield some, collate(some, method.vocab).to(device)
+    """(some examples, their Batch) until all have come, on the method's device; until then the
+    method is in eval mode, so that nothing is dropped out."""
+    device, training = next(method.parameters()).device, method.training
+    method.eval()
+    try:
+        for i in range(0, len(examples), BATCH):
+            some = examples[i:i + BATCH]
+            yield some, collate(some, method.vocab).to(device)
+    finally:
+        method.train(training)
 
 
 def solve_all(method, examples, progress=None, **knobs):
@@ -57,13 +62,11 @@ def solve_all(method, examples, progress=None, **knobs):
     own, backbone = split_knobs(method, knobs)
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].question))
     found = []
-    method.eval()
     for some, batch in in_batches(method, [examples[i] for i in order]):
         with method.model.using(**backbone):
             found += method.solve(batch, **own)
         if progress:
             progress.update(len(some))
-    method.train()
     solved = dict(zip(order, found))
     return [solved[i] for i in range(len(examples))]
 
@@ -128,9 +131,7 @@ def explore(name, method, task, examples, settings, ks, top_k=0, seed=0):
 @torch.no_grad()
 def loss_on(method, examples):
     """The method's training loss on these problems; a mean over batches."""
-    method.eval()
     losses = [float(method.loss(batch)[0]) for _, batch in in_batches(method, examples)]
-    method.train()
     return sum(losses) / len(losses)
 
 
@@ -257,7 +258,7 @@ def main(argv=None, prog="eval.py", description=__doc__, measure=measure, figure
         args.command = f"python {script} {shlex.join(argv)}"
         changes = {"sigma_min": args.sigma_min} if args.sigma_min else {}
         device = pick_device(args.device)
-        opened = [runs.load_run(run, device, **changes) for run in args.runs]  # before any measuring
+        opened = [runs.load_run(run, device, **changes) for run in args.runs]  # before measuring
         check_knobs(opened, [*given, *changes])
         found = [measured(task, method, name, args, given, measure)
                  for (task, method, _), name in zip(opened, names_of(args.runs))]

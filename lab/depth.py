@@ -36,7 +36,6 @@ PATHS = 24      # problems whose path is drawn
 def first_call(method, examples, **knobs):
     """Of the call that reads the question: iterations (B,), newest token's states (r, B, C)."""
     found, longest = [], 0
-    method.eval()
     for _, batch in evaluation.in_batches(method, examples):
         with method.model.using(**knobs, taken=[], trace=[]):
             method.solve(batch)

@@ -54,7 +54,6 @@ def ballots(method, task, examples, n, sample):
     """[[answer]]: what n samples of a run answer to each problem, as words; and the mean number of
     thinking steps of a sample."""
     found, steps = [], 0
-    method.eval()
     with tqdm(total=len(examples), desc=f"{n} of each", unit="problem", leave=False,
               disable=None) as bar:     # None: only a terminal has a bar
         for some, batch in in_batches(method, examples):

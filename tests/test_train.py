@@ -25,7 +25,7 @@ from lab import latents, tables
 from method import Method, Rollout, Solved
 from model import GPT, Cache, Config
 from recurrent import RecurrentGPT
-from tests.helpers import (NANO, fails, log, record, results, run, same, untimed,
+from tests.helpers import (NANO, fails, log, record, results, run, same, small, untimed,
                            write_records)
 from tests.naive import EXACT
 
@@ -722,6 +722,22 @@ def test_eval_loss(tmp_path):
     rows = json.loads((tmp_path / "l").read_text(encoding="utf-8"))[0]["rows"]
     assert [row["loss"] for row in rows] == pytest.approx(losses, rel=1e-5)
     assert abs(losses[0] - losses[1]) > 1e-4
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_nothing_is_dropped_out_of_what_is_measured(training):
+    """Whatever the mode of the method; it is in the same one afterwards."""
+    _, task, method = small("cot", "arithmetic", "--dropout", "0.5")
+    method.train(training)
+    examples = [task.sample("test", i) for i in range(3)]
+    for measure in (lambda: evaluation.solve_all(method, examples),
+                    lambda: evaluation.loss_on(method, examples),
+                    lambda: evaluation.explore("cot", method, task, examples, [{}], [2])):
+        modes = []
+        with method.model.blocks[0].dropout.register_forward_hook(
+                lambda dropout, *_: modes.append(dropout.training)):
+            measure()
+        assert modes and not any(modes) and method.training == training
 
 
 def test_eval_explores_and_decodes(colar_run, tmp_path, capsys):
