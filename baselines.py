@@ -255,7 +255,9 @@ class Coconut(ICoT):
     def rollout(self, batch, samples, sample=GREEDY, latents=None):
         n = self.thoughts(latents)
         if not n:
-            return super().rollout(batch, samples, sample)
+            found = super().rollout(batch, samples, sample)
+            found.acts["z"] = self.model.embed(found.acts["written"][:, :0])        # (R, 0, C)
+            return found
         ids = pack(*self.prompt(batch))[0]
         cache, h = read_prompt(self.model, ids)
         z, h = self.think(cache, cache.repeat(h, samples), n)
@@ -271,7 +273,7 @@ class Coconut(ICoT):
 
     def thoughts_read(self, rollout):
         prompt, words, n = super().thoughts_read(rollout)
-        z = rollout.acts.get("z", words[:, :0])     # in its first stage, say, it has none
+        z = rollout.acts["z"]
         return prompt, torch.cat([z, words], 1), n + z.shape[1]
 
     @torch.no_grad()
