@@ -187,7 +187,7 @@ class CoLaR(Method):
         self.register_buffer("std", torch.ones(()))                 # s of Eq. (2)
         known = {str(c): c for c in range(1, MAX_SPEED + 1)}        # those that have a speed token
         trained = [choice(c, known, f"factor in --c-train {args.c_train}")
-                   for c in args.c_train.split(",")]
+                   for c in dict.fromkeys(args.c_train.split(","))]
         self.register_buffer("c_train", torch.tensor(trained), persistent=False)
         self.branches = len(trained) if args.c_per == "all" else 1
 
