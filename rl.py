@@ -177,11 +177,11 @@ class GRPO(Training):
                      OPTION: advantages(priced, torch.zeros_like(option))}          # Eq. (2)
         by_kind = {kind: advantage[decides].flatten()
                    for kind, decides in self.method.ACTIONS.items() if kind in self.learn}
-        teaches = torch.stack([A != 0 for A in advantage.values()]).any(0)          # (Q, G)
-        parts = {"reward": reward.mean(), "kept": teaches.any(1).float().mean(),
+        teaches = torch.stack([A != 0 for A in by_kind.values()]).any(0)            # (Q G,)
+        parts = {"reward": reward.mean(), "kept": teaches.view(Q, G).any(1).float().mean(),
                  "steps": n_think.mean(), **rollout.info}
 
-        rows = teaches.flatten().nonzero()[:, 0]
+        rows = teaches.nonzero()[:, 0]
         rows = rows[torch.randperm(len(rows), device=self.device)]
         if len(rows):
             n = math.ceil(len(rows) / config["minibatch"])
