@@ -740,6 +740,15 @@ def test_nothing_is_dropped_out_of_what_is_measured(training):
         assert modes and not any(modes) and method.training == training
 
 
+def test_a_run_of_one_step_is_tested_as_it_is_opened(tmp_path):
+    """With its thoughts: its only step is the end of its curriculum, though it began before."""
+    out = run(tmp_path, "--method", "coconut", "--steps", "1")
+    evaluation.main([str(out), "--n", "8", "--json", str(tmp_path / "rows.json")])
+    row, = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))[0]["rows"]
+    tested, = results(out)["rows"]
+    assert row["steps"] == tested["steps"] and row["right"] == tested["right"]
+
+
 def test_eval_explores_and_decodes(colar_run, tmp_path, capsys):
     evaluation.main([str(colar_run), str(colar_run / "cot"), "--c", "2,auto,7", "--n", "5", "--k",
                      "1,3", "--sigma-min", "0.2", "--json", str(tmp_path / "k.json")])
