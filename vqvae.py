@@ -290,6 +290,10 @@ class Assorted(CoT):
     def shown(self):
         return {}
 
+    def reinforceable(self, latents=None):
+        if latents is not None:
+            raise BadInput("--latents: what the model is made to write is no choice to reinforce")
+
     def start_from(self, parent):
         """Takes over the codes; the language model itself starts from scratch."""
         self.vqvae.load_state_dict(parent.state_dict())
