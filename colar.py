@@ -164,7 +164,7 @@ class CoLaR(Method):
                      ("gaussian", "deterministic")),
         "latent_loss": Flag("soft-mse", "the latent loss (nll: ablation NLL)",
                             ("soft-mse", "nll")),
-        "sigma_min": Flag(0.0067, "floor of sigma: soft-MSE drives it to 0", above=0),
+        "sigma_min": Flag(0.0067, "floor of sigma: soft-MSE drives it to 0", above=0, most=7),
         "labels": Flag("all", "LM target of a group: the mean over all its tokens, one drawn token "
                        "(paper), none (ablation OC)", ("all", "one", "none")),
         "align": Flag(True, "cut groups at step boundaries; off: through the whole chain (the "

@@ -168,7 +168,7 @@ FLAGS = {
     "show": Flag(0, "print so many worked problems"),
     "top_k": Flag(0, "sample among so many words for --k; 0: all"),
     "seed": Flag(0, "of the samples of --k"),
-    "sigma_min": Flag(0.0, "floor of sigma for --k; 0: the run's"),
+    "sigma_min": Flag(0.0, "floor of sigma for --k; 0: the run's", most=7),
     "loss": Flag(False, "the training loss on these problems, which says more than the accuracy "
                  "where that is near 0"),
     "json": Flag("", "write the rows to this file"),
@@ -189,11 +189,10 @@ def parse(argv, prog, description):
         writable(args.json)
     if args.plot:
         can_draw(args.plot)
-    for option, value in (("--top-k", args.top_k), ("--sigma-min", args.sigma_min),
-                          ("--seed", args.seed)):
-        if value and not args.k:
-            raise BadInput(f"{option}: for the samples of --k")
-    if args.threshold and not args.exit:
+    for name in ("top_k", "sigma_min", "seed"):
+        if getattr(args, name) and not args.k:
+            raise BadInput(f"--{name.replace('_', '-')}: for the samples of --k")
+    if args.threshold and not {*args.exit} - {"none"}:
         raise BadInput("--threshold: of an exit; add --exit")
     return args, {name: getattr(args, name) for name in knobs if getattr(args, name)}
 

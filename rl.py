@@ -69,7 +69,7 @@ FLAGS = {
     "batch": Flag(64, "questions per rollout batch", least=1, most=2**20),
     "samples": Flag(8, "G, rollouts per question", least=2, most=2**16),
     "minibatch": Flag(32, "rollouts per optimizer step, of those that teach something", least=1),
-    "sigma_min": Flag(0.1, "floor of the latent head's sigma, the noise that explores", above=0),
+    "sigma_min": Flag(0.1, "floor of sigma, the noise that makes latents explore", above=0, most=7),
     "eps": Flag(0.2, "clip range of the ratio", above=0),
     "learn": Flag("", "kinds of action to learn from, as latent,token; '' = all"),
     "length_penalty": Flag(0.0, "power p of the chain length that the reward is divided by; 0: no "

@@ -92,7 +92,8 @@ class Flag:
             return self.kind(text)
         except ValueError:
             kind = "whole number" if self.kind is int else "number"
-            raise argparse.ArgumentTypeError(f"{shortened(repr(text))} is no {kind}") from None
+            kinds = ", nor ".join([kind, *self.words])
+            raise argparse.ArgumentTypeError(f"{shortened(repr(text))} is no {kinds}") from None
 
     def check(self, name, value):
         """BadInput unless `value` is allowed."""

@@ -534,6 +534,7 @@ def test_bad_input(sft, tmp_path, capsys):
                           ([sft, "--step", "3"], "nearest: --steps"), ([sft, "--c", "0"], "--c 0"),
                           ([sft, "--c", "7"], "was trained at 1,2,3,4,5"),
                           ([sft, "--sigma-min", "0"], "above 0"),
+                          ([sft, "--sigma-min", "8"], "at most 7"),
                           ([sft, "--learn", "latnt"], "nearest: latent"),
                           ([sft, "--split", "long-train"], "unknown split")):
         argv = [*argv, "--out", tmp_path / "none"]
