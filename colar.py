@@ -9,7 +9,7 @@ token: one model, many speeds.
                      (uncorrelated embeddings keep their variance; a mean would divide it by n_i)
     (2) latent head  mu, log sigma = head(h_{i-1});  z_i / s ~ N(mu, sigma^2),  s = embeddings' std
     (3) soft-MSE     mean over dimensions of (mu + sigma eps - z_i / s)^2, one draw of eps
-        NLL          mean over dimensions of -log N(z_i / s; mu, sigma)
+        NLL          mean over dimensions of -log N(z_i / s; mu, sigma);    z_{n+1} is </think>
     (4) LM loss      cross-entropy, at the position before group i, of the group's tokens; before
                      </think> and in the answer, of the token itself. It cannot fall below the
                      entropy of a group's words, log n if they are n different ones: the log has
@@ -108,7 +108,7 @@ def merge(e, slot, size, pool="sqrt"):
 
 
 def gaussian(mu, log_sigma):
-    """Of the latent head. Not validated: train.py reports a NaN, and looking for one takes time."""
+    """The head's distribution, unvalidated: train.py reports a NaN, and looking for one is slow."""
     mu, log_sigma = at_least_float32(mu), at_least_float32(log_sigma)
     return torch.distributions.Normal(mu, log_sigma.exp(), validate_args=False)
 

@@ -165,8 +165,8 @@ FLAGS = {
     "split": Flag("test", "test, val, the task's own, or fresh: see data/common.py"),
     "n": Flag(0, "problems; 0: 500, or all of --data"),
     "data": Flag("", "a JSON file of problems instead of a split"),
-    "show": Flag(0, "print so many worked problems"),
-    "top_k": Flag(0, "sample among so many words for --k; 0: all"),
+    "show": Flag(0, "worked problems to print"),
+    "top_k": Flag(0, "words to sample among for --k, the likeliest; 0: all"),
     "seed": Flag(0, "of the samples of --k"),
     "sigma_min": Flag(0.0, "floor of sigma for --k; 0: the run's", most=7),
     "loss": Flag(False, "the training loss on these problems, which says more than the accuracy "
@@ -175,7 +175,7 @@ FLAGS = {
     "plot": Flag("", "write the figure to this .png, .pdf or .svg"),
     "device": runs.FLAGS["device"],
 }
-LISTS = {"k": Flag(1, "pass@k of sampled rollouts, as 1,8", least=1, most=10**4)}
+LISTS = {"k": Flag(1, "pass@k of sampled rollouts, e.g. 1,8", least=1, most=10**4)}
 
 
 def parse(argv, prog, description):

@@ -1,8 +1,8 @@
 """Reinforcement learning of the chain: GRPO on a trained run. CoLaR's second stage, 2505.16552.
 
 A question is answered G times; what a group's right answers did is made likelier, what its wrong
-ones did less likely. The latent head's own noise is what silent chains differ by, and, with
---c auto, the speed token, which the model then writes itself.
+ones did less likely. Silent chains differ by the latent head's own noise and, with --c auto, by
+the speed token, which the model then writes itself.
 
     (1) reward      r_i = 1 if the answer is right, else 0
     (2) advantage   A_i = (r_i - mean r) / std r, over the rollouts of one question at one speed;
@@ -37,7 +37,7 @@ Differs from the paper:
     ever meets the clip, so nothing else keeps a latent's mean from drifting by many sigmas.
  9. Longer problems than the run was trained on most (--split), 64 questions per batch instead of 8,
     a learning rate of 5e-5 for a small model instead of 1e-6 for LoRA.
-It works alike on explicit chains of thought: the control for what such learning does alone.
+It works on explicit chains of thought as well: the control for what GRPO does without latents.
 
     python rl.py runs/colar-arithmetic-tiny-s0                  # RUN: minutes on 2 CPU cores
     python rl.py RUN-rl --c auto --length-penalty 2 --steps 30  # then it picks its speed

@@ -186,7 +186,7 @@ FLAGS = {
     "out": Flag("", "an existing folder for depth.json and depth.png; '': the first RUN"),
     "device": runs.FLAGS["device"],
 }
-ITERATIONS = {"r": Flag(1, "iterations, as 1,4,16; unless given, 1 to 64", least=1, most=10**4)}
+ITERATIONS = {"r": Flag(1, "iterations, e.g. 1,4,16; unless given, 1 to 64", least=1, most=10**4)}
 
 
 def parse(argv):

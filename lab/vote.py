@@ -37,7 +37,7 @@ from runs import load_run
 
 FLAGS = {"temperature": Flag(0.7, "of the samples", above=0.0)} | {
     name: evaluation.FLAGS[name] for name in ("seed", "split", "n", "data", "json", "device")}
-LISTS = {"k": Flag(16, "samples of each run that vote, as 0,1,4,16; 0: the greedy one", most=1000)}
+LISTS = {"k": Flag(16, "samples of each run that vote, e.g. 0,1,16; 0: the greedy one", most=1000)}
 
 
 class Voter(NamedTuple):
