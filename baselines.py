@@ -47,8 +47,7 @@ from method import (CLOSE, LENGTH, OPEN, RIGHT, Method, Rollout, Solved, column,
                     split_at, states_before)
 from model import GREEDY, Cache
 
-
-LATENTS = Flag(None, "codes before text, as 0,2,999: Token Assorted; thoughts: Coconut, CODI; "
+LATENTS = Flag(None, "codes before text, e.g. 0,2,999: Token Assorted; thoughts: Coconut, CODI; "
                "unless given, as the model likes, or as in training", kind=int)
 
 
@@ -163,7 +162,7 @@ class ICoT(CoT):
     FLAGS = {
         "curriculum": Flag("tokens", "what of a chain goes: token by token, step by step, or all "
                            "of it from the beginning", ("tokens", "steps", "none")),
-        "stages": Flag(3, "K of --curriculum steps: so many first steps go one by one, then all",
+        "stages": Flag(3, "K of --curriculum steps: the first K steps go one by one, then the rest",
                        least=1),
     }
 
@@ -256,7 +255,9 @@ class Coconut(ICoT):
     def rollout(self, batch, samples, sample=GREEDY, latents=None):
         n = self.thoughts(latents)
         if not n:
-            return super().rollout(batch, samples, sample)
+            found = super().rollout(batch, samples, sample)
+            found.acts["z"] = self.model.embed(found.acts["written"][:, :0])        # (R, 0, C)
+            return found
         ids = pack(*self.prompt(batch))[0]
         cache, h = read_prompt(self.model, ids)
         z, h = self.think(cache, cache.repeat(h, samples), n)
@@ -272,12 +273,12 @@ class Coconut(ICoT):
 
     def thoughts_read(self, rollout):
         prompt, words, n = super().thoughts_read(rollout)
-        z = rollout.acts.get("z", words[:, :0])     # in its first stage, say, it has none
+        z = rollout.acts["z"]
         return prompt, torch.cat([z, words], 1), n + z.shape[1]
 
     @torch.no_grad()
     def think_on(self, prompt, z, latents=None):
-        left = self.thoughts(latents) - z.shape[1]      # below 0: so many words are there
+        left = self.thoughts(latents) - z.shape[1]      # below 0: words that follow them
         cache, last = read_thoughts(self.model, prompt, z[:, :-1])[0], z[:, -1:]
         for _ in range(left):
             last = self.latent(self.model(last, cache)[:, 0])[:, None]              # (R, 1, C)
@@ -289,7 +290,7 @@ class Coconut(ICoT):
 
 class CODI(Coconut):
     """Distils the chain into the thoughts: one model, as teacher with the chain and as student
-    with n thoughts, whose states before the answer should be alike (Eq. 3).
+    with n thoughts, whose states before the answer should agree (Eq. 3).
 
     The prompt is read once: the teacher reads it with what follows, and the student goes on from
     the keys and values that this leaves of it."""

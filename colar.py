@@ -9,7 +9,7 @@ token: one model, many speeds.
                      (uncorrelated embeddings keep their variance; a mean would divide it by n_i)
     (2) latent head  mu, log sigma = head(h_{i-1});  z_i / s ~ N(mu, sigma^2),  s = embeddings' std
     (3) soft-MSE     mean over dimensions of (mu + sigma eps - z_i / s)^2, one draw of eps
-        NLL          mean over dimensions of -log N(z_i / s; mu, sigma)
+        NLL          mean over dimensions of -log N(z_i / s; mu, sigma);    z_{n+1} is </think>
     (4) LM loss      cross-entropy, at the position before group i, of the group's tokens; before
                      </think> and in the answer, of the token itself. It cannot fall below the
                      entropy of a group's words, log n if they are n different ones: the log has
@@ -59,12 +59,8 @@ from method import (ANSWER, CHAIN, CLOSE, LENGTH, OPEN, OPTION, QUESTION, RIGHT,
                     split_at, states_before, tree)
 from model import GREEDY, at_least_float32
 
-
 LATENT_SLOT = PAUSE     # stands in a row of ids where an embedding goes that is no word's
-POOLS = {               # what a group's sum is divided by, of its n tokens
-    "sqrt": torch.sqrt,
-    "mean": lambda n: n,
-}
+POOLS = {"sqrt": torch.sqrt, "mean": lambda n: n}   # what the sum of n tokens is divided by
 
 
 def offsets(step, thinking, align):
@@ -112,7 +108,7 @@ def merge(e, slot, size, pool="sqrt"):
 
 
 def gaussian(mu, log_sigma):
-    """Of the latent head. Not validated: train.py reports a NaN, and looking for one takes time."""
+    """The head's distribution, unvalidated: train.py reports a NaN, and looking for one is slow."""
     mu, log_sigma = at_least_float32(mu), at_least_float32(log_sigma)
     return torch.distributions.Normal(mu, log_sigma.exp(), validate_args=False)
 
@@ -168,7 +164,7 @@ class CoLaR(Method):
                      ("gaussian", "deterministic")),
         "latent_loss": Flag("soft-mse", "the latent loss (nll: ablation NLL)",
                             ("soft-mse", "nll")),
-        "sigma_min": Flag(0.0067, "floor of sigma: soft-MSE drives it to 0", above=0),
+        "sigma_min": Flag(0.0067, "floor of sigma: soft-MSE drives it to 0", above=0, most=7),
         "labels": Flag("all", "LM target of a group: the mean over all its tokens, one drawn token "
                        "(paper), none (ablation OC)", ("all", "one", "none")),
         "align": Flag(True, "cut groups at step boundaries; off: through the whole chain (the "
@@ -191,7 +187,7 @@ class CoLaR(Method):
         self.register_buffer("std", torch.ones(()))                 # s of Eq. (2)
         known = {str(c): c for c in range(1, MAX_SPEED + 1)}        # those that have a speed token
         trained = [choice(c, known, f"factor in --c-train {args.c_train}")
-                   for c in args.c_train.split(",")]
+                   for c in dict.fromkeys(args.c_train.split(","))]
         self.register_buffer("c_train", torch.tensor(trained), persistent=False)
         self.branches = len(trained) if args.c_per == "all" else 1
 

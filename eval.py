@@ -34,7 +34,6 @@ from data.problems import problems
 from data.rows import by_pairs, mean_of, names_of, pass_at, plot, record, table, wilson
 from method import can, computed
 from model import Sampler
-from runs import knobs_of, load_run, variant
 
 BATCH = 100     # problems solved at once
 
@@ -46,11 +45,16 @@ def split_knobs(method, knobs):
 
 
 def in_batches(method, examples):
-    """(some examples, their Batch) until all have come, on the method's device."""
-    device = next(method.parameters()).device
-    for i in range(0, len(examples), BATCH):
-        some = examples[i:i + BATCH]
-        yield some, collate(some, method.vocab).to(device)
+    """(some examples, their Batch) until all have come, on the method's device; until then the
+    method is in eval mode, so that nothing is dropped out."""
+    device, training = next(method.parameters()).device, method.training
+    method.eval()
+    try:
+        for i in range(0, len(examples), BATCH):
+            some = examples[i:i + BATCH]
+            yield some, collate(some, method.vocab).to(device)
+    finally:
+        method.train(training)
 
 
 def solve_all(method, examples, progress=None, **knobs):
@@ -58,13 +62,11 @@ def solve_all(method, examples, progress=None, **knobs):
     own, backbone = split_knobs(method, knobs)
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].question))
     found = []
-    method.eval()
     for some, batch in in_batches(method, [examples[i] for i in order]):
         with method.model.using(**backbone):
             found += method.solve(batch, **own)
         if progress:
             progress.update(len(some))
-    method.train()
     solved = dict(zip(order, found))
     return [solved[i] for i in range(len(examples))]
 
@@ -129,9 +131,7 @@ def explore(name, method, task, examples, settings, ks, top_k=0, seed=0):
 @torch.no_grad()
 def loss_on(method, examples):
     """The method's training loss on these problems; a mean over batches."""
-    method.eval()
     losses = [float(method.loss(batch)[0]) for _, batch in in_batches(method, examples)]
-    method.train()
     return sum(losses) / len(losses)
 
 
@@ -150,8 +150,7 @@ def show(method, task, examples, **knobs):
             lines.append("true chain  " + " ".join(f"[{' '.join(words)}]" for words in groups))
         said = computed(task, e, s.thoughts.split(), s.answer)
         true = computed(task, e, [word for step in e.steps for word in step], method.target(e))
-        lines += [f"prediction  {' '.join(said)}   truth  {' '.join(true)}"
-                  f"   {mark}", ""]
+        lines += [f"prediction  {' '.join(said)}   truth  {' '.join(true)}   {mark}", ""]
     return "\n".join(lines)
 
 
@@ -159,29 +158,29 @@ def show(method, task, examples, **knobs):
 
 def named(rows, config):
     """Rows of a run with what tells them from other runs' in a table."""
-    return [{"updates": config["steps"], "variant": variant(config), **row} for row in rows]
+    return [{"updates": config["steps"], "variant": runs.variant(config), **row} for row in rows]
 
 
 FLAGS = {
     "split": Flag("test", "test, val, the task's own, or fresh: see data/common.py"),
     "n": Flag(0, "problems; 0: 500, or all of --data"),
     "data": Flag("", "a JSON file of problems instead of a split"),
-    "show": Flag(0, "print so many worked problems"),
-    "top_k": Flag(0, "sample among so many words for --k; 0: all"),
+    "show": Flag(0, "worked problems to print"),
+    "top_k": Flag(0, "words to sample among for --k, the likeliest; 0: all"),
     "seed": Flag(0, "of the samples of --k"),
-    "sigma_min": Flag(0.0, "floor of sigma for --k; 0: the run's"),
+    "sigma_min": Flag(0.0, "floor of sigma for --k; 0: the run's", most=7),
     "loss": Flag(False, "the training loss on these problems, which says more than the accuracy "
                  "where that is near 0"),
     "json": Flag("", "write the rows to this file"),
     "plot": Flag("", "write the figure to this .png, .pdf or .svg"),
     "device": runs.FLAGS["device"],
 }
-LISTS = {"k": Flag(1, "pass@k of sampled rollouts, as 1,8", least=1, most=10**4)}
+LISTS = {"k": Flag(1, "pass@k of sampled rollouts, e.g. 1,8", least=1, most=10**4)}
 
 
 def parse(argv, prog, description):
     """argv -> (arguments, {knob: its values})."""
-    parser, knobs = Parser(prog, description), knobs_of(prog, FLAGS | LISTS)
+    parser, knobs = Parser(prog, description), runs.knobs_of(prog, FLAGS | LISTS)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
     parser.add_flags(FLAGS)
     parser.add_flags(LISTS | knobs, many=True)
@@ -190,11 +189,10 @@ def parse(argv, prog, description):
         writable(args.json)
     if args.plot:
         can_draw(args.plot)
-    for option, value in (("--top-k", args.top_k), ("--sigma-min", args.sigma_min),
-                          ("--seed", args.seed)):
-        if value and not args.k:
-            raise BadInput(f"{option}: for the samples of --k")
-    if args.threshold and not args.exit:
+    for name in ("top_k", "sigma_min", "seed"):
+        if getattr(args, name) and not args.k:
+            raise BadInput(f"--{name.replace('_', '-')}: for the samples of --k")
+    if args.threshold and not {*args.exit} - {"none"}:
         raise BadInput("--threshold: of an exit; add --exit")
     return args, {name: getattr(args, name) for name in knobs if getattr(args, name)}
 
@@ -259,7 +257,7 @@ def main(argv=None, prog="eval.py", description=__doc__, measure=measure, figure
         args.command = f"python {script} {shlex.join(argv)}"
         changes = {"sigma_min": args.sigma_min} if args.sigma_min else {}
         device = pick_device(args.device)
-        opened = [load_run(run, device, **changes) for run in args.runs]    # before one is measured
+        opened = [runs.load_run(run, device, **changes) for run in args.runs]  # before measuring
         check_knobs(opened, [*given, *changes])
         found = [measured(task, method, name, args, given, measure)
                  for (task, method, _), name in zip(opened, names_of(args.runs))]

@@ -32,7 +32,7 @@ from data.common import END, EOS, PAD
 from model import GREEDY, Cache, at_least_float32, ends
 
 QUESTION, OPEN, CHAIN, CLOSE, ANSWER = range(5)     # the parts of every sequence, in this order
-RIGHT, LENGTH, OPTION = range(3)    # what an action decides: the answer, also the length, a speed
+RIGHT, LENGTH, OPTION = range(3)    # what an action decides: answer; answer and length; speed
 
 
 @dataclass
@@ -109,7 +109,7 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def settings(self):
-        """Knobs of `solve` worth a row each in the table of results, the fastest setting last."""
+        """Knobs of `solve` worth a row each in the table of results. rl.py practises the last."""
         return [{}]
 
     def shown(self):

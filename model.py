@@ -31,7 +31,7 @@ class Config:
     width: int = 64             # C
     heads: int = 4              # H; the head dimension is D = C / H
     conv: int = 0               # width of the causal convolutions; 0 = none
-    dropout: float = 0.0        # share of what is added to the residual stream, in training
+    dropout: float = 0.0        # dropped share of what is added to the residual stream
     norm: str = "layer"         # of NORMS
     mlp: str = "gelu"           # or "swiglu"
     qk_norm: bool = False       # norm on queries and keys

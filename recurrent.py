@@ -15,11 +15,11 @@ This is a backbone: every method runs on it unchanged. At inference (`KNOBS`)
     r          iterations per token, also far beyond training
     exit       a row stops iterating when its newest token has converged: "kl", by the change in
                what it predicts, "latent", of its state, "second", of that change (2509.23314), or
-               "argmax", the same word for long
+               "argmax", the same word several times in a row
     threshold  of that change; 0: the default in EXITS
-    share      iterations share so many slots of the cache, slot i mod share; 0: a slot for each
+    share      slots of the cache that iterations share: i takes slot i mod share; 0: one each
     warm       the tokens of a call start from the last state of the call before, not from noise
-    draft      greedy decoding drafts tokens with so many iterations, then checks them with r
+    draft      iterations with which greedy decoding drafts tokens, to check them with r
     state_seed of the noise s_0, which is fixed per position: results repeat, and do not depend on
                what else is in the batch or cache
 
@@ -38,7 +38,7 @@ Differs from the paper and its code:
  6. `share` counts iterations; the code's budget counts blocks.
  7. Without injection (--inject none) s_0 is e and has no noise; `warm` does nothing there.
  8. k = 4 and a rotary base of 10,000; theirs 8 and 50,000 in the large model.
- 9. LayerNorm and a GELU MLP, as in model.py; theirs, RMSNorm and a gated MLP, Config builds, too.
+ 9. LayerNorm and a GELU MLP, as in model.py. Config also builds theirs, RMSNorm and a gated MLP.
 
     python train.py --method nocot --backbone recurrent --task permutation
     python train.py --method colar --backbone recurrent             # thinks in latents, and deeper
@@ -91,7 +91,7 @@ def part_sizes(parts, layers):
         return [max(1, layers // 3)] * 3        # sizes nano and mini have fewer than three
     sizes = [int(n) if n.isdecimal() else 0 for n in parts.split(",")]
     if len(sizes) != 3 or not 1 <= min(sizes) <= max(sizes) <= 1000:
-        raise BadInput(f"--parts {parts}: not three numbers of blocks, as 1,4,1")
+        raise BadInput(f"--parts {parts}: not three numbers of blocks, e.g. 1,4,1")
     return sizes
 
 
@@ -106,16 +106,16 @@ class RecurrentGPT(GPT):
                      ("sandwich", "pre")),
         "inject": Flag("concat", "how e enters: A [s; e], s + e (bad run 1), or only as s_0",
                        ("concat", "add", "none")),
-        "parts": Flag("", "blocks of prelude, core and coda, as 1,4,1; '': a third of --layers "
+        "parts": Flag("", "blocks of prelude, core and coda, e.g. 1,4,1; '': a third of --layers "
                       "each"),
     }
     KNOBS = {
-        "r": Flag(None, "iterations of a recurrent backbone, as 1,4,16; unless given, rbar",
+        "r": Flag(None, "iterations of a recurrent backbone, e.g. 1,4,16; unless given, rbar",
                   kind=int, least=1, most=10**4),
-        "exit": Flag("none", "when it stops early", ("none", *EXITS)),
-        "threshold": Flag(0.0, "of the exit; 0: the one of its kind"),
+        "exit": Flag("none", "when a row stops iterating", ("none", *EXITS)),
+        "threshold": Flag(0.0, "of the exit; 0: the default of its kind"),
         "share": Flag(0, "slots of its cache that iterations share; 0: one each"),
-        "warm": Flag(False, "it goes on from the last state"),
+        "warm": Flag(False, "start from the state of the call before, not from noise"),
         "draft": Flag(0, "iterations of a draft, to decode speculatively; 0: none", most=10**4),
         "state_seed": Flag(0, "of the noise s_0"),
     }
@@ -229,9 +229,8 @@ class RecurrentGPT(GPT):
         r = self.r
         if self.training and cache is None:
             r = int(draw_r(self.mean_r, self.sampler))
-        free = max(0, r - self.k_grad)      # iterations without a gradient
-        if self.inject == "none":
-            free = 0                        # s_0 alone has e
+        # iterations without a gradient: none without injection, where s_0 alone has e
+        free = 0 if self.inject == "none" else max(0, r - self.k_grad)
         steps, active = torch.full((len(s),), r, device=s.device), None
         done = Exit(self.exit, self.threshold) if self.exit != "none" else None
         for i in range(r):

@@ -1,8 +1,8 @@
 """Reinforcement learning of the chain: GRPO on a trained run. CoLaR's second stage, 2505.16552.
 
 A question is answered G times; what a group's right answers did is made likelier, what its wrong
-ones did less likely. The latent head's own noise is what silent chains differ by, and, with
---c auto, the speed token, which the model then writes itself.
+ones did less likely. Silent chains differ by the latent head's own noise and, with --c auto, by
+the speed token, which the model then writes itself.
 
     (1) reward      r_i = 1 if the answer is right, else 0
     (2) advantage   A_i = (r_i - mean r) / std r, over the rollouts of one question at one speed;
@@ -37,7 +37,7 @@ Differs from the paper:
     ever meets the clip, so nothing else keeps a latent's mean from drifting by many sigmas.
  9. Longer problems than the run was trained on most (--split), 64 questions per batch instead of 8,
     a learning rate of 5e-5 for a small model instead of 1e-6 for LoRA.
-It works alike on explicit chains of thought: the control for what such learning does alone.
+It works on explicit chains of thought as well: the control for what GRPO does without latents.
 
     python rl.py runs/colar-arithmetic-tiny-s0                  # RUN: minutes on 2 CPU cores
     python rl.py RUN-rl --c auto --length-penalty 2 --steps 30  # then it picks its speed
@@ -69,7 +69,7 @@ FLAGS = {
     "batch": Flag(64, "questions per rollout batch", least=1, most=2**20),
     "samples": Flag(8, "G, rollouts per question", least=2, most=2**16),
     "minibatch": Flag(32, "rollouts per optimizer step, of those that teach something", least=1),
-    "sigma_min": Flag(0.1, "floor of the latent head's sigma, the noise that explores", above=0),
+    "sigma_min": Flag(0.1, "floor of sigma, the noise that makes latents explore", above=0, most=7),
     "eps": Flag(0.2, "clip range of the ratio", above=0),
     "learn": Flag("", "kinds of action to learn from, as latent,token; '' = all"),
     "length_penalty": Flag(0.0, "power p of the chain length that the reward is divided by; 0: no "
@@ -177,11 +177,11 @@ class GRPO(Training):
                      OPTION: advantages(priced, torch.zeros_like(option))}          # Eq. (2)
         by_kind = {kind: advantage[decides].flatten()
                    for kind, decides in self.method.ACTIONS.items() if kind in self.learn}
-        teaches = torch.stack([A != 0 for A in advantage.values()]).any(0)          # (Q, G)
-        parts = {"reward": reward.mean(), "kept": teaches.any(1).float().mean(),
+        teaches = torch.stack([A != 0 for A in by_kind.values()]).any(0)            # (Q G,)
+        parts = {"reward": reward.mean(), "kept": teaches.view(Q, G).any(1).float().mean(),
                  "steps": n_think.mean(), **rollout.info}
 
-        rows = teaches.flatten().nonzero()[:, 0]
+        rows = teaches.nonzero()[:, 0]
         rows = rows[torch.randperm(len(rows), device=self.device)]
         if len(rows):
             n = math.ceil(len(rows) / config["minibatch"])

@@ -78,7 +78,7 @@ FLAGS = {   # None: --size decides, or the task
                   above=0, most=1),
     "grad_clip": Flag(1.0, "largest gradient norm", above=0),
     "ema": Flag(0.0, "decay of averaged weights, which are validated, tested and kept in place of "
-                "the last ones, as 0.999; 0: none", most=0.99999),
+                "the last ones, e.g. 0.999; 0: none", most=0.99999),
     "val_n": Flag(None, "validation problems, solved about five times in a run", kind=int, least=1),
     "test_n": Flag(None, "test problems for the final table", kind=int, least=1),
     "test_split": Flag("test", "their split; fresh: those that no table was made with"),

@@ -309,6 +309,7 @@ def train_stages(config, resume, held):
     if training.step < config["steps"]:
         train(training, task, Path(config["out"]))
     method.load_state_dict(training.average.weights)    # for good: to be tested and started from
+    method.progress = 1.0   # as of a run that is opened; the last update was told of one step less
     return [*before, (training, task)]
 
 

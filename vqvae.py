@@ -119,7 +119,7 @@ class Codebook(nn.Module):
             self.replace_dead_codes(x, self.cluster_size < least)
 
     def replace_dead_codes(self, x, dead):
-        """Puts the codes dead (K,) on vectors of x, those far from their code the likelier."""
+        """Puts the codes dead (K,) on vectors of x, preferring those far from their code."""
         n = int(dead.sum())
         if n:
             far = torch.cdist(x, self.code).amin(1).square() + 1e-9         # as in k-means++
@@ -282,13 +282,17 @@ class Assorted(CoT):
         self.bo, self.eo, self.first = (vocab.ids[w] for w in ("<boLatent>", "<eoLatent>", "<z0>"))
         options = range(self.first, len(vocab)) if args.replace != "pause" else [PAUSE]
         self.register_buffer("options", torch.tensor(options), persistent=False)
-        self.branches = 1 if args.replace in ("all", "curriculum") else args.mixtures   # all alike
+        self.branches = 1 if args.replace in ("all", "curriculum") else args.mixtures   # all equal
 
     def settings(self):
         return [{}] if self.args.replace == "delete" else [{"latents": 0}, {"latents": MANY}, {}]
 
     def shown(self):
         return {}
+
+    def reinforceable(self, latents=None):
+        if latents is not None:
+            raise BadInput("--latents: what the model is made to write is no choice to reinforce")
 
     def start_from(self, parent):
         """Takes over the codes; the language model itself starts from scratch."""

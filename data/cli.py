@@ -92,7 +92,8 @@ class Flag:
             return self.kind(text)
         except ValueError:
             kind = "whole number" if self.kind is int else "number"
-            raise argparse.ArgumentTypeError(f"{shortened(repr(text))} is no {kind}") from None
+            kinds = ", nor ".join([kind, *self.words])
+            raise argparse.ArgumentTypeError(f"{shortened(repr(text))} is no {kinds}") from None
 
     def check(self, name, value):
         """BadInput unless `value` is allowed."""
@@ -166,7 +167,7 @@ class Parser(argparse.ArgumentParser):
     """argparse that answers bad input with one line, the nearest match in it, and exit code 2.
 
     Every script makes one at its start. From then on what it prints may hold any name of a file,
-    and any sign: what the encoding of its output lacks appears as \\xff or \\udcff.
+    and any character: what the encoding of its output lacks appears as \\xff or \\udcff.
     """
 
     def __init__(self, prog, description):

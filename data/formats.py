@@ -299,7 +299,7 @@ def equation(raw):
     if re.search(r"[^-+*/().=0-9$%,\s]", raw):
         raise NoChain("not an equation")
     if len(raw) > LONGEST:
-        raise NoChain(f"an equation of more than {LONGEST} signs")
+        raise NoChain(f"an equation of more than {LONGEST} characters")
     found = without_commas(raw.replace("$", " "))
     found = re.sub(rf"({DECIMAL})\s*%", lambda m: f" {plain(Decimal(m[1]) / 100)} ", found)
     if re.search(r"[0-9.]\s+[0-9.]", found):        # two numbers are not one

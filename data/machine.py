@@ -66,7 +66,8 @@ def setup(config, state=None):
     if device == "mps" and dtype != "float32":      # half precision may see what comes next
         raise BadInput(f"--dtype {dtype}: on mps only float32 is right")
     several = f", {WORLD} processes" if WORLD > 1 else ""
-    print0(f"device {device}, {dtype} ({why}), {torch.get_num_threads()} threads{several}")
+    n = torch.get_num_threads()
+    print0(f"device {device}, {dtype} ({why}), {n} thread{'s' * (n > 1)}{several}")
     return torch.device(device), getattr(torch, dtype)
 
 

@@ -51,7 +51,7 @@ TOPS = {re.compile(words): top for words, top in {     # how large may be what c
     r" weeks (?:a|per|each|every) (?:year|month)": 4}.items()}
 UNITS = 1000, 500, 100, 50, 10, 5, 1    # of round numbers
 SMALL, LARGE = 1e-4, 1e15   # beyond these, `spell` and floats do not hold a number
-LONGEST = 300   # signs of an equation; GSM8K's own have 36 at most
+LONGEST = 300   # characters of an equation; GSM8K's own have 36 at most
 TRIES = 30      # draws for one variant, before the old numbers are kept
 
 

@@ -296,8 +296,8 @@ def drawable(name):
 
 
 def label(name):
-    """A run's name as a legend has it: in lines of 70 signs. matplotlib leaves out a label that
-    begins with "_", so that one gets a blank."""
+    """A run's name as a legend has it: in lines of 70 characters. matplotlib leaves out a label
+    that begins with "_", so that one gets a blank."""
     name = f" {name}" if name.startswith("_") else name
     return "\n".join(drawable(name[i:i + 70]) for i in range(0, len(name), 70))
 

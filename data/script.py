@@ -13,7 +13,7 @@ from data.cli import BadInput, must_match, named, one_line
 from data.files import NotWritten, locked, read_json, reason, write
 from data.machine import MAIN, print0
 
-LONGEST = 80        # signs of a folder's name that flags may take
+LONGEST = 80        # characters of a folder's name that flags may take
 MAY_CHANGE = ("out", "init", "command", "device", "threads", "workers", "max_think", "max_answer",
               "pieces")     # when a run is resumed
 
@@ -49,8 +49,8 @@ def command(parse, run, script, argv=None):
 # ---- the folder of a run -------------------------------------------------------------------------
 
 def as_name(start, words):
-    """A name for a folder that begins with `start`: of words like "--pool mean", in signs that
-    every system allows. A long one is cut, and ends with its hash."""
+    """A name for a folder that begins with `start`: of words like "--pool mean", in characters
+    that every system allows. A long one is cut, and ends with its hash."""
     text = "".join("-" + word.removeprefix("--").replace(" ", "=", 1) for word in words)
     text = re.sub(r"[^A-Za-z0-9_.,=+-]", "_", text)
     if len(text) > LONGEST:

@@ -55,7 +55,7 @@ LETTERS = re.compile(       # none of "two hundred", which is no 2, nor of "a hu
     r"(?<!hundred )(?<!hundred and )\b(?:"
     rf"({'|'.join(TENS)})(?:-({'|'.join(UNITS)})| ({'|'.join(UNITS)})(?!-))?|({'|'.join(SMALL)}))\b"
     r"(?![- ](?:\w+[- ])?(?:hundred|thousand|million|billion)\b)", re.I)
-LONGEST = 15        # signs of a number that has a name
+LONGEST = 15        # characters of a number that has a name
 LARGEST = 10 ** 30  # no result has a larger numerator or denominator
 
 

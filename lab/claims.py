@@ -155,7 +155,7 @@ class Part:
         return f"{abs(mean):.1f}{spread}{self.more if mean >= 0 else self.less}"
 
     def said_bound(self):
-        """The bound in words, as "at least 9.9 points more"."""
+        """The bound in words, such as "at least 9.9 points more"."""
         if self.bound == 0:
             return "no more" if self.saved else "no less"
         if self.saved:

@@ -36,7 +36,6 @@ PATHS = 24      # problems whose path is drawn
 def first_call(method, examples, **knobs):
     """Of the call that reads the question: iterations (B,), newest token's states (r, B, C)."""
     found, longest = [], 0
-    method.eval()
     for _, batch in evaluation.in_batches(method, examples):
         with method.model.using(**knobs, taken=[], trace=[]):
             method.solve(batch)
@@ -187,7 +186,7 @@ FLAGS = {
     "out": Flag("", "an existing folder for depth.json and depth.png; '': the first RUN"),
     "device": runs.FLAGS["device"],
 }
-ITERATIONS = {"r": Flag(1, "iterations, as 1,4,16; unless given, 1 to 64", least=1, most=10**4)}
+ITERATIONS = {"r": Flag(1, "iterations, e.g. 1,4,16; unless given, 1 to 64", least=1, most=10**4)}
 
 
 def parse(argv):

@@ -35,7 +35,7 @@ from runs import load_run
 NUMBERS = re.compile(r"[^-+*/()%]+")     # or slots
 KINDS = "no end", "arithmetic", "too short", "too long", "operators", "operands", "answer"
 FLAGS = {name: evaluation.FLAGS[name] for name in ("split", "n", "data")} | {
-    "show": Flag(0, "print so many of each kind")}
+    "show": Flag(0, "how many of each kind to print")}
 
 
 def equations(words):

@@ -37,7 +37,7 @@ from runs import load_run
 
 FLAGS = {"temperature": Flag(0.7, "of the samples", above=0.0)} | {
     name: evaluation.FLAGS[name] for name in ("seed", "split", "n", "data", "json", "device")}
-LISTS = {"k": Flag(16, "samples of each run that vote, as 0,1,4,16; 0: the greedy one", most=1000)}
+LISTS = {"k": Flag(16, "samples of each run that vote, e.g. 0,1,16; 0: the greedy one", most=1000)}
 
 
 class Voter(NamedTuple):
@@ -54,7 +54,6 @@ def ballots(method, task, examples, n, sample):
     """[[answer]]: what n samples of a run answer to each problem, as words; and the mean number of
     thinking steps of a sample."""
     found, steps = [], 0
-    method.eval()
     with tqdm(total=len(examples), desc=f"{n} of each", unit="problem", leave=False,
               disable=None) as bar:     # None: only a terminal has a bar
         for some, batch in in_batches(method, examples):

@@ -307,10 +307,11 @@ def test_another_number_of_thoughts_than_in_training(cls):
         other = make(cls).eval()
         other.load_state_dict(method.state_dict())
         other.args.latents = n
-        if n:
-            same = other.rollout(BATCH, 2)
-            assert torch.equal(same.acts["written"], rollout.acts["written"])
-            close(other.log_probs(same)["token"][0], logp)
+        if not n:
+            other = CoT(method.model, VOCAB, method.args).eval()
+        same = other.rollout(BATCH, 2)
+        assert torch.equal(same.acts["written"], rollout.acts["written"])
+        close(other.log_probs(same)["token"][0], logp)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

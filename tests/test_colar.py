@@ -461,6 +461,11 @@ def test_training_draws_the_factors_it_is_told_to():
     assert method.settings() == [{"c": 1}, {"c": 3}]
 
 
+def test_a_factor_that_is_given_twice_is_trained_once():
+    method, _ = colar_and_cot(c_train="3,1,3")
+    assert method.settings() == [{"c": 3}, {"c": 1}] and method.branches == 2
+
+
 def test_speed_tokens_on_a_line_keep_the_ends_and_the_order():
     method, parent = colar_and_cot(dial="line")
     speeds = speed_token(torch.arange(1, MAX_SPEED + 1))

@@ -205,9 +205,9 @@ def told(equation, answer):
         ("1+=1", "not an equation"), ("()=0", "not an equation"), ("(5)%=5", "not an equation"),
         ("50*20%=1000", "does not hold"), ("5/0=0", "does not hold"), ("2+2=5", "does not hold"),
         ("1/3=0.4", "does not hold"), ("10/3=3", "does not hold"),
-        ("1" + "+1" * 4000 + "=4001", "more than 300 signs"),
-        ("(" * 4000 + "1" + ")" * 4000 + "=1", "more than 300 signs"),
-        ("9" * 100_000 + "=1", "more than 300 signs"))),
+        ("1" + "+1" * 4000 + "=4001", "more than 300 characters"),
+        ("(" * 4000 + "1" + ")" * 4000 + "=1", "more than 300 characters"),
+        ("9" * 100_000 + "=1", "more than 300 characters"))),
 ], ids=short)
 def test_a_chain_is_whole_and_true_or_there_is_none(record, why):
     parsed = parse(record)

@@ -171,7 +171,7 @@ def test_the_kl_penalty_pulls_the_policy_back():
     torch.manual_seed(0)
     method = restless()
     training = grpo(method, lambda e, words: True, length_penalty=1.0, kl_penalty=1.0,
-                    learn="token", lr=1e-3)
+                    learn="speed", lr=1e-3)     # none chooses one
     for p in method.latent_head.parameters():
         p.data += 0.05 * torch.randn_like(p)
     seen = [float(training.update([batch_of(4)])["kl"]) for _ in range(15)]
@@ -401,6 +401,17 @@ def test_groups_that_agree_are_counted_and_change_nothing():
     assert same(before, dict(method.state_dict()))
 
 
+def test_rollouts_teach_only_what_is_to_be_learned(monkeypatch):
+    """All are right and some are shorter: that teaches when to stop, and no word."""
+    out = grpo(restless(), lambda e, words: True, length_penalty=1.0, learn="token").update(
+        [batch_of(4)])
+    assert out["kept"] == 0 and "norm" not in out
+    training = grpo(restless(), lambda e, words: True, length_penalty=1.0, learn="stop,token")
+    torch.manual_seed(0)
+    rollout, A = updated(training, batch_of(8), monkeypatch)
+    assert A.keys() == {"stop", "token"} and A["stop"].all() and not A["token"].any()
+
+
 def test_length_is_priced_into_what_decides_it_alone(monkeypatch):
     """All are right. Then only length can be learned from: in "stop" at one speed, in "speed"
     over all; the shorter chain has the larger advantage. "latent" and "token" learn nothing."""
@@ -523,6 +534,7 @@ def test_bad_input(sft, tmp_path, capsys):
                           ([sft, "--step", "3"], "nearest: --steps"), ([sft, "--c", "0"], "--c 0"),
                           ([sft, "--c", "7"], "was trained at 1,2,3,4,5"),
                           ([sft, "--sigma-min", "0"], "above 0"),
+                          ([sft, "--sigma-min", "8"], "at most 7"),
                           ([sft, "--learn", "latnt"], "nearest: latent"),
                           ([sft, "--split", "long-train"], "unknown split")):
         argv = [*argv, "--out", tmp_path / "none"]

@@ -47,7 +47,7 @@ def test_the_worked_example():
     ("2.0 or 2", "0 or 0", "n0 n0", [2]), ("no number", "no number", "", []),
     ("9" * 16 + " and 3", "0 and 0", "None n0", [3])])
 def test_numbers_get_names_in_order(question, text, names, values):
-    """Equal ones the same; a number of too many signs gets none."""
+    """Equal ones the same; a number of too many characters gets none."""
     masked = slots.mask(question)
     assert masked.text == text and " ".join(map(str, masked.names)) == names
     assert [*masked.values.values()] == [Fraction(v) for v in values]

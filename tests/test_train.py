@@ -25,7 +25,7 @@ from lab import latents, tables
 from method import Method, Rollout, Solved
 from model import GPT, Cache, Config
 from recurrent import RecurrentGPT
-from tests.helpers import (NANO, fails, log, record, results, run, same, untimed,
+from tests.helpers import (NANO, fails, log, record, results, run, same, small, untimed,
                            write_records)
 from tests.naive import EXACT
 
@@ -206,6 +206,7 @@ def test_a_nan_gradient_never_reaches_a_checkpoint(tmp_path, monkeypatch, capsys
     (["--conv", "-1"], "--conv -1: must be at least 0"),
     (["--seed", "99999999999"], "--seed 99999999999"),
     (["--decay", "3"], "--decay 3.0: must be at most 1"),
+    (["--sigma-min", "8"], "--sigma-min 8.0: must be at most 7"),
     (["--head", "deterministic", "--latent-loss", "nll"], "has no density"),
     (["--method", "pause", "--pauses", "-1"], "--pauses -1: must be at least 1"),
     (["--method", "cot", "--init", "x"], "cot starts from no other method"),
@@ -691,13 +692,15 @@ def test_eval_command(colar_run, tmp_path, capsys):
                           (["--data", "none.json"], "No such file"),
                           (["--nn", "3"], "nearest: --n"),
                           (["--n", "-1"], "--n -1: must be at least 0"),
-                          (["--c", "a"], "'a' is no whole number"),
+                          (["--c", "a"], "'a' is no whole number, nor auto"),
                           (["--r", "3"], "--r: none of these runs has this knob"),
                           (["--top-k", "3"], "--top-k: for the samples of --k"),
                           (["--sigma-min", "0.1"], "--sigma-min: for the samples of --k"),
+                          (["--sigma-min", "8", "--k", "1"], "must be at most 7"),
                           (["--seed", "1"], "--seed: for the samples of --k"),
                           (["--exit", "kl"], "--exit: none of these runs has this knob"),
                           (["--threshold", "0.1"], "--threshold: of an exit; add --exit"),
+                          (["--threshold", "0.1", "--exit", "none"], "--threshold: of an exit"),
                           (["--data", "d.json", "--split", "val"], "--split val: --data takes all"),
                           (["--plot", "x.foo"], "must end in"),
                           (["--json", "/nowhere/x.json"], "no such folder")):
@@ -722,6 +725,31 @@ def test_eval_loss(tmp_path):
     rows = json.loads((tmp_path / "l").read_text(encoding="utf-8"))[0]["rows"]
     assert [row["loss"] for row in rows] == pytest.approx(losses, rel=1e-5)
     assert abs(losses[0] - losses[1]) > 1e-4
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_nothing_is_dropped_out_of_what_is_measured(training):
+    """Whatever the mode of the method; it is in the same one afterwards."""
+    _, task, method = small("cot", "arithmetic", "--dropout", "0.5")
+    method.train(training)
+    examples = [task.sample("test", i) for i in range(3)]
+    for measure in (lambda: evaluation.solve_all(method, examples),
+                    lambda: evaluation.loss_on(method, examples),
+                    lambda: evaluation.explore("cot", method, task, examples, [{}], [2])):
+        modes = []
+        with method.model.blocks[0].dropout.register_forward_hook(
+                lambda dropout, *_: modes.append(dropout.training)):
+            measure()
+        assert modes and not any(modes) and method.training == training
+
+
+def test_a_run_of_one_step_is_tested_as_it_is_opened(tmp_path):
+    """With its thoughts: its only step is the end of its curriculum, though it began before."""
+    out = run(tmp_path, "--method", "coconut", "--steps", "1")
+    evaluation.main([str(out), "--n", "8", "--json", str(tmp_path / "rows.json")])
+    row, = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))[0]["rows"]
+    tested, = results(out)["rows"]
+    assert row["steps"] == tested["steps"] and row["right"] == tested["right"]
 
 
 def test_eval_explores_and_decodes(colar_run, tmp_path, capsys):

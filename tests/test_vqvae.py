@@ -840,6 +840,15 @@ def test_delete_has_no_latents():
         method.solve(batch_of(method, 1), latents=0)
 
 
+def test_forced_codes_are_not_reinforced():
+    """Of its own codes all are; of forced ones rl.py would score words that were never chosen."""
+    method = make("assorted")
+    method.reinforceable()
+    for latents in (0, 2):
+        with pytest.raises(BadInput, match="--latents: .* no choice"):
+            method.reinforceable(latents=latents)
+
+
 def test_samples_of_a_problem_stand_together():
     """Sampled rollouts of one problem share its prompt, differ, and follow the generator."""
     method = make("assorted")
