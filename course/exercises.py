@@ -35,38 +35,97 @@ def exercise(name, task, file, graders, *mistakes, needs=()):
 
 
 exercise(
-    "data.rows.wilson", "Wilson's interval of a share", "test_train.py", "wilson_interval",
+    "data.rows.wilson", "Wilson's interval of a share", "test_train.py",
+    "wilson_interval the_ends_of_wilson_are_z_standard_errors_away "
+    "the_middle_of_wilson_is_pulled_to_a_half wilson_at_z_0_is_the_share",
     ("math.sqrt(p * (1 - p) / n + z2 / (4 * n))", "math.sqrt(p * (1 - p) / n)",
-     "under the root stands z^2 / 4n, too: without it the interval is Wald's, empty at 0 and 1"),
-    ("p + z2 / 2, 1 + z2", "p, 1", "the middle moves towards 1/2: (p + z^2/2n) / (1 + z^2/n)"))
+     "the middle is right, the width is Wald's, which is 0 at a share of 0 or 1: those vary, too",
+     "wilson_interval", "the_ends_of_wilson_are_z_standard_errors_away"),
+    ("p + z2 / 2, 1 + z2", "p, 1",
+     "the middle is that of n + z^2 tries, half of the z^2 right, and not the share itself",
+     "wilson_interval", "the_ends_of_wilson_are_z_standard_errors_away",
+     "the_middle_of_wilson_is_pulled_to_a_half"),
+    ("half = z * math", "half = math",
+     "an interval of z standard errors has no width at z = 0: half the width is in proportion to z",
+     "wilson_interval", "the_ends_of_wilson_are_z_standard_errors_away",
+     "wilson_at_z_0_is_the_share"),
+    ("max(0.0, min(p, low)), min(1.0, max(p, high))", "low, high",
+     "right but for rounding: at a share of 0 or 1 the end is just that, and not 1e-17 beside it",
+     "wilson_interval"))
 exercise(
-    "data.rows.pass_at", "pass@k without bias", "test_train.py", "pass_at_k_equals_counting",
+    "data.rows.pass_at", "pass@k without bias", "test_train.py",
+    "pass_at_k_equals_counting pass_at_1_is_the_share pass_at_k_does_not_fall_with_k "
+    "pass_at_all_is_sure_if_one_is_right",
     ("1 - math.comb(n - right, k) / math.comb(n, k)", "1 - (1 - right / n) ** k",
-     "samples are drawn without replacement: (1 - p)^k draws with it, and is biased"),
+     "who draws all n samples has the right one: they are drawn without replacement",
+     "pass_at_k_equals_counting", "pass_at_all_is_sure_if_one_is_right"),
     ("1 - math.comb(n - right, k)", "math.comb(right, k)",
-     "that is the chance that all k are right; asked is that at least one is"))
+     "it falls as k grows: that is the chance that all k are right; asked is that at least one is",
+     "pass_at_k_equals_counting", "pass_at_k_does_not_fall_with_k",
+     "pass_at_all_is_sure_if_one_is_right"),
+    ("1 - math.comb", "math.comb",
+     "it falls as k grows, and pass@1 is the share of wrong ones: the chance that none is right"),
+    ("1 - math.comb(n - right, k) / math.comb(n, k)", "min(1, k * right / n)",
+     "k chances cannot be added: two of the k samples may be right at once",
+     "pass_at_k_equals_counting"))
 exercise(
     "model.rotate", "rotary positions", "test_model.py",
-    "rope_depends_on_distance_only equals_the_reference",
-    ("x.roll(x.shape[-1] // 2, -1)", "x", "each half is rotated with the other half: swap them",
+    "rope_depends_on_distance_only equals_the_reference rotate_keeps_the_norm "
+    "half_a_turn_changes_the_sign rotate_mixes_only_numbers_half_a_row_apart",
+    ("x.roll(x.shape[-1] // 2, -1)", "x",
+     "the norm changes: a number turns with its partner in the other half, not with itself",
+     "equals_the_reference", "rotate_keeps_the_norm"),
+    ("sin)", "-sin)", "a rotation, but the wrong way round: `sin` has the minus already",
      "equals_the_reference"),
-    ("sin)", "-sin)", "the sign: x1 cos - x2 sin; `sin` has this minus already",
-     "equals_the_reference"),
-    ("x * cos", "x", "both halves are multiplied by cos before the other one comes to them"))
+    ("x * cos", "x", "half a turn has to give -x: all of x is multiplied by cos",
+     "rope_depends_on_distance_only", "equals_the_reference", "rotate_keeps_the_norm",
+     "half_a_turn_changes_the_sign"),
+    ("x.roll(x.shape[-1] // 2, -1)", "x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)",
+     "pairs are numbers half a row apart, as in Llama, not neighbours as in the paper",
+     "equals_the_reference", "rotate_keeps_the_norm", "rotate_mixes_only_numbers_half_a_row_apart"),
+    ("x.roll(x.shape[-1] // 2, -1)", "torch.cat([-x.chunk(2, -1)[1], x.chunk(2, -1)[0]], -1)",
+     "the norm changes, though half a turn is right: `sin` has a minus, and here is a second one",
+     "rope_depends_on_distance_only", "equals_the_reference", "rotate_keeps_the_norm"))
 exercise(
     "train.learning_rate", "warm-up, a plateau, a line to 0", "test_train.py",
-    "learning_rate_schedule",
-    ("(step + 1)", "step", "the first step has a rate, too: count steps from 1"),
+    "learning_rate_schedule the_rate_rises_in_equal_steps_from_the_first "
+    "the_rate_stays_between_warm_up_and_decay the_rate_would_reach_0_just_after_the_last_step",
+    ("(step + 1)", "step", "warm-up starts at 0: the first step, too, has a rate",
+     "learning_rate_schedule", "the_rate_rises_in_equal_steps_from_the_first"),
     ("config[\"steps\"] - step", "config[\"steps\"] - step - 1",
-     "the rate would be 0 in the last step, which then does nothing"),
-    ("min(1, ", "min(", "the rate never exceeds config[\"lr\"]: 1 is among what is compared"))
+     "the rate is 0 in the last step, which then does nothing",
+     "learning_rate_schedule", "the_rate_would_reach_0_just_after_the_last_step"),
+    ("min(1, ", "min(", "there is no plateau: the rate never exceeds config[\"lr\"]",
+     "learning_rate_schedule", "the_rate_stays_between_warm_up_and_decay"),
+    ("config[\"decay\"] * config[\"steps\"]", "config[\"steps\"]",
+     "the rate falls from the first step on; it falls only in the last share of them, `decay`"),
+    ("config[\"decay\"]", "(1 - config[\"decay\"])",
+     "`decay` is the share of steps with a falling rate, not the one before: right at 1/2 alone",
+     "the_rate_stays_between_warm_up_and_decay",
+     "the_rate_would_reach_0_just_after_the_last_step"))
 exercise(
     "data.muon.orthogonal", "Newton and Schulz's steps of Muon", "test_train.py",
-    "orthogonal_matrices_have_singular_values_near_one muon_is_that_of_torch",
+    "orthogonal_matrices_have_singular_values_near_one muon_is_that_of_torch "
+    "orthogonal_does_not_see_the_scale orthogonal_of_a_matrix_does_not_see_the_others "
+    "orthogonal_raises_small_singular_values orthogonal_keeps_the_shape",
     ("x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)", "x",
-     "first divide each matrix by its norm: the steps diverge on singular values above 1"),
-    ("beta=a", "beta=1", "X itself has the factor a = 3.4445, which brings small values up"),
-    ("range(5)", "range(1)", "one step is not enough: five"))
+     "100 x and x have the same singular vectors: without |x| = 1 the steps diverge",
+     "orthogonal_matrices_have_singular_values_near_one", "muon_is_that_of_torch",
+     "orthogonal_does_not_see_the_scale"),
+    ("beta=a", "beta=1",
+     "a step multiplies a tiny singular value by a = 3.4445; here it stays as small as it was",
+     "orthogonal_matrices_have_singular_values_near_one", "muon_is_that_of_torch",
+     "orthogonal_raises_small_singular_values"),
+    ("range(5)", "range(1)", "small values grow, but not up to 0.7: how many steps are there?",
+     "orthogonal_matrices_have_singular_values_near_one", "muon_is_that_of_torch"),
+    ("x.norm(dim=(1, 2), keepdim=True)", "x.norm()",
+     "a matrix changes with those beside it: each has a norm of its own",
+     "orthogonal_matrices_have_singular_values_near_one", "muon_is_that_of_torch",
+     "orthogonal_of_a_matrix_does_not_see_the_others"),
+    ("return x.mT if tall else x", "return x",
+     "a tall matrix comes back wide: it was transposed, so that x x^T is the smaller one",
+     "orthogonal_matrices_have_singular_values_near_one", "muon_is_that_of_torch",
+     "orthogonal_keeps_the_shape"))
 exercise(
     "colar.offsets", "where a token stands in its run", "test_colar.py",
     "offsets_on_a_worked_example offsets_of_two_rows_equal_a_loop",
