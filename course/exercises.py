@@ -128,20 +128,44 @@ exercise(
      "orthogonal_keeps_the_shape"))
 exercise(
     "colar.offsets", "where a token stands in its run", "test_colar.py",
-    "offsets_on_a_worked_example offsets_of_two_rows_equal_a_loop",
+    "offsets_on_a_worked_example offsets_of_two_rows_equal_a_loop "
+    "offsets_without_align_go_through_the_chain offsets_of_a_row_do_not_see_the_others "
+    "offsets_of_a_chain_that_comes_first_are_its_columns",
     ("start = start | (thinking & (step != F.pad(step, (1, -1))))", "pass",
-     "with align a run also starts where `step` differs from that of the token before"),
-    (".cummax(1)", ".cummax(0)", "the last start is looked for along the row, dimension 1"),
+     "right through the chain; with align, a new step starts at 0 again",
+     "offsets_on_a_worked_example", "offsets_of_two_rows_equal_a_loop"),
+    (".cummax(1)", ".cummax(0)",
+     "a row changes with those beside it: the start of a run is to the left of its tokens",
+     "offsets_on_a_worked_example", "offsets_of_two_rows_equal_a_loop",
+     "offsets_without_align_go_through_the_chain", "offsets_of_a_row_do_not_see_the_others"),
     ("thinking & ~F.pad(thinking, (1, -1)) ", "thinking & False ",
-     "the first reasoning token starts a run: the one before it is none"))
+     "a chain is counted from the start of the row: its first token, too, starts a run",
+     "offsets_on_a_worked_example", "offsets_of_two_rows_equal_a_loop",
+     "offsets_without_align_go_through_the_chain"),
+    (".cummax(1).values", ".cummax(1).values + 1",
+     "runs start where they have to, but their first token has the offset 1, not 0",
+     "offsets_on_a_worked_example", "offsets_of_two_rows_equal_a_loop",
+     "offsets_without_align_go_through_the_chain",
+     "offsets_of_a_chain_that_comes_first_are_its_columns"))
 exercise(
     "colar.merge", "Eq. (1): a group's embeddings become one", "test_colar.py",
-    "merge_equals_a_loop merge_keeps_the_variance_and_the_mean_does_not",
-    ("POOLS[pool](n)", "n", "divide by sqrt(n), not n: a mean of n has 1/n of the variance"),
-    ("scatter_add(1, slot", "scatter(1, slot", "the embeddings of a group are summed: scatter "
-     "keeps one of them"),
-    (".clamp(min=1)", "", "an empty slot has size 0: 0 / 0 is nan, and one nan spoils the batch",
-     "merge_equals_a_loop"))
+    "merge_equals_a_loop merge_keeps_the_variance_and_the_mean_does_not "
+    "merge_by_mean_is_the_mean merge_does_not_see_the_order_in_a_group",
+    ("POOLS[pool](n)", "n",
+     "right for the pool `mean` alone: a mean of n unrelated embeddings has 1/n of the variance",
+     "merge_equals_a_loop", "merge_keeps_the_variance_and_the_mean_does_not"),
+    ("scatter_add(1, slot", "scatter(1, slot",
+     "the order within a group matters: one embedding of it is kept, where all are to be summed"),
+    (".clamp(min=1)", "",
+     "right but for an empty slot: 0 / 0 is nan, and one nan spoils the batch",
+     "merge_equals_a_loop"),
+    ("total / POOLS[pool](n)", "total",
+     "the plain sum: of n unrelated embeddings, its variance is n times that of one",
+     "merge_equals_a_loop", "merge_keeps_the_variance_and_the_mean_does_not",
+     "merge_by_mean_is_the_mean"),
+    ("size.clamp(min=1)", "size.amax().expand_as(size)",
+     "right while groups are of one size: the n of a group is its own, and the last is often short",
+     "merge_equals_a_loop", "merge_by_mean_is_the_mean"))
 exercise(
     "colar.LatentHead.forward", "Eq. (2): mean and log sigma", "test_colar.py",
     "latent_head_equals_a_loop latent_head_keeps_sigma_within_its_bounds",
@@ -155,7 +179,7 @@ exercise(
     "colar.latent_loss", "Eq. (3): soft-MSE and NLL", "test_colar.py",
     "latent_losses_equal_torch_distributions soft_mse_draws_one_eps_per_number",
     ("torch.randn_like(mu)", "torch.randn_like(mu[:, :1])",
-     "one eps per number, not per vector: torch.randn_like(mu)",
+     "one eps per number, not per vector: all numbers of a latent move together",
      "soft_mse_draws_one_eps_per_number"),
     ("log_sigma.exp() * torch", "log_sigma * torch", "sigma is exp(log_sigma)"),
     ("log_prob(target).mean(1)", "log_prob(target).sum(1)",
@@ -163,11 +187,27 @@ exercise(
      "latent_losses_equal_torch_distributions"))
 exercise(
     "colar.CoLaR.loss", "Eq. (5): everything together", "test_colar.py",
-    "loss_equals_a_loop at_c_1_the_lm_loss_is_that_of_cot",
-    (".detach() / self.std", ".detach()", "the head predicts z / s", "loss_equals_a_loop"),
-    ("latent = part < ANSWER", "latent = part < CLOSE", "the embedding of </think> is predicted, "
-     "too: it ends the thoughts", "loss_equals_a_loop"),
-    ("said = part > OPEN", "said = part > CHAIN", "the words of the thoughts are labels, too"),
+    "loss_equals_a_loop at_c_1_the_lm_loss_is_that_of_cot "
+    "speeds_that_branch_off_one_question_are_as_if_alone "
+    "the_latent_loss_is_of_embeddings_over_their_std no_word_is_predicted_from_itself",
+    (".detach() / self.std", ".detach()",
+     "Eq. (2): the head predicts z / s, so its loss depends on s; here it does not",
+     "loss_equals_a_loop", "speeds_that_branch_off_one_question_are_as_if_alone",
+     "the_latent_loss_is_of_embeddings_over_their_std"),
+    ("latent = part < ANSWER", "latent = part < CLOSE",
+     "the LM loss is right, the latent one is not: the embedding of </think> is predicted, too",
+     "loss_equals_a_loop", "speeds_that_branch_off_one_question_are_as_if_alone"),
+    ("said = part > OPEN", "said = part > CHAIN",
+     "at c = 1 the LM loss is not CoT's: the words of the thoughts are labels, too",
+     "loss_equals_a_loop", "at_c_1_the_lm_loss_is_that_of_cot",
+     "speeds_that_branch_off_one_question_are_as_if_alone"),
+    ("at=said[:, 1:]", "at=said[:, :-1]",
+     "a slot is predicted from the state at it, which has read it, not from the one before",
+     "loss_equals_a_loop", "at_c_1_the_lm_loss_is_that_of_cot",
+     "speeds_that_branch_off_one_question_are_as_if_alone", "no_word_is_predicted_from_itself"),
+    ("mean_over_speeds(apart, branch[latent])", "apart.mean()",
+     "right at one speed; of several, each is to weigh the same, however many latents it has",
+     "speeds_that_branch_off_one_question_are_as_if_alone"),
     needs=["model.rotate", "colar.offsets", "colar.merge", "colar.LatentHead.forward",
            "colar.latent_loss"])
 exercise(
