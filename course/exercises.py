@@ -227,19 +227,50 @@ exercise(
      "advantages_equal_a_loop", "advantages_of_an_option_do_not_depend_on_another"))
 exercise(
     "rl.objective", "Eq. (3) and (4): the clipped gain", "test_rl.py",
-    "objective_equals_a_loop a_clipped_ratio_and_a_zero_advantage_have_no_gradient",
-    ("torch.minimum", "torch.maximum", "the smaller of the two gains: the bound is pessimistic"),
-    ("clipped * A[:, None])", "rho * A[:, None])", "the second gain has the clipped ratio"),
-    ("(logp - old[kind][0])", "(old[kind][0] - logp)", "the ratio is p / p_old"))
+    "objective_equals_a_loop a_clipped_ratio_and_a_zero_advantage_have_no_gradient "
+    "at_the_old_policy_the_loss_is_minus_the_advantage a_ratio_near_1_multiplies_the_advantage "
+    "what_is_wrong_and_got_likelier_counts_in_full padding_changes_no_objective",
+    ("torch.minimum", "torch.maximum",
+     "Eq. (4) takes the worse of two gains; here a wrong action that got likelier costs too little",
+     "objective_equals_a_loop", "a_clipped_ratio_and_a_zero_advantage_have_no_gradient",
+     "what_is_wrong_and_got_likelier_counts_in_full"),
+    ("clipped * A[:, None])", "rho * A[:, None])",
+     "beyond 1 + eps a right action is still pushed: one of the two gains has the clipped ratio",
+     "objective_equals_a_loop", "a_clipped_ratio_and_a_zero_advantage_have_no_gradient"),
+    ("(logp - old[kind][0])", "(old[kind][0] - logp)",
+     "Eq. (3): a right action that got likelier gains more; here the ratio is upside down",
+     "objective_equals_a_loop", "a_clipped_ratio_and_a_zero_advantage_have_no_gradient",
+     "a_ratio_near_1_multiplies_the_advantage", "what_is_wrong_and_got_likelier_counts_in_full"),
+    ("loss = loss - (", "loss = loss + (",
+     "at the old policy the loss is +A: it is minimised, and so it is minus the gain",
+     "objective_equals_a_loop", "a_clipped_ratio_and_a_zero_advantage_have_no_gradient",
+     "at_the_old_policy_the_loss_is_minus_the_advantage", "a_ratio_near_1_multiplies_the_advantage",
+     "what_is_wrong_and_got_likelier_counts_in_full"),
+    (" * mask", "",
+     "padding changes the loss: where the mask is False there is no action, so no gain either",
+     "objective_equals_a_loop", "padding_changes_no_objective"))
 exercise(
     "vqvae.Codebook.forward", "Eq. (3): straight through", "test_vqvae.py",
-    "straight_through commitment_pulls_x_to_its_code_and_not_the_code_to_x",
-    ("x + (q - x).detach()", "q", "x + sg[q - x]: q alone has no gradient, so that the encoder "
-     "learns nothing from the words", "straight_through"),
-    ("(q - x).detach()", "(q - x)", "detach q - x: else the gradients of x and -x cancel",
+    "straight_through what_the_decoder_gets_is_the_nearest_code "
+    "what_the_decoder_gets_depends_on_x commitment_is_a_mean_over_all_numbers "
+    "commitment_pulls_x_to_its_code_and_not_the_code_to_x",
+    ("x + (q - x).detach()", "q",
+     "Eq. (3): the code is right, but no gradient passes it: the encoder learns nothing from words",
+     "straight_through", "what_the_decoder_gets_depends_on_x"),
+    ("(q - x).detach()", "(q - x)",
+     "Eq. (3): a gradient comes to x twice, once with each sign, and is 0: sg is missing",
      "straight_through"),
-    ("F.mse_loss(x, q)", "F.mse_loss(x.detach(), q)", "the commitment is |x - sg[q]|^2: its "
-     "gradient moves x", "commitment_pulls_x_to_its_code_and_not_the_code_to_x"))
+    ("x + (q - x).detach()", "q + (x - q).detach()",
+     "Eq. (3) with x and q exchanged: the decoder gets x itself, and the gradient goes to the code",
+     "straight_through", "what_the_decoder_gets_is_the_nearest_code",
+     "what_the_decoder_gets_depends_on_x"),
+    ("F.mse_loss(x, q)", "F.mse_loss(x.detach(), q)",
+     "Eq. (5): the commitment has the right value, but no gradient that moves x to its code",
+     "commitment_pulls_x_to_its_code_and_not_the_code_to_x"),
+    ("F.mse_loss(x, q)", "(x - q).square().sum(1).mean()",
+     "Eq. (5): the commitment is too large by a factor D: a mean over dimensions, not a sum",
+     "commitment_is_a_mean_over_all_numbers",
+     "commitment_pulls_x_to_its_code_and_not_the_code_to_x"))
 exercise(
     "vqvae.Codebook.update", "Eq. (4): codes as moving averages", "test_vqvae.py",
     "update_equals_a_loop dead_is_below_a_twentieth_of_the_average the_first_batch_is_clustered",
@@ -253,16 +284,42 @@ exercise(
      "the_first_batch_is_clustered"))
 exercise(
     "recurrent.draw_r", "Eq. (5): how many iterations", "test_recurrent.py",
-    "draw_r_has_the_quantiles_of_the_paper",
-    (" - SIGMA ** 2 / 2", "", "the mean of exp(normal) is exp(mu + sigma^2 / 2): subtract it"),
-    (".long() + 1", ".long()", "one is added after the Poisson draw: no pass without iteration"),
-    ("torch.poisson(tau.exp())", "tau.exp().round()", "r is drawn from Poisson(exp(tau))"))
+    "draw_r_has_the_quantiles_of_the_paper draw_r_has_one_more_than_its_mean draw_r_is_never_0 "
+    "draw_r_without_sigma_is_poisson draw_r_spreads_by_sigma",
+    (" - SIGMA ** 2 / 2", "",
+     "the spread is right and the mean too large: the mean of exp(normal) is above exp(its mean)",
+     "draw_r_has_the_quantiles_of_the_paper", "draw_r_has_one_more_than_its_mean"),
+    (".long() + 1", ".long()",
+     "a Poisson draw may be 0, and no pass is without iteration: it is one short everywhere",
+     "draw_r_has_the_quantiles_of_the_paper", "draw_r_has_one_more_than_its_mean",
+     "draw_r_is_never_0"),
+    ("torch.poisson(tau.exp())", "tau.exp().round()",
+     "at sigma = 0 all draws are equal: exp(tau) is the rate of a Poisson draw, not the number",
+     "draw_r_has_the_quantiles_of_the_paper", "draw_r_without_sigma_is_poisson"),
+    ("SIGMA * torch", "torch", "tau has a standard deviation of 1, not sigma",
+     "draw_r_has_the_quantiles_of_the_paper", "draw_r_has_one_more_than_its_mean",
+     "draw_r_without_sigma_is_poisson", "draw_r_spreads_by_sigma"),
+    ("torch.randn(n)", "torch.randn(1).expand(n)",
+     "all n numbers have one tau in common: they spread as a Poisson draw alone",
+     "draw_r_has_the_quantiles_of_the_paper", "draw_r_has_one_more_than_its_mean",
+     "draw_r_spreads_by_sigma"))
 exercise(
     "recurrent.kl_change", "the KL between two iterations", "test_recurrent.py",
-    "changes_equal_their_definitions",
+    "changes_equal_their_definitions a_kl_is_never_negative "
+    "a_kl_does_not_see_a_constant_in_the_logits a_kl_of_two_words_by_hand",
     ("for logits in (before, after)", "for logits in (after, before)",
-     "KL(p_before || p_after): the mean is over the iteration before"),
-    ("p.exp() * (p - q)", "p - q", "a mean under p: weigh the differences of logs with p.exp()"))
+     "a KL, but KL(p_after || p_before): the mean is over the iteration before",
+     "changes_equal_their_definitions"),
+    ("p.exp() * (p - q)", "p - q",
+     "it can be negative: a KL is a mean under p, and here all words weigh the same",
+     "changes_equal_their_definitions", "a_kl_is_never_negative", "a_kl_of_two_words_by_hand"),
+    (".log_softmax(-1)", "",
+     "a constant added to all logits changes it: logits are no log-probabilities yet",
+     "changes_equal_their_definitions", "a_kl_is_never_negative",
+     "a_kl_does_not_see_a_constant_in_the_logits"),
+    (".sum(-1)", ".mean(-1)",
+     "it is too small by a factor V: p weighs the words already, so they are summed",
+     "changes_equal_their_definitions", "a_kl_of_two_words_by_hand"))
 exercise(
     "recurrent.Exit.__call__", "when to stop", "test_recurrent.py",
     "exit_on_the_latent exit_on_kl exit_on_the_same_word exit_on_the_second_difference",
@@ -276,7 +333,19 @@ exercise(
     needs=["recurrent.kl_change"])
 exercise(
     "lab.controls.donors", "who gets whose thoughts", "lab/test_controls.py",
-    "swapped_thoughts_come_from_a_row_with_as_many",
-    ("order.roll(1)", "order", "roll the order by one: nobody gets its own thoughts"),
+    "swapped_thoughts_come_from_a_row_with_as_many nobody_is_its_own_donor everybody_gives_once "
+    "most_donors_have_as_many_thoughts",
+    ("order.roll(1)", "order",
+     "each row gets its own thoughts, not those of the row before it in the order of n",
+     "swapped_thoughts_come_from_a_row_with_as_many", "nobody_is_its_own_donor"),
     ("n.cpu().argsort(stable=True)", "torch.arange(len(n))",
-     "sort by n, so that a donor has as many thoughts, as far as there is one"))
+     "the donor is the row before in the batch: of rows sorted by n, most have as many thoughts",
+     "swapped_thoughts_come_from_a_row_with_as_many", "most_donors_have_as_many_thoughts"),
+    ("torch.empty_like(order).scatter_(0, order, order.roll(1))", "order.roll(1)",
+     "some get their own: these are the donors of the places in the sorted order, not of the rows",
+     "swapped_thoughts_come_from_a_row_with_as_many", "nobody_is_its_own_donor",
+     "most_donors_have_as_many_thoughts"),
+    ("torch.empty_like(order).scatter_(0, order, order.roll(1))",
+     "((n[:, None] - n).abs() + 1000 * torch.eye(len(n)).long()).argmin(1)",
+     "a row with as many thoughts, but the same for several: in a swap each row gives once",
+     "swapped_thoughts_come_from_a_row_with_as_many", "everybody_gives_once"))

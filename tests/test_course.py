@@ -59,12 +59,9 @@ def test_exercises_are_complete():
         assert all(m.fails and set(m.fails) <= set(one.graders) for m in one.mistakes)
 
 
-@pytest.mark.parametrize("name", ["data.rows.wilson", "data.rows.pass_at", "model.rotate",
-                                  "train.learning_rate", "data.muon.orthogonal",
-                                  "colar.LatentHead.forward", "colar.latent_loss", "rl.advantages",
-                                  "recurrent.Exit.__call__", "vqvae.Codebook.update"])
+@pytest.mark.parametrize("name", EXERCISES)
 def test_each_mistake_has_a_hint_of_its_own(name):
-    """Its graders tell them apart. Of other exercises two or three mistakes share their hints."""
+    """The graders of an exercise tell its mistakes apart."""
     one = EXERCISES[name]
     assert [homework.hints(one, m.fails) for m in one.mistakes] == [[m.hint] for m in one.mistakes]
 
