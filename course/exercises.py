@@ -35,54 +35,137 @@ def exercise(name, task, file, graders, *mistakes, needs=()):
 
 
 exercise(
-    "data.rows.wilson", "Wilson's interval of a share", "test_train.py", "wilson_interval",
+    "data.rows.wilson", "Wilson's interval of a share", "test_train.py",
+    "wilson_interval the_ends_of_wilson_are_z_standard_errors_away "
+    "the_middle_of_wilson_is_pulled_to_a_half wilson_at_z_0_is_the_share",
     ("math.sqrt(p * (1 - p) / n + z2 / (4 * n))", "math.sqrt(p * (1 - p) / n)",
-     "under the root stands z^2 / 4n, too: without it the interval is Wald's, empty at 0 and 1"),
-    ("p + z2 / 2, 1 + z2", "p, 1", "the middle moves towards 1/2: (p + z^2/2n) / (1 + z^2/n)"))
+     "the middle is right, the width is Wald's, which is 0 at a share of 0 or 1: those vary, too",
+     "wilson_interval", "the_ends_of_wilson_are_z_standard_errors_away"),
+    ("p + z2 / 2, 1 + z2", "p, 1",
+     "the middle is that of n + z^2 tries, half of the z^2 right, and not the share itself",
+     "wilson_interval", "the_ends_of_wilson_are_z_standard_errors_away",
+     "the_middle_of_wilson_is_pulled_to_a_half"),
+    ("half = z * math", "half = math",
+     "an interval of z standard errors has no width at z = 0: half the width is in proportion to z",
+     "wilson_interval", "the_ends_of_wilson_are_z_standard_errors_away",
+     "wilson_at_z_0_is_the_share"),
+    ("max(0.0, min(p, low)), min(1.0, max(p, high))", "low, high",
+     "right but for rounding: at a share of 0 or 1 the end is just that, and not 1e-17 beside it",
+     "wilson_interval"))
 exercise(
-    "data.rows.pass_at", "pass@k without bias", "test_train.py", "pass_at_k_equals_counting",
+    "data.rows.pass_at", "pass@k without bias", "test_train.py",
+    "pass_at_k_equals_counting pass_at_1_is_the_share pass_at_k_does_not_fall_with_k "
+    "pass_at_all_is_sure_if_one_is_right",
     ("1 - math.comb(n - right, k) / math.comb(n, k)", "1 - (1 - right / n) ** k",
-     "samples are drawn without replacement: (1 - p)^k draws with it, and is biased"),
+     "who draws all n samples has the right one: they are drawn without replacement",
+     "pass_at_k_equals_counting", "pass_at_all_is_sure_if_one_is_right"),
     ("1 - math.comb(n - right, k)", "math.comb(right, k)",
-     "that is the chance that all k are right; asked is that at least one is"))
+     "it falls as k grows: that is the chance that all k are right; asked is that at least one is",
+     "pass_at_k_equals_counting", "pass_at_k_does_not_fall_with_k",
+     "pass_at_all_is_sure_if_one_is_right"),
+    ("1 - math.comb", "math.comb",
+     "it falls as k grows, and pass@1 is the share of wrong ones: the chance that none is right"),
+    ("1 - math.comb(n - right, k) / math.comb(n, k)", "min(1, k * right / n)",
+     "k chances cannot be added: two of the k samples may be right at once",
+     "pass_at_k_equals_counting"))
 exercise(
     "model.rotate", "rotary positions", "test_model.py",
-    "rope_depends_on_distance_only equals_the_reference",
-    ("x.roll(x.shape[-1] // 2, -1)", "x", "each half is rotated with the other half: swap them",
+    "rope_depends_on_distance_only equals_the_reference rotate_keeps_the_norm "
+    "half_a_turn_changes_the_sign rotate_mixes_only_numbers_half_a_row_apart",
+    ("x.roll(x.shape[-1] // 2, -1)", "x",
+     "the norm changes: a number turns with its partner in the other half, not with itself",
+     "equals_the_reference", "rotate_keeps_the_norm"),
+    ("sin)", "-sin)", "a rotation, but the wrong way round: `sin` has the minus already",
      "equals_the_reference"),
-    ("sin)", "-sin)", "the sign: x1 cos - x2 sin; `sin` has this minus already",
-     "equals_the_reference"),
-    ("x * cos", "x", "both halves are multiplied by cos before the other one comes to them"))
+    ("x * cos", "x", "half a turn has to give -x: all of x is multiplied by cos",
+     "rope_depends_on_distance_only", "equals_the_reference", "rotate_keeps_the_norm",
+     "half_a_turn_changes_the_sign"),
+    ("x.roll(x.shape[-1] // 2, -1)", "x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)",
+     "pairs are numbers half a row apart, as in Llama, not neighbours as in the paper",
+     "equals_the_reference", "rotate_keeps_the_norm", "rotate_mixes_only_numbers_half_a_row_apart"),
+    ("x.roll(x.shape[-1] // 2, -1)", "torch.cat([-x.chunk(2, -1)[1], x.chunk(2, -1)[0]], -1)",
+     "the norm changes, though half a turn is right: `sin` has a minus, and here is a second one",
+     "rope_depends_on_distance_only", "equals_the_reference", "rotate_keeps_the_norm"))
 exercise(
     "train.learning_rate", "warm-up, a plateau, a line to 0", "test_train.py",
-    "learning_rate_schedule",
-    ("(step + 1)", "step", "the first step has a rate, too: count steps from 1"),
+    "learning_rate_schedule the_rate_rises_in_equal_steps_from_the_first "
+    "the_rate_stays_between_warm_up_and_decay the_rate_would_reach_0_just_after_the_last_step",
+    ("(step + 1)", "step", "warm-up starts at 0: the first step, too, has a rate",
+     "learning_rate_schedule", "the_rate_rises_in_equal_steps_from_the_first"),
     ("config[\"steps\"] - step", "config[\"steps\"] - step - 1",
-     "the rate would be 0 in the last step, which then does nothing"),
-    ("min(1, ", "min(", "the rate never exceeds config[\"lr\"]: 1 is among what is compared"))
+     "the rate is 0 in the last step, which then does nothing",
+     "learning_rate_schedule", "the_rate_would_reach_0_just_after_the_last_step"),
+    ("min(1, ", "min(", "there is no plateau: the rate never exceeds config[\"lr\"]",
+     "learning_rate_schedule", "the_rate_stays_between_warm_up_and_decay"),
+    ("config[\"decay\"] * config[\"steps\"]", "config[\"steps\"]",
+     "the rate falls from the first step on; it falls only in the last share of them, `decay`"),
+    ("config[\"decay\"]", "(1 - config[\"decay\"])",
+     "`decay` is the share of steps with a falling rate, not the one before: right at 1/2 alone",
+     "the_rate_stays_between_warm_up_and_decay",
+     "the_rate_would_reach_0_just_after_the_last_step"))
 exercise(
     "data.muon.orthogonal", "Newton and Schulz's steps of Muon", "test_train.py",
-    "orthogonal_matrices_have_singular_values_near_one muon_is_that_of_torch",
+    "orthogonal_matrices_have_singular_values_near_one muon_is_that_of_torch "
+    "orthogonal_does_not_see_the_scale orthogonal_of_a_matrix_does_not_see_the_others "
+    "orthogonal_raises_small_singular_values orthogonal_keeps_the_shape",
     ("x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)", "x",
-     "first divide each matrix by its norm: the steps diverge on singular values above 1"),
-    ("beta=a", "beta=1", "X itself has the factor a = 3.4445, which brings small values up"),
-    ("range(5)", "range(1)", "one step is not enough: five"))
+     "100 x and x have the same singular vectors: without |x| = 1 the steps diverge",
+     "orthogonal_matrices_have_singular_values_near_one", "muon_is_that_of_torch",
+     "orthogonal_does_not_see_the_scale"),
+    ("beta=a", "beta=1",
+     "a step multiplies a tiny singular value by a = 3.4445; here it stays as small as it was",
+     "orthogonal_matrices_have_singular_values_near_one", "muon_is_that_of_torch",
+     "orthogonal_raises_small_singular_values"),
+    ("range(5)", "range(1)", "small values grow, but not up to 0.7: how many steps are there?",
+     "orthogonal_matrices_have_singular_values_near_one", "muon_is_that_of_torch"),
+    ("x.norm(dim=(1, 2), keepdim=True)", "x.norm()",
+     "a matrix changes with those beside it: each has a norm of its own",
+     "orthogonal_matrices_have_singular_values_near_one", "muon_is_that_of_torch",
+     "orthogonal_of_a_matrix_does_not_see_the_others"),
+    ("return x.mT if tall else x", "return x",
+     "a tall matrix comes back wide: it was transposed, so that x x^T is the smaller one",
+     "orthogonal_matrices_have_singular_values_near_one", "muon_is_that_of_torch",
+     "orthogonal_keeps_the_shape"))
 exercise(
     "colar.offsets", "where a token stands in its run", "test_colar.py",
-    "offsets_on_a_worked_example offsets_of_two_rows_equal_a_loop",
+    "offsets_on_a_worked_example offsets_of_two_rows_equal_a_loop "
+    "offsets_without_align_go_through_the_chain offsets_of_a_row_do_not_see_the_others "
+    "offsets_of_a_chain_that_comes_first_are_its_columns",
     ("start = start | (thinking & (step != F.pad(step, (1, -1))))", "pass",
-     "with align a run also starts where `step` differs from that of the token before"),
-    (".cummax(1)", ".cummax(0)", "the last start is looked for along the row, dimension 1"),
+     "right through the chain; with align, a new step starts at 0 again",
+     "offsets_on_a_worked_example", "offsets_of_two_rows_equal_a_loop"),
+    (".cummax(1)", ".cummax(0)",
+     "a row changes with those beside it: the start of a run is to the left of its tokens",
+     "offsets_on_a_worked_example", "offsets_of_two_rows_equal_a_loop",
+     "offsets_without_align_go_through_the_chain", "offsets_of_a_row_do_not_see_the_others"),
     ("thinking & ~F.pad(thinking, (1, -1)) ", "thinking & False ",
-     "the first reasoning token starts a run: the one before it is none"))
+     "a chain is counted from the start of the row: its first token, too, starts a run",
+     "offsets_on_a_worked_example", "offsets_of_two_rows_equal_a_loop",
+     "offsets_without_align_go_through_the_chain"),
+    (".cummax(1).values", ".cummax(1).values + 1",
+     "runs start where they have to, but their first token has the offset 1, not 0",
+     "offsets_on_a_worked_example", "offsets_of_two_rows_equal_a_loop",
+     "offsets_without_align_go_through_the_chain",
+     "offsets_of_a_chain_that_comes_first_are_its_columns"))
 exercise(
     "colar.merge", "Eq. (1): a group's embeddings become one", "test_colar.py",
-    "merge_equals_a_loop merge_keeps_the_variance_and_the_mean_does_not",
-    ("POOLS[pool](n)", "n", "divide by sqrt(n), not n: a mean of n has 1/n of the variance"),
-    ("scatter_add(1, slot", "scatter(1, slot", "the embeddings of a group are summed: scatter "
-     "keeps one of them"),
-    (".clamp(min=1)", "", "an empty slot has size 0: 0 / 0 is nan, and one nan spoils the batch",
-     "merge_equals_a_loop"))
+    "merge_equals_a_loop merge_keeps_the_variance_and_the_mean_does_not "
+    "merge_by_mean_is_the_mean merge_does_not_see_the_order_in_a_group",
+    ("POOLS[pool](n)", "n",
+     "right for the pool `mean` alone: a mean of n unrelated embeddings has 1/n of the variance",
+     "merge_equals_a_loop", "merge_keeps_the_variance_and_the_mean_does_not"),
+    ("scatter_add(1, slot", "scatter(1, slot",
+     "the order within a group matters: one embedding of it is kept, where all are to be summed"),
+    (".clamp(min=1)", "",
+     "right but for an empty slot: 0 / 0 is nan, and one nan spoils the batch",
+     "merge_equals_a_loop"),
+    ("total / POOLS[pool](n)", "total",
+     "the plain sum: of n unrelated embeddings, its variance is n times that of one",
+     "merge_equals_a_loop", "merge_keeps_the_variance_and_the_mean_does_not",
+     "merge_by_mean_is_the_mean"),
+    ("size.clamp(min=1)", "size.amax().expand_as(size)",
+     "right while groups are of one size: the n of a group is its own, and the last is often short",
+     "merge_equals_a_loop", "merge_by_mean_is_the_mean"))
 exercise(
     "colar.LatentHead.forward", "Eq. (2): mean and log sigma", "test_colar.py",
     "latent_head_equals_a_loop latent_head_keeps_sigma_within_its_bounds",
@@ -96,7 +179,7 @@ exercise(
     "colar.latent_loss", "Eq. (3): soft-MSE and NLL", "test_colar.py",
     "latent_losses_equal_torch_distributions soft_mse_draws_one_eps_per_number",
     ("torch.randn_like(mu)", "torch.randn_like(mu[:, :1])",
-     "one eps per number, not per vector: torch.randn_like(mu)",
+     "one eps per number, not per vector: all numbers of a latent move together",
      "soft_mse_draws_one_eps_per_number"),
     ("log_sigma.exp() * torch", "log_sigma * torch", "sigma is exp(log_sigma)"),
     ("log_prob(target).mean(1)", "log_prob(target).sum(1)",
@@ -104,11 +187,27 @@ exercise(
      "latent_losses_equal_torch_distributions"))
 exercise(
     "colar.CoLaR.loss", "Eq. (5): everything together", "test_colar.py",
-    "loss_equals_a_loop at_c_1_the_lm_loss_is_that_of_cot",
-    (".detach() / self.std", ".detach()", "the head predicts z / s", "loss_equals_a_loop"),
-    ("latent = part < ANSWER", "latent = part < CLOSE", "the embedding of </think> is predicted, "
-     "too: it ends the thoughts", "loss_equals_a_loop"),
-    ("said = part > OPEN", "said = part > CHAIN", "the words of the thoughts are labels, too"),
+    "loss_equals_a_loop at_c_1_the_lm_loss_is_that_of_cot "
+    "speeds_that_branch_off_one_question_are_as_if_alone "
+    "the_latent_loss_is_of_embeddings_over_their_std no_word_is_predicted_from_itself",
+    (".detach() / self.std", ".detach()",
+     "Eq. (2): the head predicts z / s, so its loss depends on s; here it does not",
+     "loss_equals_a_loop", "speeds_that_branch_off_one_question_are_as_if_alone",
+     "the_latent_loss_is_of_embeddings_over_their_std"),
+    ("latent = part < ANSWER", "latent = part < CLOSE",
+     "the LM loss is right, the latent one is not: the embedding of </think> is predicted, too",
+     "loss_equals_a_loop", "speeds_that_branch_off_one_question_are_as_if_alone"),
+    ("said = part > OPEN", "said = part > CHAIN",
+     "at c = 1 the LM loss is not CoT's: the words of the thoughts are labels, too",
+     "loss_equals_a_loop", "at_c_1_the_lm_loss_is_that_of_cot",
+     "speeds_that_branch_off_one_question_are_as_if_alone"),
+    ("at=said[:, 1:]", "at=said[:, :-1]",
+     "a slot is predicted from the state at it, which has read it, not from the one before",
+     "loss_equals_a_loop", "at_c_1_the_lm_loss_is_that_of_cot",
+     "speeds_that_branch_off_one_question_are_as_if_alone", "no_word_is_predicted_from_itself"),
+    ("mean_over_speeds(apart, branch[latent])", "apart.mean()",
+     "right at one speed; of several, each is to weigh the same, however many latents it has",
+     "speeds_that_branch_off_one_question_are_as_if_alone"),
     needs=["model.rotate", "colar.offsets", "colar.merge", "colar.LatentHead.forward",
            "colar.latent_loss"])
 exercise(
@@ -128,19 +227,50 @@ exercise(
      "advantages_equal_a_loop", "advantages_of_an_option_do_not_depend_on_another"))
 exercise(
     "rl.objective", "Eq. (3) and (4): the clipped gain", "test_rl.py",
-    "objective_equals_a_loop a_clipped_ratio_and_a_zero_advantage_have_no_gradient",
-    ("torch.minimum", "torch.maximum", "the smaller of the two gains: the bound is pessimistic"),
-    ("clipped * A[:, None])", "rho * A[:, None])", "the second gain has the clipped ratio"),
-    ("(logp - old[kind][0])", "(old[kind][0] - logp)", "the ratio is p / p_old"))
+    "objective_equals_a_loop a_clipped_ratio_and_a_zero_advantage_have_no_gradient "
+    "at_the_old_policy_the_loss_is_minus_the_advantage a_ratio_near_1_multiplies_the_advantage "
+    "what_is_wrong_and_got_likelier_counts_in_full padding_changes_no_objective",
+    ("torch.minimum", "torch.maximum",
+     "Eq. (4) takes the worse of two gains; here a wrong action that got likelier costs too little",
+     "objective_equals_a_loop", "a_clipped_ratio_and_a_zero_advantage_have_no_gradient",
+     "what_is_wrong_and_got_likelier_counts_in_full"),
+    ("clipped * A[:, None])", "rho * A[:, None])",
+     "beyond 1 + eps a right action is still pushed: one of the two gains has the clipped ratio",
+     "objective_equals_a_loop", "a_clipped_ratio_and_a_zero_advantage_have_no_gradient"),
+    ("(logp - old[kind][0])", "(old[kind][0] - logp)",
+     "Eq. (3): a right action that got likelier gains more; here the ratio is upside down",
+     "objective_equals_a_loop", "a_clipped_ratio_and_a_zero_advantage_have_no_gradient",
+     "a_ratio_near_1_multiplies_the_advantage", "what_is_wrong_and_got_likelier_counts_in_full"),
+    ("loss = loss - (", "loss = loss + (",
+     "at the old policy the loss is +A: it is minimised, and so it is minus the gain",
+     "objective_equals_a_loop", "a_clipped_ratio_and_a_zero_advantage_have_no_gradient",
+     "at_the_old_policy_the_loss_is_minus_the_advantage", "a_ratio_near_1_multiplies_the_advantage",
+     "what_is_wrong_and_got_likelier_counts_in_full"),
+    (" * mask", "",
+     "padding changes the loss: where the mask is False there is no action, so no gain either",
+     "objective_equals_a_loop", "padding_changes_no_objective"))
 exercise(
     "vqvae.Codebook.forward", "Eq. (3): straight through", "test_vqvae.py",
-    "straight_through commitment_pulls_x_to_its_code_and_not_the_code_to_x",
-    ("x + (q - x).detach()", "q", "x + sg[q - x]: q alone has no gradient, so that the encoder "
-     "learns nothing from the words", "straight_through"),
-    ("(q - x).detach()", "(q - x)", "detach q - x: else the gradients of x and -x cancel",
+    "straight_through what_the_decoder_gets_is_the_nearest_code "
+    "what_the_decoder_gets_depends_on_x commitment_is_a_mean_over_all_numbers "
+    "commitment_pulls_x_to_its_code_and_not_the_code_to_x",
+    ("x + (q - x).detach()", "q",
+     "Eq. (3): the code is right, but no gradient passes it: the encoder learns nothing from words",
+     "straight_through", "what_the_decoder_gets_depends_on_x"),
+    ("(q - x).detach()", "(q - x)",
+     "Eq. (3): a gradient comes to x twice, once with each sign, and is 0: sg is missing",
      "straight_through"),
-    ("F.mse_loss(x, q)", "F.mse_loss(x.detach(), q)", "the commitment is |x - sg[q]|^2: its "
-     "gradient moves x", "commitment_pulls_x_to_its_code_and_not_the_code_to_x"))
+    ("x + (q - x).detach()", "q + (x - q).detach()",
+     "Eq. (3) with x and q exchanged: the decoder gets x itself, and the gradient goes to the code",
+     "straight_through", "what_the_decoder_gets_is_the_nearest_code",
+     "what_the_decoder_gets_depends_on_x"),
+    ("F.mse_loss(x, q)", "F.mse_loss(x.detach(), q)",
+     "Eq. (5): the commitment has the right value, but no gradient that moves x to its code",
+     "commitment_pulls_x_to_its_code_and_not_the_code_to_x"),
+    ("F.mse_loss(x, q)", "(x - q).square().sum(1).mean()",
+     "Eq. (5): the commitment is too large by a factor D: a mean over dimensions, not a sum",
+     "commitment_is_a_mean_over_all_numbers",
+     "commitment_pulls_x_to_its_code_and_not_the_code_to_x"))
 exercise(
     "vqvae.Codebook.update", "Eq. (4): codes as moving averages", "test_vqvae.py",
     "update_equals_a_loop dead_is_below_a_twentieth_of_the_average the_first_batch_is_clustered",
@@ -154,16 +284,42 @@ exercise(
      "the_first_batch_is_clustered"))
 exercise(
     "recurrent.draw_r", "Eq. (5): how many iterations", "test_recurrent.py",
-    "draw_r_has_the_quantiles_of_the_paper",
-    (" - SIGMA ** 2 / 2", "", "the mean of exp(normal) is exp(mu + sigma^2 / 2): subtract it"),
-    (".long() + 1", ".long()", "one is added after the Poisson draw: no pass without iteration"),
-    ("torch.poisson(tau.exp())", "tau.exp().round()", "r is drawn from Poisson(exp(tau))"))
+    "draw_r_has_the_quantiles_of_the_paper draw_r_has_one_more_than_its_mean draw_r_is_never_0 "
+    "draw_r_without_sigma_is_poisson draw_r_spreads_by_sigma",
+    (" - SIGMA ** 2 / 2", "",
+     "the spread is right and the mean too large: the mean of exp(normal) is above exp(its mean)",
+     "draw_r_has_the_quantiles_of_the_paper", "draw_r_has_one_more_than_its_mean"),
+    (".long() + 1", ".long()",
+     "a Poisson draw may be 0, and no pass is without iteration: it is one short everywhere",
+     "draw_r_has_the_quantiles_of_the_paper", "draw_r_has_one_more_than_its_mean",
+     "draw_r_is_never_0"),
+    ("torch.poisson(tau.exp())", "tau.exp().round()",
+     "at sigma = 0 all draws are equal: exp(tau) is the rate of a Poisson draw, not the number",
+     "draw_r_has_the_quantiles_of_the_paper", "draw_r_without_sigma_is_poisson"),
+    ("SIGMA * torch", "torch", "tau has a standard deviation of 1, not sigma",
+     "draw_r_has_the_quantiles_of_the_paper", "draw_r_has_one_more_than_its_mean",
+     "draw_r_without_sigma_is_poisson", "draw_r_spreads_by_sigma"),
+    ("torch.randn(n)", "torch.randn(1).expand(n)",
+     "all n numbers have one tau in common: they spread as a Poisson draw alone",
+     "draw_r_has_the_quantiles_of_the_paper", "draw_r_has_one_more_than_its_mean",
+     "draw_r_spreads_by_sigma"))
 exercise(
     "recurrent.kl_change", "the KL between two iterations", "test_recurrent.py",
-    "changes_equal_their_definitions",
+    "changes_equal_their_definitions a_kl_is_never_negative "
+    "a_kl_does_not_see_a_constant_in_the_logits a_kl_of_two_words_by_hand",
     ("for logits in (before, after)", "for logits in (after, before)",
-     "KL(p_before || p_after): the mean is over the iteration before"),
-    ("p.exp() * (p - q)", "p - q", "a mean under p: weigh the differences of logs with p.exp()"))
+     "a KL, but KL(p_after || p_before): the mean is over the iteration before",
+     "changes_equal_their_definitions"),
+    ("p.exp() * (p - q)", "p - q",
+     "it can be negative: a KL is a mean under p, and here all words weigh the same",
+     "changes_equal_their_definitions", "a_kl_is_never_negative", "a_kl_of_two_words_by_hand"),
+    (".log_softmax(-1)", "",
+     "a constant added to all logits changes it: logits are no log-probabilities yet",
+     "changes_equal_their_definitions", "a_kl_is_never_negative",
+     "a_kl_does_not_see_a_constant_in_the_logits"),
+    (".sum(-1)", ".mean(-1)",
+     "it is too small by a factor V: p weighs the words already, so they are summed",
+     "changes_equal_their_definitions", "a_kl_of_two_words_by_hand"))
 exercise(
     "recurrent.Exit.__call__", "when to stop", "test_recurrent.py",
     "exit_on_the_latent exit_on_kl exit_on_the_same_word exit_on_the_second_difference",
@@ -177,7 +333,19 @@ exercise(
     needs=["recurrent.kl_change"])
 exercise(
     "lab.controls.donors", "who gets whose thoughts", "lab/test_controls.py",
-    "swapped_thoughts_come_from_a_row_with_as_many",
-    ("order.roll(1)", "order", "roll the order by one: nobody gets its own thoughts"),
+    "swapped_thoughts_come_from_a_row_with_as_many nobody_is_its_own_donor everybody_gives_once "
+    "most_donors_have_as_many_thoughts",
+    ("order.roll(1)", "order",
+     "each row gets its own thoughts, not those of the row before it in the order of n",
+     "swapped_thoughts_come_from_a_row_with_as_many", "nobody_is_its_own_donor"),
     ("n.cpu().argsort(stable=True)", "torch.arange(len(n))",
-     "sort by n, so that a donor has as many thoughts, as far as there is one"))
+     "the donor is the row before in the batch: of rows sorted by n, most have as many thoughts",
+     "swapped_thoughts_come_from_a_row_with_as_many", "most_donors_have_as_many_thoughts"),
+    ("torch.empty_like(order).scatter_(0, order, order.roll(1))", "order.roll(1)",
+     "some get their own: these are the donors of the places in the sorted order, not of the rows",
+     "swapped_thoughts_come_from_a_row_with_as_many", "nobody_is_its_own_donor",
+     "most_donors_have_as_many_thoughts"),
+    ("torch.empty_like(order).scatter_(0, order, order.roll(1))",
+     "((n[:, None] - n).abs() + 1000 * torch.eye(len(n)).long()).argmin(1)",
+     "a row with as many thoughts, but the same for several: in a swap each row gives once",
+     "swapped_thoughts_come_from_a_row_with_as_many", "everybody_gives_once"))

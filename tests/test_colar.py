@@ -76,6 +76,21 @@ def test_merge_keeps_the_variance_and_the_mean_does_not():
             f"{pool}: groups of 5 embeddings of variance 1 have variance {var:.2f}, not {want}")
 
 
+def test_merge_by_mean_is_the_mean():
+    """Of groups of 2, 1 and 3."""
+    e = torch.arange(12.0).double().view(1, 6, 2)
+    z = merge(e, torch.tensor([[0, 0, 1, 2, 2, 2]]), torch.tensor([[2, 1, 3]]), "mean")
+    want = torch.stack([e[0, :2].mean(0), e[0, 2], e[0, 3:].mean(0)])
+    torch.testing.assert_close(z[0], want, **EXACT)
+
+
+def test_merge_does_not_see_the_order_in_a_group():
+    e, slot = torch.arange(10.0).double().view(1, 5, 2), torch.tensor([[0, 0, 0, 1, 1]])
+    ways = [merge(e[:, order], slot, torch.tensor([[3, 2]]))
+            for order in ([0, 1, 2, 3, 4], [2, 0, 1, 4, 3])]
+    torch.testing.assert_close(*ways, **EXACT)
+
+
 def test_offsets_on_a_worked_example():
     thinking = torch.tensor([[0, 0, 1, 1, 1, 1, 1, 0]]).bool()
     step = torch.tensor([[0, 0, 0, 0, 0, 1, 1, 0]])
@@ -96,6 +111,29 @@ def test_offsets_of_two_rows_equal_a_loop(align):
             place = 0 if new_step else place + 1
             assert got[b, t] == place, (
                 f"align={align}: token {t} of row {b} is number {place} of its run, counted from 0")
+
+
+def test_offsets_without_align_go_through_the_chain():
+    thinking = torch.tensor([[0, 0, 1, 1, 1, 0]]).bool()
+    got = offsets(torch.tensor([[0, 0, 0, 1, 2, 0]]), thinking, False)[0, 2:5].tolist()
+    assert got == [0, 1, 2], f"a chain of three tokens after two others has the offsets {got}"
+
+
+def test_offsets_of_a_row_do_not_see_the_others():
+    thinking = torch.tensor([[0, 1, 1, 1, 1], [1, 1, 1, 1, 0], [0, 0, 0, 1, 1]]).bool()
+    step = torch.tensor([[0, 0, 0, 1, 1], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]])
+    together = offsets(step, thinking, True)
+    for b in range(3):
+        alone = offsets(step[b:b + 1], thinking[b:b + 1], True)[0]
+        for t in thinking[b].nonzero()[:, 0]:
+            assert together[b, t] == alone[t], (
+                f"token {t} of row {b} has the offset {together[b, t]} beside other rows, and "
+                f"{alone[t]} alone")
+
+
+def test_offsets_of_a_chain_that_comes_first_are_its_columns():
+    got = offsets(torch.zeros(1, 4).long(), torch.ones(1, 4).bool(), False)[0].tolist()
+    assert got == [0, 1, 2, 3], f"four tokens of one run have the offsets {got}"
 
 
 def naive_loss(method, batch, c):
@@ -209,6 +247,27 @@ def test_at_c_1_the_lm_loss_is_that_of_cot():
     with_speed.question = pack(batch.question, speed_token(c))[0]
     torch.testing.assert_close(
         method.loss(batch, c)[1]["ce"], parent.loss(with_speed)[0], **EXACT)
+
+
+def test_the_latent_loss_is_of_embeddings_over_their_std():
+    """Of a head that says 0 it is the mean of (z / s)^2: for twice the s, a quarter."""
+    method, _ = colar_and_cot(head="deterministic")
+    for p in method.latent_head.mean.parameters():
+        p.data.zero_()
+    losses = []
+    for _ in range(2):
+        losses.append(float(method.loss(batch_of(3))[1]["latent"]))
+        method.std *= 2
+    assert losses[1] == pytest.approx(losses[0] / 4), (
+        f"the loss of a head that says 0 is {losses[0]:.4f}, and {losses[1]:.4f} at twice the s")
+
+
+def test_no_word_is_predicted_from_itself():
+    """<eos> is the last one, so that it is predicted and never read: its embedding can be any."""
+    method, _ = colar_and_cot(head="deterministic")
+    before = method.loss(batch_of(3))[0]
+    method.model.embed.weight.data[EOS].normal_()
+    torch.testing.assert_close(method.loss(batch_of(3))[0], before, **EXACT)
 
 
 def test_latent_losses_equal_torch_distributions():

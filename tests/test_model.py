@@ -135,6 +135,30 @@ def test_rope_depends_on_distance_only():
     assert abs(score(5, 2) - score(5, 3)) > 1
 
 
+def turned(x, angle):
+    """x (T, D) rotated, all pairs by the same angle, with tables as those of Rope."""
+    half = torch.full((x.shape[1] // 2,), angle, dtype=torch.double)
+    return rotate(x[None, :, None], torch.cat([half.cos(), half.cos()]),
+                  torch.cat([-half.sin(), half.sin()]))[0, :, 0]
+
+
+def test_rotate_keeps_the_norm():
+    torch.manual_seed(0)
+    x = torch.randn(5, 8).double()
+    torch.testing.assert_close(turned(x, 0.3).norm(dim=1), x.norm(dim=1), **EXACT)
+
+
+def test_half_a_turn_changes_the_sign():
+    torch.manual_seed(0)
+    x = torch.randn(5, 8).double()
+    torch.testing.assert_close(turned(x, math.pi), -x, **EXACT)
+
+
+def test_rotate_mixes_only_numbers_half_a_row_apart():
+    met = turned(torch.eye(8).double(), 0.3).nonzero().tolist()
+    assert all((i - j) % 4 == 0 for i, j in met), f"of 8 numbers these meet: {met}"
+
+
 @pytest.mark.parametrize("changes", [{}, {"conv": 4}, {"conv": 4, "qk_norm": True}, LLAMA], ids=str)
 def test_causal_and_blind_to_padding(changes):
     model, ids = tiny(**changes), torch.randint(1, 23, (1, 10))

@@ -170,6 +170,33 @@ def test_draw_r_has_the_quantiles_of_the_paper():
     assert draw_r(6, "fixed", 3).tolist() == [6, 6, 6]
 
 
+def test_draw_r_has_one_more_than_its_mean():
+    torch.manual_seed(0)
+    mean = float(draw_r(32, "lognormal", 100_000).double().mean())
+    assert abs(mean - 33) < .3, f"at rbar = 32 it iterates {mean:.2f} times on average, not 33"
+
+
+def test_draw_r_is_never_0():
+    torch.manual_seed(0)
+    least = int(draw_r(1, "lognormal", 1000).min())
+    assert least == 1, f"at rbar = 1 the least of 1,000 draws is {least}"
+
+
+def test_draw_r_without_sigma_is_poisson(monkeypatch):
+    """Whose variance is its mean; one is added to it."""
+    monkeypatch.setattr(recurrent, "SIGMA", 0)
+    torch.manual_seed(0)
+    var = float(draw_r(5, "lognormal", 100_000).double().var())
+    assert abs(var - 5) < .2, f"at rbar = 5 and sigma = 0 the variance is {var:.2f}, not 5"
+
+
+def test_draw_r_spreads_by_sigma():
+    """At a large mean, where the Poisson draw adds next to nothing."""
+    torch.manual_seed(0)
+    sd = float(draw_r(1000, "lognormal", 100_000).double().log().std())
+    assert abs(sd - .5) < .01, f"log r has a standard deviation of {sd:.2f}, not sigma = 0.5"
+
+
 def test_weights_start_with_the_variances_of_takase():
     """std (2/5C)^.5, into the residual divided by (2 l)^.5, l = layers executed at mean_r."""
     torch.manual_seed(0)
@@ -507,6 +534,25 @@ def test_changes_equal_their_definitions():
     torch.testing.assert_close(kl_change(before, after), want, **EXACT)
     a, b = torch.tensor([[3., 4], [0, 2]]), torch.tensor([[0., 4], [0, 5]])
     torch.testing.assert_close(latent_change(a, b), torch.tensor([.75, .6]))
+
+
+def test_a_kl_is_never_negative():
+    torch.manual_seed(0)
+    found = kl_change(*torch.randn(2, 50, 7).double())
+    assert found.min() >= 0, f"the least of 50 is {found.min():.3f}"
+
+
+def test_a_kl_does_not_see_a_constant_in_the_logits():
+    torch.manual_seed(0)
+    before, after = torch.randn(2, 4, 7).double()
+    torch.testing.assert_close(kl_change(before + 3, after - 1), kl_change(before, after), **EXACT)
+
+
+def test_a_kl_of_two_words_by_hand():
+    """Of 0.8 and 0.2 to 0.2 and 0.8: 0.8 log 4 - 0.2 log 4, in either direction."""
+    logits = torch.tensor([[.8, .2]], dtype=torch.double).log()
+    found, want = float(kl_change(logits, logits.flip(1))), .6 * math.log(4)
+    assert abs(found - want) < 1e-9, f"{found:.4f}, not {want:.4f}"
 
 
 def test_last_state_is_that_of_the_last_real_position():

@@ -128,6 +128,42 @@ def test_objective_equals_a_loop(average):
     assert loss.item() == pytest.approx(want + 0.3 * kl)
 
 
+def loss_at(ratio, A):
+    """The loss of a single action at p / p_old = ratio and this advantage; it is clipped at 0.8 and
+    1.2."""
+    logp = torch.tensor([[math.log(ratio)]]).double()
+    mask = torch.ones(1, 1).bool()
+    return float(loss_of(logp, torch.zeros_like(logp), mask, torch.tensor([A]).double())[0])
+
+
+def test_at_the_old_policy_the_loss_is_minus_the_advantage():
+    for A in (2.0, -3.0):
+        assert loss_at(1.0, A) == pytest.approx(-A)
+
+
+def test_a_ratio_near_1_multiplies_the_advantage():
+    for ratio in (1.1, 0.9):
+        loss = loss_at(ratio, 2.0)
+        assert loss == pytest.approx(-2 * ratio), (
+            f"at p / p_old = {ratio} and A = 2 the loss is {loss:.3f}")
+
+
+def test_what_is_wrong_and_got_likelier_counts_in_full():
+    loss = loss_at(2.0, -1.0)
+    assert loss == pytest.approx(2), f"at p / p_old = 2 and A = -1 the loss is {loss:.3f}"
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_padding_changes_no_objective(average):
+    torch.manual_seed(0)
+    now, old, _, mask, A = some_actions(9)
+    more = torch.ones(6, 3).double()
+    padded = [torch.cat([now, 2 * more], 1), torch.cat([old, more], 1),
+              torch.cat([mask, torch.zeros(6, 3).bool()], 1)]
+    found, want = loss_of(*padded, A, average)[0], loss_of(now, old, mask, A, average)[0]
+    torch.testing.assert_close(found, want, **EXACT)
+
+
 def test_averaging_weighs_a_short_right_chain_more():
     logp = torch.zeros(2, 4, requires_grad=True)
     mask = torch.tensor([[1, 0, 0, 0], [1, 1, 1, 1]]).bool()

@@ -555,6 +555,34 @@ def test_orthogonal_matrices_have_singular_values_near_one():
         assert well.min() > 0.6 and found.max() < 1.3
 
 
+def matrices(*shape):
+    """Random matrices in float64, each of norm 1."""
+    torch.manual_seed(0)
+    x = torch.randn(shape).double()
+    return x / x.norm(dim=(1, 2), keepdim=True)
+
+
+def test_orthogonal_does_not_see_the_scale():
+    x = matrices(3, 6, 18)
+    torch.testing.assert_close(orthogonal(100 * x), orthogonal(x), **EXACT)
+
+
+def test_orthogonal_of_a_matrix_does_not_see_the_others():
+    x = matrices(2, 6, 18)
+    x[1] *= 10
+    torch.testing.assert_close(orthogonal(x)[:1], orthogonal(x[:1]), **EXACT)
+
+
+def test_orthogonal_raises_small_singular_values():
+    small = float(orthogonal(torch.tensor([[[1.0, 0], [0, 0.001]]]).double())[0, 1, 1])
+    assert small > 0.003, f"beside one of 1, a singular value of 0.001 becomes {small:.4f}"
+
+
+def test_orthogonal_keeps_the_shape():
+    for shape in ((2, 4, 6), (2, 6, 4)):
+        assert orthogonal(matrices(*shape)).shape == shape
+
+
 def test_muon_is_that_of_torch():
     """But for bfloat16, which torch's has for the orthogonal part: 8 bits."""
     torch.manual_seed(0)
@@ -668,6 +696,24 @@ def test_learning_rate_schedule():
     rate = [train.learning_rate(s, config) for s in range(1000)]
     assert rate[0] == 0.02 and rate[99] == 2 and rate[499] == 2
     assert abs(rate[750] - 1) < 1e-9 and abs(rate[999] - 2 / 500) < 1e-9
+
+
+def rates():
+    """Of 100 steps: 10 of warm-up, then a plateau of 65 at 2, then 25 of decay."""
+    config = {"steps": 100, "lr": 2.0, "warmup": 10, "decay": 0.25}
+    return [train.learning_rate(step, config) for step in range(100)]
+
+
+def test_the_rate_rises_in_equal_steps_from_the_first():
+    assert rates()[:10] == pytest.approx([2 * n / 10 for n in range(1, 11)])
+
+
+def test_the_rate_stays_between_warm_up_and_decay():
+    assert rates()[10:75] == pytest.approx([2] * 65)
+
+
+def test_the_rate_would_reach_0_just_after_the_last_step():
+    assert rates()[75:] == pytest.approx([2 * n / 25 for n in range(25, 0, -1)])
 
 
 def test_eval_command(colar_run, tmp_path, capsys):
@@ -804,6 +850,21 @@ def test_pass_at_k_equals_counting():
             assert abs(rows.pass_at(k, right, 5) - want) < 1e-12
 
 
+def test_pass_at_1_is_the_share():
+    assert [rows.pass_at(1, right, 5) for right in range(6)] == pytest.approx(
+        [0, 0.2, 0.4, 0.6, 0.8, 1])
+
+
+def test_pass_at_k_does_not_fall_with_k():
+    chances = [rows.pass_at(k, 2, 5) for k in range(1, 6)]
+    assert chances == sorted(chances), f"pass@1 ... pass@5 of 2 right ones in 5: {chances}"
+
+
+def test_pass_at_all_is_sure_if_one_is_right():
+    chance = rows.pass_at(5, 1, 5)
+    assert chance == 1, f"pass@5 of 1 right one in 5 is {chance:.3f}"
+
+
 def test_a_run_says_at_its_start_how_long_it_will_take(tmp_path, capsys, monkeypatch):
     """After six steps, and again once it goes on; not if nothing is left to do."""
     stops = iter([False, False, True])
@@ -870,6 +931,29 @@ def test_wilson_interval():
     for n in range(1, 200):
         (low, _), (_, high) = rows.wilson(0, n), rows.wilson(n, n)
         assert f"{low} {high}" == "0.0 1.0"     # no rounding: neither -0.0 nor 1.0000000000000002
+
+
+def test_the_ends_of_wilson_are_z_standard_errors_away():
+    """From an end, not from the share: it is where |share - end| = z sqrt(end (1 - end) / n)."""
+    for right, n in ((1, 5), (8, 10), (30, 90)):
+        for end in rows.wilson(right, n):
+            away, z_errors = abs(right / n - end), 1.96 * math.sqrt(end * (1 - end) / n)
+            assert abs(away - z_errors) < 1e-12, (
+                f"{right} of {n}: the end {end:.4f} is {away:.4f} away, not {z_errors:.4f}")
+
+
+def test_the_middle_of_wilson_is_pulled_to_a_half():
+    """To the share if z^2 more tries counted, half of them right."""
+    z2 = 1.96 ** 2
+    for right, n in ((1, 5), (8, 10), (30, 90)):
+        middle, want = sum(rows.wilson(right, n)) / 2, (right + z2 / 2) / (n + z2)
+        assert abs(middle - want) < 1e-12, (
+            f"the middle of {right} of {n} is {middle:.4f}, not {want:.4f}")
+
+
+def test_wilson_at_z_0_is_the_share():
+    low, high = rows.wilson(3, 4, 0)
+    assert low == high == 0.75, f"at z = 0 the interval of 3 of 4 is {low:.4f} to {high:.4f}"
 
 
 def test_help_names_the_flags_of_method_and_task(capsys):

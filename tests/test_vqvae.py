@@ -100,6 +100,24 @@ def test_straight_through():
     assert torch.equal(torch.autograd.grad((q * w).sum(), x)[0], w.double())
 
 
+def test_what_the_decoder_gets_is_the_nearest_code():
+    codebook, x = random_codebook(), torch.randn(9, D).double()
+    torch.testing.assert_close(codebook(x)[1], codebook.code[brute_force(x, codebook.code)])
+
+
+def test_what_the_decoder_gets_depends_on_x():
+    assert random_codebook()(torch.randn(9, D).double().requires_grad_())[1].requires_grad, (
+        "no gradient of the decoder reaches the encoder")
+
+
+def test_commitment_is_a_mean_over_all_numbers():
+    codebook, x = random_codebook(), torch.randn(9, D).double()
+    apart = [(v - min(codebook.code, key=lambda e: math.dist(v, e))).tolist() for v in x]
+    want = sum(d * d for row in apart for d in row) / (9 * D)
+    found = float(codebook(x)[2])
+    assert found == pytest.approx(want), f"the commitment is {found:.4f}, not {want:.4f}"
+
+
 def test_commitment_pulls_x_to_its_code_and_not_the_code_to_x():
     """Eq. (5): the gradient of |x - sg[q]|^2, a mean, is 2 (x - e_k) / numel; none for e."""
     codebook, x = random_codebook(), torch.randn(9, D).double().requires_grad_()

@@ -33,6 +33,24 @@ def test_swapped_thoughts_come_from_a_row_with_as_many():
     assert (count == n).sum() == 3      # two groups in a ring: each row but two finds its like
 
 
+def test_nobody_is_its_own_donor():
+    donor = controls.donors(torch.tensor([2, 3, 2, 3, 2])).tolist()
+    own = [row for row in range(5) if donor[row] == row]
+    assert not own, f"rows {own} of 5 get their own thoughts"
+
+
+def test_everybody_gives_once():
+    donor = controls.donors(torch.tensor([2, 3, 2, 3, 2])).tolist()
+    assert sorted(donor) == list(range(5)), f"the donors of 5 rows are {donor}"
+
+
+def test_most_donors_have_as_many_thoughts():
+    """Of two numbers of thoughts, two rows at most get another number."""
+    n = [2, 3, 2, 3, 2]
+    given = [n[i] for i in controls.donors(torch.tensor(n)).tolist()]
+    assert sum(map(int.__eq__, given, n)) >= 3, f"rows with {n} thoughts get {given}"
+
+
 def test_shuffled_thoughts_are_the_same_in_another_order():
     z, n = thoughts((7, 3, 0), M=8)
     changed, count = change("shuffle", z, n)
