@@ -48,7 +48,7 @@ from method import (CLOSE, LENGTH, OPEN, RIGHT, Method, Rollout, Solved, column,
 from model import GREEDY, Cache
 
 LATENTS = Flag(None, "codes before text, e.g. 0,2,999: Token Assorted; thoughts: Coconut, CODI; "
-               "unless given, as the model likes, or as in training", kind=int)
+               "unless given, as the model likes, or as in training", kind=int, most=10**4)
 
 
 class CoT(Method):

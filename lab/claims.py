@@ -160,7 +160,7 @@ class Part:
             return "no more" if self.saved else "no less"
         if self.saved:
             return f"at least {-self.bound:g}% fewer"
-        size = f"{abs(self.bound):g} points"
+        size = f"{abs(self.bound):g} point{'s' * (abs(self.bound) != 1)}"
         return f"at least {size} more" if self.bound > 0 else f"at most {size} less"
 
 
@@ -235,9 +235,12 @@ class Judged:
 
     def left(self):
         """How many seeds are still to be run: without its control nothing is decided, either."""
+        return max(self.deciding_left(), self.planned - len(self.control.values))
+
+    def deciding_left(self):
+        """How many seeds of what decides are still to be run."""
         needed = [self.deciding()] if self.refuted() else self.parts
-        there = min(len(part.values) for part in [*needed, self.control])
-        return max(0, self.planned - there)
+        return max(0, self.planned - min(len(part.values) for part in needed))
 
     def short(self):
         """The verdict, and where it is open how wide the interval is."""
@@ -251,6 +254,8 @@ class Judged:
         others = len(self.parts) - 1
         too = f", and so are those of {others} more quantities" if others > 1 else \
             ", and so is that of one more quantity" if others else ""
+        if self.deciding() and self.left() and not self.deciding_left():
+            return f"The control lacks {self.left()} of {self.planned} seeds."
         return {
             "reproduced": f"The whole interval is beyond the bound{too}.",
             "refuted at this scale": "The whole interval falls short of the bound.",

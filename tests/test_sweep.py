@@ -195,7 +195,8 @@ def test_what_first_stages_depend_on(tmp_path):
 def test_a_first_stage_fits_what_starts_from_it(tmp_path):
     """Also where it would have other defaults by itself."""
     for task in ("gsm8k", "arithmetic", "prontoqa"):
-        grid, firsts = sweep.grid_of(sweep.axes_of(["--size", "nano", "--task", task]), tmp_path)
+        grid, firsts = sweep.grid_of(sweep.axes_of(
+            ["--size", "nano", "--task", task, "--method", "colar"]), tmp_path)
         for name in runs.flags_of(firsts[0].config):
             if name not in ("steps", "out"):
                 assert firsts[0].config[name] == grid[0].config[name], name

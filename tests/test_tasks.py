@@ -509,7 +509,8 @@ def test_a_task_may_have_a_method_of_its_own(monkeypatch, tmp_path):
     assert [runs.parse(["--task", task])["method"] for task in ("maze", "gsm8k")] == [
         "colar", "cot"]
     out = ["--out", str(tmp_path)]
-    (tmp_path / "config.json").write_text(json.dumps(runs.parse([*kinds, "--method", "pause"])))
+    config = runs.parse([*kinds, "--method", "pause"])
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     assert runs.parse([*out, "--resume"])["method"] == "pause"
 
 

@@ -94,7 +94,8 @@ def test_nothing_is_decided_before_all_seeds_are_there():
     early = Judged(1, one, control, planned=8)
     assert early.verdict() == "undecided" and early.why() == "6 of 8 seeds are still to be run."
     assert Judged(1, one, control, planned=2).verdict() == "reproduced"
-    assert Judged(1, one, part(ONE, None), planned=2).verdict() == "undecided"
+    alone = Judged(1, one, part(ONE, None), planned=2)
+    assert alone.verdict() == "undecided" and alone.why() == "The control lacks 1 of 2 seeds."
 
 
 def test_what_refutes_a_claim_needs_no_other_quantity():
