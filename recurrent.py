@@ -102,10 +102,10 @@ class RecurrentGPT(GPT):
         "k_grad": Flag(4, "last iterations that have a gradient", least=1),
         "sampler": Flag("lognormal", "of r in training: log-normal Poisson, or always the mean "
                         "(fixed)", ("lognormal", "fixed")),
-        "norm": Flag("sandwich", "norms around the residual sum or only before (bad run 2)",
-                     ("sandwich", "pre")),
-        "inject": Flag("concat", "how e enters: A [s; e], s + e (bad run 1), or only as s_0",
-                       ("concat", "add", "none")),
+        "norm": Flag("sandwich", "norms around the residual sum, or only before (a failed run of "
+                     "the paper)", ("sandwich", "pre")),
+        "inject": Flag("concat", "how e enters: A [s; e], s + e (another failed run), or only as "
+                       "s_0", ("concat", "add", "none")),
         "parts": Flag("", "blocks of prelude, core and coda, e.g. 1,4,1; '': a third of --layers "
                       "each"),
     }

@@ -34,7 +34,6 @@ Ours, where the paper is silent or we differ:
    4.1; trace and plan together, 1,312, agree): the plan is shorter here, or that model rambles.
 `python -m data.maze --level small` prints an example and the means, and draws maze-small.png.
 """
-import random
 from functools import cache
 from heapq import heappop, heappush
 from itertools import count, product
@@ -235,11 +234,6 @@ class Maze:
         """Is the plan `words` legal from the agent's cell to the goal? Any such plan is right."""
         states = example.state.walk(words)
         return 0 < len(words) == 2 * len(states) and states[-1][0] == example.state.goal
-
-    def optimal(self, example, words):
-        """Is the plan right and as short as a plan can be?"""
-        return (self.check(example, words)
-                and len(words) == 2 * len(search(example.state, random.Random(0))[1]))
 
 
 def draw_cell(ax, word, x, y):
