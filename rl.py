@@ -61,7 +61,6 @@ from data.rows import plot, plot_rewards, table, tested_rows, write_results
 from data.script import command, folder, keep_config, reopen, resumed
 from method import LENGTH, OPTION, RIGHT
 from model import Sampler
-from train import Training
 
 FLAGS = {
     "split": Flag("auto", "split to learn on; auto: long if the task has one, else its usual one"),
@@ -139,7 +138,7 @@ def kl_to_start(now, start):
     return total
 
 
-class GRPO(Training):
+class GRPO(train.Training):
     """Training whose update is: roll out, reward, compare within groups, climb."""
     log_every = 1
 

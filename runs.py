@@ -17,7 +17,7 @@ import vqvae
 from data import checkpoint
 from data.arithmetic import Arithmetic
 from data.cli import BadInput, Flag, Parser, merge, named, options
-from data.common import FileTask, Vocab
+from data.common import Vocab
 from data.gsm8k import GSM8K
 from data.maze import Maze
 from data.own import Own
@@ -25,6 +25,7 @@ from data.permutation import Permutation
 from data.problems import FILES, paths_of, with_files
 from data.prontoqa import ProntoQA
 from data.prosqa import ProsQA
+from data.records import FileTask
 from data.script import as_name, resumed
 
 METHODS = {"cot": baselines.CoT, "nocot": baselines.NoCoT, "pause": baselines.Pause,

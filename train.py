@@ -34,11 +34,12 @@ import runs
 from data import checkpoint, machine
 from data.average import Average
 from data.cli import BadInput, choice, must_match
-from data.common import FileTask, batches, first_problems, splits_of
+from data.common import batches, first_problems, splits_of
 from data.curves import plot_training
 from data.files import Log, draw, read_log
 from data.machine import any_process, barrier, print0
 from data.muon import Muon
+from data.records import FileTask
 from data.rows import log_line, names_of, plot, summary_line, table, tested_rows, write_results
 from data.script import Interrupt, Stopped, command, diverged, folder, keep_config, reopen
 from runs import METHODS
@@ -315,9 +316,7 @@ def train_stages(config, resume, held):
 
 def check_test(task, config):
     """BadInput, before the training and not after it, unless there are problems to test it on."""
-    split = choice(config["test_split"], splits_of(task), "--test-split")
-    if split != "test" or isinstance(task, FileTask):
-        first_problems(task, split, 1)
+    first_problems(task, choice(config["test_split"], splits_of(task), "--test-split"), 1)
 
 
 def first_stage(config):

@@ -40,7 +40,8 @@ import random
 from collections import Counter
 
 from data.cli import Flag, Parser, choice
-from data.common import Example, draw, texts
+from data.common import Example, draw
+from data.records import texts
 
 NAMES = "Ann Ben Cid Dan Eva Fay Gus Hal Ida Jon Kim Leo Mia Ned Oda Pam".split()
 SHARES = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth"}

@@ -5,6 +5,7 @@ finished. What cannot be written is said in one line.
 """
 import contextlib
 import errno
+import hashlib
 import io
 import json
 import os
@@ -209,3 +210,8 @@ def locked(folder):
             if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
                 raise BadInput(f"{folder}: another process is at work there") from None
         yield
+
+
+def digest(path):
+    """The SHA-256 of a file's bytes, as text."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

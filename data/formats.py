@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data.cli import BadInput
-from data.common import LeftOut, read_json, read_line
+from data.records import LeftOut, read_json, read_line
 from data.resample import LONGEST
 
 THOUSANDS = re.compile(r"(?<![0-9,.])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])")

@@ -26,9 +26,9 @@ import zlib
 from pathlib import Path
 
 from data.cli import BadInput
-from data.common import digest, summary
-from data.files import reason, write
+from data.files import digest, reason, write
 from data.formats import load, records
+from data.records import summary
 from data.resample import NUMBER
 from data.stories import asked
 

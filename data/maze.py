@@ -39,7 +39,8 @@ from heapq import heappop, heappush
 from itertools import count, product
 
 from data.cli import Flag, Parser, choice
-from data.common import Example, draw, shown, texts
+from data.common import Example, draw, shown
+from data.records import texts
 
 COLOURS = ("red", "green", "blue")
 KEYS = {f"{colour}-key": colour for colour in COLOURS}

@@ -25,8 +25,9 @@ import re
 from types import SimpleNamespace
 
 from data.cli import Flag, Parser, one_line
-from data.common import SPECIALS, Example, FileTask, shown
+from data.common import SPECIALS, Example, shown
 from data.files import write
+from data.records import FileTask
 
 FORM = "a record has question, steps (a list) and answer"
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")      # half characters, too

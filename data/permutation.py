@@ -30,7 +30,8 @@ move and end at --moves.
 import itertools
 
 from data.cli import Flag, Parser, choice
-from data.common import PER_SEED, Example, draw, shown, split_of, texts
+from data.common import PER_SEED, Example, draw, shown, split_of
+from data.records import texts
 
 GROUPS = {"s3": 3, "s5": 5}
 FEWEST = 3      # moves; of fewer there are hardly any problems

@@ -2,8 +2,9 @@
 import os
 
 from data.cli import BadInput, choice
-from data.common import FileTask, digest, first_problems, mixed, read_problems, splits_of
-from data.files import reason
+from data.common import first_problems, splits_of
+from data.files import digest, reason
+from data.records import FileTask, mixed, read_problems
 
 FILES = ("data", "extra")   # flags that name files
 

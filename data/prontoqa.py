@@ -38,7 +38,8 @@ from collections import Counter, namedtuple
 from functools import partial
 
 from data.cli import Flag, Parser, choice
-from data.common import Example, draw, shown, texts
+from data.common import Example, draw, shown
+from data.records import texts
 
 NAMES = "Alex Fae Max Polly Rex Sally Sam Stella Wren".split()
 CONCEPTS = """brimpus dumpus gorpus grimpus impus jompus lempus lorpus numpus rompus shumpus sterpus

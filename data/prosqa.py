@@ -53,7 +53,8 @@ from functools import partial
 from math import exp, factorial
 
 from data.cli import Flag, Parser, choice
-from data.common import Example, draw, shown, texts
+from data.common import Example, draw, shown
+from data.records import texts
 
 NAMES = """Alex Bob Carol Davis Eva Fae Gabriel Jack Max Oliver Polly Rex Sally Sam Stella Tom
     Wren""".split()

@@ -12,13 +12,14 @@ import torch
 from data import common
 from data.arithmetic import Arithmetic
 from data.cli import BadInput, choice
-from data.common import (EOS, PER_SEED, SPECIALS, THINK, FileTask, Vocab, batches, collate,
-                         digest, first_problems, read_problems, same, speed_token, split_of,
-                         splits_of)
+from data.common import (EOS, PER_SEED, SPECIALS, THINK, Vocab, batches, collate, first_problems,
+                         same, speed_token, split_of, splits_of)
+from data.files import digest
 from data.maze import Maze
 from data.permutation import Permutation
 from data.prontoqa import ProntoQA
 from data.prosqa import ProsQA
+from data.records import FileTask, read_problems
 from method import pack
 from runs import TASKS, limits
 from tests.helpers import record, write_records

@@ -15,10 +15,12 @@ import runs
 import train
 from data import formats, gsm8k, gsm8k_files
 from data.cli import BadInput
-from data.common import FileTask, LeftOut, digest, first_problems, read_problems, same
+from data.common import first_problems, same
+from data.files import digest
 from data.formats import parse
 from data.gsm8k_files import bare, fetch, official, problems_of
 from data.pieces import SLOTS, UNKNOWN, words_of
+from data.records import FileTask, LeftOut, read_problems
 from data.resample import NUMBER, Untraceable, trace, value
 from tests.helpers import fails, stories, write_stories
 

@@ -8,7 +8,7 @@ import eval as evaluation
 import runs
 from data import own
 from data.cli import BadInput
-from data.common import FileTask, read_problems
+from data.records import FileTask, read_problems
 from lab import codes, controls
 from tests.helpers import NANO, fails, run
 

@@ -10,10 +10,11 @@ import eval as evaluation
 import look
 import runs
 from data import gsm8k, slots
-from data.common import END, EOS, FileTask, read_problems
+from data.common import END, EOS
 from data.gsm8k import GSM8K
 from data.gsm8k_files import official
 from data.pieces import UNKNOWN
+from data.records import FileTask, read_problems
 from data.resample import Untraceable
 from lab import controls
 from tests.helpers import fails, run, stories
