@@ -11,7 +11,8 @@ folder=$(mktemp -d)
 export TMPDIR="$folder"
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q pylatexenc==2.11 mathruler==0.1.0
+"$folder/venv/bin/pip" install -q pylatexenc==2.11 mathruler==0.1.0 sympy==1.14.0 \
+    tqdm==4.70.1
 cd "$folder"
 "$folder/venv/bin/python" - <<'END'
 import sys
