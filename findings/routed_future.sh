@@ -12,7 +12,8 @@ export TMPDIR="$folder"
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q torch==2.13.0 numpy==2.4.6 routing-transformer==1.6.1 \
-    reformer-pytorch==1.4.4
+    reformer-pytorch==1.4.4 local-attention==1.11.2 product-key-memory==0.3.0 \
+    hyper-connections==0.4.11
 cd "$folder"
 "$folder/venv/bin/python" - <<'END'
 import sys
