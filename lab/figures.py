@@ -19,6 +19,8 @@ from lab import claims, quantities
 SIGNS = "os^Dv<>p*hXPd8H123"    # one for each seed, the same in all panels: pairs can be seen
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#aa4499", "#777777"
 ACCURACY = "accuracy, %"
+GSM8K_BARE = {"--asked": " 0.0", "--told": " 0.0", "--word-dropout": " 0.0", "--dropout": " 0.0",
+              "--weight-decay": " 0.1", "--conv": " 0"}      # of its default, what is left out
 
 
 @dataclass
@@ -177,25 +179,28 @@ def controls():
 
 
 def gsm8k():
-    hidden, small = " --word-dropout 0.15", " --rare slots --vocabulary 400"
-    rows = {
-        "CoT, the training problems as they are": "cot --variants 0 --layers 4",
-        "CoT, 10 variants of each": "cot --variants 10 --layers 4",
-        "CoT, 1,000 variants of each": "cot --layers 4",
-        "and with hidden words, weight decay": f"cot{hidden} --layers 4",
-        "and with arithmetic mixed in": f"cot --mix 0.3{hidden} --layers 4",
-        "or with rare words numbered": f"cot{small}{hidden} --layers 4 @5000",
-        "the same for an hour": f"cot{small}{hidden} --layers 4 @12000",
-        "CoLaR, c=2": f"colar c=2{hidden} --layers 4",
-        "Token Assorted, its mixture": f"assorted{hidden} --chunk 3 --codes 512 --layers 4"}
-    return Dots("GSM8K from scratch: what helps a small model?", [
-        Panel("right answers, official test set", limits=(0, 10), lines={
-            "no chain": f"gsm8k: nocot{hidden} --layers 4"}),
-        Panel("loss on the test problems", "nats per word of chain and answer",
-              (0.4, 0.9))],
-        {name: [Mark(f"gsm8k: {ref}", 0)]
-         + ([Mark(f"loss of gsm8k: {ref}", 1)] if ref.startswith("cot") else [])
-         for name, ref in rows.items()})
+    ideas = {
+        "equations over names, nothing else": {},
+        "a word for the size of each number": {"--sizes": ""},
+        "2,049 problems of MAWPS": {"--extra": " MAWPS.json"},
+        "questions that solutions answer": {"--asked": None},
+        "answers in the words of solutions": {"--told": None},
+        "hidden words": {"--word-dropout": None},
+        "dropout": {"--dropout": None},
+        "convolutions": {"--conv": None},
+        "the three kinds of texts": {"--extra": " MAWPS.json", "--asked": None, "--told": None}}
+    return Dots("GSM8K from scratch: what helps a small model, one idea at a time", [
+        Panel("506 validation problems", limits=(0, 12)),
+        Panel("loss on them", "nats per word of chain and answer", (0.55, 0.8))],
+        {label: [Mark(gsm8k_idea(given), 0), Mark(f"loss of {gsm8k_idea(given)}", 1)]
+         for label, given in ideas.items()})
+
+
+def gsm8k_idea(given):
+    """The row of CoT with these of the ideas alone. None: as in the default, so not in its name."""
+    flags = {"--sizes": None, "--extra": None, **GSM8K_BARE, **given}
+    words = [flag + value for flag, value in flags.items() if value is not None]
+    return f"gsm8k-ideas: {' '.join(['cot', *words])} on val"
 
 
 def tasks():

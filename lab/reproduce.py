@@ -39,7 +39,6 @@ from data.files import read_json, write
 from data.rows import git_hash
 from lab.jobs import launch, run_all
 from lab.plan import CLAIMS, PLAN, RUNS, folder, of, parents, runs_of, seeds
-from runs import parse
 
 ROOT = Path(__file__).parents[1]
 OLD = "before"      # not by default: made by older code than today's commands
@@ -117,6 +116,15 @@ def today(name):
     """What a setting of an old config is called today: "accum" -> "grad_accum"."""
     option = "--" + name.replace("_", "-")
     return RENAMED.get(option, option)[2:].replace("-", "_")
+
+
+def parse(argv):
+    """A training's flags -> its config, as runs.parse, but without what --extra holds: to plan a
+    run, a file that somebody else had need not be here."""
+    if "--extra" not in argv:
+        return runs.parse(argv)
+    at = argv.index("--extra")
+    return runs.parse(argv[:at] + argv[at + 2:]) | {"extra": argv[at + 1]}
 
 
 def job(command, minutes=0.0, config=None):
