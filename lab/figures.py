@@ -192,15 +192,16 @@ def gsm8k():
     return Dots("GSM8K from scratch: what helps a small model, one idea at a time", [
         Panel("506 validation problems", limits=(0, 12)),
         Panel("loss on them", "nats per word of chain and answer", (0.55, 0.8))],
-        {label: [Mark(gsm8k_idea(given), 0), Mark(f"loss of {gsm8k_idea(given)}", 1)]
-         for label, given in ideas.items()})
+        {**{label: [Mark(gsm8k_idea(given), 0), Mark(f"loss of {gsm8k_idea(given)}", 1)]
+            for label, given in ideas.items()},
+         "the answer of most of 16 samples": [Mark(gsm8k_idea({}, "cot vote=16"), 0)]})
 
 
-def gsm8k_idea(given):
+def gsm8k_idea(given, kind="cot"):
     """The row of CoT with these of the ideas alone. None: as in the default, so not in its name."""
     flags = {"--sizes": None, "--extra": None, **GSM8K_BARE, **given}
     words = [flag + value for flag, value in flags.items() if value is not None]
-    return f"gsm8k-ideas: {' '.join(['cot', *words])} on val"
+    return f"gsm8k-ideas: {' '.join([kind, *words])} on val"
 
 
 def tasks():
