@@ -148,7 +148,8 @@ class GSM8K:
                  extra="", asked=0.0, told=0.0, mix=0.0, word_dropout=0.0, pieces=""):
         self.slots, self.extra = numbers == "slots", extra
         self.sizes = sizes and self.slots
-        self.variants = 0 if self.slots and not sizes else variants     # they are the same text
+        # over slots, variants with other numbers are the same text, unless their sizes are said
+        self.variants = 0 if self.slots and not sizes else variants
         self.asked, self.told, self.mix = asked, told, mix
         self.word_dropout = word_dropout
         self.pieces = pieces or official_pieces(vocabulary, rare)
@@ -207,8 +208,6 @@ class GSM8K:
             found = variant and template(problem)
             drawn = found and found.draw(random.Random(f"{problem[0]}/{variant}"))
             example = self.example(*drawn or problem)
-            if example.no_chain:        # other numbers can be too many, or equal to a result
-                example = self.example(*problem)
         if self.word_dropout:
             hide = [rng.random() < self.word_dropout and piece not in KEPT
                     for piece in example.question]
