@@ -16,7 +16,7 @@ from data.cli import BadInput, Parser, choice, one_line
 from data.files import write
 from lab import claims, quantities
 
-SIGNS = "os^Dv<>p*hXPd8H123"    # one for each seed, the same in all panels: pairs can be seen
+SIGNS = "os^Dv<>p*hXPd12348"    # one for each seed, the same in all panels: pairs can be seen
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#aa4499", "#777777"
 ACCURACY = "accuracy, %"
 GSM8K_BARE = {"--asked": " 0.0", "--told": " 0.0", "--word-dropout": " 0.0", "--dropout": " 0.0",
