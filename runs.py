@@ -123,8 +123,6 @@ def parse(argv, description=None, prog="train.py"):
     if not config["data"] and not hasattr(TASKS[config["task"]], "sample"):
         raise BadInput(f"--task {config['task']} has no problems of its own: give train.py --data "
                        f"FILE (python -m data.{config['task']} --example FILE writes one to try)")
-    if config.get("numbers") == "slots" and not METHODS[config["method"]].IN_WORDS:
-        raise BadInput("--numbers slots: for --method cot alone; others hide their equations")
     check_width(config)
     config["out"] = config["out"] or f"runs/{folder_name(config)}"
     return with_files(config) if config["data"] or config.get("extra") else config

@@ -65,7 +65,7 @@ if __package__ in (None, ""):       # run as a script
 
 from data import slots
 from data.arithmetic import Arithmetic
-from data.cli import Flag, Parser, named, one_line
+from data.cli import BadInput, Flag, Parser, named, one_line
 from data.common import Example
 from data.formats import annotations, number, parse, records
 from data.gsm8k_files import (SHA256, bare, extra_problems, fetch, official, official_asked,
@@ -140,6 +140,8 @@ class GSM8K:
     def defaults(config, usual, in_words):
         """Slots and the words of solutions are for chains that are written: others cannot be
         computed, and are equations in digits."""
+        if config.get("numbers") == "slots" and not in_words:
+            raise BadInput("--numbers slots: for --method cot alone; others hide their equations")
         chain = {"numbers": "slots", "told": 0.3} if in_words else {"numbers": "digits"}
         return {"conv": 4, **chain, **FEW_TEXTS,
                 **(FEW_TEXTS_TINY if config["size"] == "tiny" else {})}

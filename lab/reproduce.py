@@ -139,15 +139,16 @@ def job(command, minutes=0.0, config=None):
                            ) from None
     out = (config or {}).get("out")
     option = {a: b for a, b in zip(argv, argv[1:]) if a.startswith("--")}
-    runs = list(itertools.takewhile(lambda word: not word.startswith("-"), argv))
+    started = list(itertools.takewhile(lambda word: not word.startswith("-"), argv))
     if script == ["train.py"]:
         needs = [option["--init"]] if "--init" in option else []
         if out and "--out" not in option:
             argv += ["--out", out] * (out != parse(argv)["out"])    # another name by default
         return Job([*script, *argv], parse(argv)["out"], needs, minutes=minutes)
     if script == ["rl.py"]:
-        return Job([*script, *argv], option.get("--out", f"{runs[0]}-rl"), runs, minutes=minutes)
-    return Job([*script, *argv], needs=runs, minutes=minutes)
+        return Job([*script, *argv], option.get("--out", f"{started[0]}-rl"), started,
+                   minutes=minutes)
+    return Job([*script, *argv], needs=started, minutes=minutes)
 
 
 def plan(folders):
