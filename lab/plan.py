@@ -176,6 +176,7 @@ WORDS = "--shuffle"             # arithmetic in today's defaults, statements in 
 STEPS = "--optimizer adamw --lr 2e-3 --weight-decay 0.01 --decay 0.5 --conv 4"  # of 097c379
 MOVES = "--task permutation --bucket 1"
 NAMES = f"--task prosqa --batch 32 {STEPS}"
+MAZE = "--task maze --level open --conv 4"
 DEEP, LOOPS = "--backbone recurrent --mean-r 6", "--backbone recurrent --mean-r 4"
 PAUSE = "--pauses 6 --curriculum steps"
 FRESH, LONG = "--split fresh --n 1000", "--split long-fresh --n 1000"
@@ -242,6 +243,14 @@ RUNS = {
     "moves-colar-r": Run(f"train.py --method colar --no-align {MOVES} --batch 32 {LOOPS} "
                          "--init {moves-cot-r} --steps 2000", 15.0, 5),
     "share": Run(f"eval.py {{moves-cot-r}} {FRESH} --r 1,16 --share 0,1", 0.5),
+    # mazes: a code for each node of the search; equal updates in all, the VQ-VAE's included
+    "learned-maze": Run(f"train.py --method cot {MAZE} --steps 7000", 12.0, 5),
+    "vqvae-maze": Run(f"train.py --method vqvae {MAZE} --steps 1000", 2.0, 5),
+    **{f"{replace}-maze": Run(
+        f"train.py --method assorted {MAZE} --mixtures 1 --init {{vqvae-maze}} --steps 6000 "
+        f"--replace {replace}", 12.0, 5) for replace in ("left", "random")},
+    **{f"maze-{name}": Run(f"eval.py {{{run}-maze}} {FRESH} --k 10 --top-k 10", 3.0, 5)
+       for name, run in (("cot", "learned"), ("codes", "left"), ("random", "random"))},
     # ProsQA, in English and balanced
     "english-cot": Run(f"train.py --method cot {NAMES} --level tiny-text --steps 4000", 15.0, 5),
     "english-nocot": Run(f"train.py --method nocot {NAMES} --level tiny-text --steps 4000", 9.0, 5),
@@ -328,8 +337,7 @@ PLAN = {    # in order of value
                  Change("maze-codes: assorted k=10 top_k=10", "maze-cot: cot k=10 top_k=10",
                         "tokens than CoT", -35.5)],
                 Gain("maze-codes: assorted k=10 top_k=10", "maze-random: assorted k=10 top_k=10",
-                     "than with random codes, 1-Feasible-10"),
-                "a level of mazes with 1,000 unseen boards that CoT learns"),
+                     "than with random codes, 1-Feasible-10")),
     3: Decision([Gain("rl-redundant: colar+rl c=5", "rl-redundant: colar c=5",
                       "than before, on longer problems, c=5", 2.7),
                  Change("rl-redundant: colar+rl c=5", "rl-redundant: colar c=5",

@@ -141,7 +141,8 @@ def test_unfinished_and_malformed_plans_are_wrong(by_hand, words):
 
 # ---- the search
 
-@pytest.mark.parametrize("level, n", [("tiny", 150), ("small", 300), ("medium", 60), ("paper", 8)])
+@pytest.mark.parametrize("level, n", [("tiny", 150), ("open", 150), ("small", 300), ("medium", 60),
+                                      ("paper", 8)])
 def test_astar_finds_the_shortest_plan_that_opens_the_fewest_doors(level, n):
     maze, solved = MAZES[level], 0
     for i, raster in enumerate(random_boards(maze, n)):
@@ -155,7 +156,7 @@ def test_astar_finds_the_shortest_plan_that_opens_the_fewest_doors(level, n):
     assert 0 < solved < n
 
 
-@pytest.mark.parametrize("level, n", [("tiny", 60), ("small", 40), ("medium", 10)])
+@pytest.mark.parametrize("level, n", [("tiny", 60), ("open", 40), ("small", 40), ("medium", 10)])
 def test_every_created_node_is_one_legal_move_from_an_earlier_one(level, n):
     maze = MAZES[level]
     for raster in random_boards(maze, n, seed=1):
@@ -190,7 +191,7 @@ def test_the_example_in_the_docstring():
     assert example.answer == plan("13 12 11 12 13 23 33") and example.difficulty == 1
 
 
-@pytest.mark.parametrize("level", ["tiny", "small", "medium"])
+@pytest.mark.parametrize("level", ["tiny", "open", "small", "medium"])
 def test_samples_are_pure(level):
     there = [MAZES[level].sample(split, i) for split in ("train", "val") for i in range(5)]
     again = [Maze(level).sample(split, i) for split in ("val", "train") for i in reversed(range(5))]
@@ -198,6 +199,11 @@ def test_samples_are_pure(level):
         assert (a.question, a.steps, a.answer, a.difficulty) == (
             b.question, b.steps, b.answer, b.difficulty)
     assert len({str(e.steps) for e in there}) >= 9              # tiny has few boards
+
+
+def test_level_open_does_not_run_out_of_boards():
+    boards = {" ".join(MAZES["open"].sample("test", i).question) for i in range(1000)}
+    assert len(boards) > 990
 
 
 def test_splits_share_no_board():
@@ -209,7 +215,8 @@ def test_splits_share_no_board():
     assert len(set.union(*keys.values())) == sum(map(len, keys.values())) == 435
 
 
-@pytest.mark.parametrize("level, n", [("tiny", 60), ("small", 40), ("medium", 20), ("paper", 4)])
+@pytest.mark.parametrize("level, n", [("tiny", 60), ("open", 60), ("small", 40), ("medium", 20),
+                                      ("paper", 4)])
 def test_samples_hold_what_the_levels_promise(level, n):
     maze = MAZES[level]
     for split in ("train", "val", "test"):
@@ -220,7 +227,7 @@ def test_samples_hold_what_the_levels_promise(level, n):
             assert set(sum(example.steps, example.question + example.answer)) <= set(maze.words)
 
 
-@pytest.mark.parametrize("level, n", [("tiny", 30), ("small", 12), ("medium", 8)])
+@pytest.mark.parametrize("level, n", [("tiny", 30), ("open", 30), ("small", 12), ("medium", 8)])
 def test_ood_is_harder(level, n):
     maze = MAZES[level]
     usual, ood = ([maze.sample(split, i) for i in range(n)] for split in ("test", "ood"))
@@ -251,7 +258,7 @@ def test_sizes_match_the_reference_generator(level, draws, walls, prompt, cells,
 
 
 def test_words_are_a_closed_list_in_a_fixed_order():
-    for level, size in (("tiny", 72), ("small", 96), ("medium", 132), ("paper", 240)):
+    for level, size in (("tiny", 72), ("open", 96), ("small", 96), ("medium", 132), ("paper", 240)):
         words = MAZES[level].words
         assert len(words) == len(set(words)) == size and words == Maze(level).words
         assert words[:3] == ["free", "agent", "goal"]
@@ -259,7 +266,7 @@ def test_words_are_a_closed_list_in_a_fixed_order():
 
 # ---- records, pictures, the command line
 
-@pytest.mark.parametrize("level, n", [("tiny", 10), ("small", 10), ("paper", 2)])
+@pytest.mark.parametrize("level, n", [("tiny", 10), ("open", 10), ("small", 10), ("paper", 2)])
 def test_parse_gives_the_sample_back(level, n):
     maze = MAZES[level]
     for example in (maze.sample("val", i) for i in range(n)):
@@ -308,7 +315,7 @@ def test_the_list_prompt_names_every_thing_at_its_place():
 def test_an_unknown_level_names_the_nearest():
     with pytest.raises(ValueError, match="unknown level 'smal' .*nearest: small"):
         Maze("smal")
-    with pytest.raises(ValueError, match="known: tiny, small, medium, paper"):
+    with pytest.raises(ValueError, match="known: tiny, open, small, medium, paper"):
         Maze("9x9")
 
 
