@@ -99,5 +99,24 @@ def test_one_thought_at_a_time_has_a_line_each(tmp_path):
         assert len(summary([path]).splitlines()) == lines
 
 
-def test_a_figure_of_no_known_kind_is_refused(capsys):
+def test_rows_of_controls_and_others_are_told_apart(tmp_path, capsys):
+    config, paths = {"method": "colar", "task": "arithmetic", "seed": 0}, []
+    for name, knobs in (("controls", [{"thoughts": "as thought"}, {"thoughts": "swap"}]),
+                        ("eval", [{}]), ("thoughts", [{"c": 2, "thoughts": "as thought"}])):
+        rows = [ROW | {"knobs": one, "donor": 0.25} for one in knobs]
+        paths.append(str(tmp_path / f"{name}.json"))
+        Path(paths[-1]).write_text(json.dumps({"rows": rows, "config": config}), encoding="utf-8")
+    for other in paths[1:]:
+        for both in ([paths[0], other], [other, paths[0]]):
+            assert "columns of their own" in fails(both, capsys, tables.main)
+
+
+def test_a_figure_of_no_known_kind_is_refused(tmp_path, capsys):
     assert "must end in" in fails(["none.json", "--plot", "x.txt"], capsys, tables.main)
+    config, path = {"method": "colar", "task": "arithmetic", "seed": 0}, tmp_path / "s0.json"
+    path.write_text(json.dumps({"rows": [ROW | {"knobs": {"c": 2}}], "config": config}))
+    argv = [str(path), "--over", "k"]
+    assert "--over: of a figure" in fails(argv, capsys, tables.main)
+    argv += ["--plot", str(tmp_path / "x.png")]
+    assert "--over k: no row has" in fails(argv, capsys, tables.main)
+    assert not (tmp_path / "x.png").exists()
