@@ -187,10 +187,9 @@ def variant(config):
 def tells_apart(config):
     """Names of the flags that `variant` speaks of."""
     names = ["backbone", *TASKS[config["task"]].FLAGS, *METHODS[config["method"]].FLAGS,
-             *BACKBONES[config["backbone"]].FLAGS, "qk_norm", "optimizer", "bucket", "data",
-             "dropout", "ema"]
-    if "stage" not in config:       # rl.py has some of these for itself
-        names += ["weight_decay", "decay", "batch", "lr"]
+             *BACKBONES[config["backbone"]].FLAGS, "qk_norm", "optimizer", "bucket", "data"]
+    if "stage" not in config:       # rl.py does without the first two, and has the rest for itself
+        names += ["dropout", "ema", "weight_decay", "decay", "batch", "lr"]
     return [*names, "layers", "heads", "conv"]
 
 

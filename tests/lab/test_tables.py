@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import rl
 import runs
 from data.cli import BadInput
 from lab import tables
@@ -58,6 +59,13 @@ def test_gain_is_paired_by_seed(tmp_path):
 def test_a_variant_is_what_differs_from_the_default(argv, name):
     """But for what is reported beside the name, and for the width."""
     assert runs.variant(runs.parse(argv)) == name
+
+
+def test_a_reinforced_run_is_not_called_one_without_dropout():
+    """Which GSM8K has by default: rl.py does without it, and the run before it did not."""
+    config = runs.parse(["--task", "gsm8k"])
+    assert config["dropout"] and runs.variant(config) == ""
+    assert runs.variant({**config, **rl.WITHOUT, "stage": "cot+rl"}) == ""
 
 
 def test_interval_over_seeds():
