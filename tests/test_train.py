@@ -754,6 +754,7 @@ def test_eval_command(colar_run, tmp_path, capsys):
     argv = [str(colar_run / "cot"), "--k", "1", "--sigma-min", "0.1"]
     assert "none of these runs has this knob" in fails(argv, capsys, evaluation.main)
     assert "no latents to read" in fails([str(colar_run / "cot")], capsys, latents.main)
+    assert "--k: of eval.py" in fails([str(colar_run), "--k", "2"], capsys, latents.main)
     assert "no ckpt.pt" in fails([str(tmp_path)], capsys, evaluation.main)
     assert "not a results.json" in fails([str(colar_run / "config.json")], capsys, tables.main)
 
