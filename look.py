@@ -40,7 +40,7 @@ from lab import picture, thoughts
 from lab.controls import check_cache
 from method import CHAIN, OPEN, can, computed, pack, split_at
 from runs import build, knobs_of, limits, load_run, make_task, parse
-from vqvae import VQVAE
+from vqvae import VQVAE, Assorted
 
 UNTRAINED = ["--method", "colar", "--size", "nano"]
 
@@ -156,8 +156,9 @@ def thinking(args, task, method, example, own, backbone):
     """Prints thoughts and answer. Returns the thoughts as texts, and rows of lab/thoughts.py."""
     solved = method.solve(collate([example], method.vocab), **own)[0]
     said = thoughts.thought_words(method, example, own) if can(method, "thoughts_read") else []
-    chunk = iter(solved.latents)        # of Token Assorted: what its codes stand for
-    said = [f"{w} {' '.join(next(chunk))}" if w.startswith("<z") else w for w in said]
+    if isinstance(method, Assorted):
+        chunk, first = iter(solved.latents), method.first       # what its codes stand for
+        said = [f"{w} {' '.join(next(chunk))}" if method.vocab.ids[w] >= first else w for w in said]
     true, left, right = [], [], ""
     if not args.question:
         right = "   right" if method.right(task, example, solved) else "   WRONG"
