@@ -11,7 +11,7 @@ accuracy   share of problems whose greedy answer `Task.check` accepts, with a 95
 right      which problems were: "110...". By them a run is compared with the first one by pairs
 steps      mean number of sequential model calls spent thinking (the papers' #L)
 ms         wall time per problem when solved in batches of BATCH
-iterations of a recurrent backbone, mean over its calls and their unfinished rows
+iterations of a recurrent backbone, mean over its calls and the rows still in them
 """
 import itertools
 import json
