@@ -11,7 +11,7 @@ accuracy   share of problems whose greedy answer `Task.check` accepts, with a 95
 right      which problems were: "110...". By them a run is compared with the first one by pairs
 steps      mean number of sequential model calls spent thinking (the papers' #L)
 ms         wall time per problem when solved in batches of BATCH
-iterations of a recurrent backbone, mean over its calls and their unfinished rows
+iterations of a recurrent backbone, mean over its calls and the rows still in them
 """
 import itertools
 import json
@@ -74,9 +74,11 @@ def solve_all(method, examples, progress=None, **knobs):
 def evaluate(method, task, examples, progress=None, **knobs):
     """One row of the results table: accuracy, steps and time of `method` at one setting."""
     start = time.perf_counter()
-    with method.model.using(**split_knobs(method, knobs)[1]), method.model.recording() as cost:
-        solved = solve_all(method, examples, progress, **knobs)
-        seconds = time.perf_counter() - start
+    with method.model.using(**split_knobs(method, knobs)[1]):
+        with method.model.recording() as cost:
+            solved = solve_all(method, examples, progress, **knobs)
+            seconds = time.perf_counter() - start
+        extras = method.extras(examples, solved)    # may ask the model, too
     right = [method.right(task, e, s) for e, s in zip(examples, solved)]
     levels = sorted({e.difficulty for e in examples})
     by = {d: [r for e, r in zip(examples, right) if e.difficulty == d] for d in levels}
@@ -85,7 +87,7 @@ def evaluate(method, task, examples, progress=None, **knobs):
         "knobs": knobs, "n": len(right),
         "accuracy": sum(right) / len(right), "low": low, "high": high,
         "steps": sum(s.n_think for s in solved) / len(solved),
-        "ms": 1000 * seconds / len(solved), **cost, **method.extras(examples, solved),
+        "ms": 1000 * seconds / len(solved), **cost, **extras,
         "problems": same_all(examples), "right": "".join("1" if r else "0" for r in right),
         "by_difficulty": {str(d): {"n": len(r), "accuracy": sum(r) / len(r)}
                           for d, r in by.items()},

@@ -15,7 +15,7 @@ All of it is made by the code that trains and tests:
     PREDICTED   what should follow each slot or word; what the model says, the likeliest first; the
                 cross-entropy (ce), its floor, which is the entropy of the words that should follow,
                 and the excess; of a latent also the squared error
-    THE LOSS    of this problem alone
+    THE LOSS    of this problem alone, at this speed, or in this mixture of codes and words
     THOUGHTS    of the run, as words, beside the true ones. Of a trained run also the accuracy that
                 is left on problems with as many thoughts if this one is another problem's and the
                 model thinks on from there (lab/thoughts.py)
@@ -39,8 +39,9 @@ from eval import split_knobs
 from lab import picture, thoughts
 from lab.controls import check_cache
 from method import CHAIN, OPEN, can, computed, pack, split_at
+from model import changed
 from runs import build, knobs_of, limits, load_run, make_task, parse
-from vqvae import VQVAE
+from vqvae import VQVAE, Assorted
 
 UNTRAINED = ["--method", "colar", "--size", "nano"]
 
@@ -145,7 +146,8 @@ def learning(config, method, example, own):
     torch.manual_seed(0)        # what a loss draws
     layout, found = places(method, batch, own)
     torch.manual_seed(0)
-    loss, parts = method.loss(batch, *([torch.tensor([[own["c"]]])] if "c" in own else []))
+    with changed(method, branches=1):       # one speed or mixture: that of the layout
+        loss, parts = method.loss(batch, *([torch.tensor([[own["c"]]])] if "c" in own else []))
     print(f"\nTHE LAYOUT of {config['method']}\n{picture.tensors(layout)}\n\n"
           f"PREDICTED\n{picture.predictions(found)}\n\nTHE LOSS  {float(loss):.3f}",
           *(f"  {name} {float(value):.3f}" for name, value in parts.items()))
@@ -156,8 +158,9 @@ def thinking(args, task, method, example, own, backbone):
     """Prints thoughts and answer. Returns the thoughts as texts, and rows of lab/thoughts.py."""
     solved = method.solve(collate([example], method.vocab), **own)[0]
     said = thoughts.thought_words(method, example, own) if can(method, "thoughts_read") else []
-    chunk = iter(solved.latents)        # of Token Assorted: what its codes stand for
-    said = [f"{w} {' '.join(next(chunk))}" if w.startswith("<z") else w for w in said]
+    if isinstance(method, Assorted):
+        chunk, first = iter(solved.latents), method.first       # what its codes stand for
+        said = [f"{w} {' '.join(next(chunk))}" if method.vocab.ids[w] >= first else w for w in said]
     true, left, right = [], [], ""
     if not args.question:
         right = "   right" if method.right(task, example, solved) else "   WRONG"

@@ -187,10 +187,9 @@ def variant(config):
 def tells_apart(config):
     """Names of the flags that `variant` speaks of."""
     names = ["backbone", *TASKS[config["task"]].FLAGS, *METHODS[config["method"]].FLAGS,
-             *BACKBONES[config["backbone"]].FLAGS, "qk_norm", "optimizer", "bucket", "data",
-             "dropout", "ema"]
-    if "stage" not in config:       # rl.py has some of these for itself
-        names += ["weight_decay", "decay", "batch", "lr"]
+             *BACKBONES[config["backbone"]].FLAGS, "qk_norm", "optimizer", "bucket", "data"]
+    if "stage" not in config:       # rl.py does without the first two, and has the rest for itself
+        names += ["dropout", "ema", "weight_decay", "decay", "batch", "lr"]
     return [*names, "layers", "heads", "conv"]
 
 
@@ -240,12 +239,12 @@ def build(config, task=None):
 
 
 def limits(task, n=256):
-    """What a run keeps of its task: how many tokens a chain and an answer may take, twice the
-    longest of n training examples, and of a file of all; and what the task has learned."""
+    """What a run keeps of its task: what it has learned, and how many tokens a chain and an answer
+    may take, twice the longest of n training examples of full length, and of a file of all."""
     if isinstance(task, FileTask):
         examples = task.examples["train"]
     else:
-        examples = [task.sample("train", i) for i in range(n)]
+        examples = [task.sample("train", getattr(task, "shorter", 0) + i) for i in range(n)]
     learned = {name: getattr(task, name) for name in getattr(task, "LEARNS", ())}
     return learned | {"max_think": 2 * max(sum(map(len, e.steps)) for e in examples) + 1,
                       "max_answer": 2 * max(len(e.answer) for e in examples) + 1}
@@ -284,6 +283,7 @@ def load_run(run, device="cpu", **changes):
     state = load(run)
     with checkpoint.reading(Path(run) / "ckpt.pt"):
         task, method = build({**state["config"], **changes})
+        task.shorter = 0        # now all problems of train have their full length
         checkpoint.load_weights(method, state["method"])
         if "stage" not in state["config"]:      # that is reinforced: its training is over
             method.progress = state["step"] / state["config"]["steps"]

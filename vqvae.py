@@ -355,8 +355,8 @@ class Assorted(CoT):
         for s in solved:
             s.latents = [next(texts) for _ in s.latents]
             said = iter(s.latents)
-            s.thoughts = " ".join(f"[{' '.join(next(said))}]" if word.startswith("<z") else word
-                                  for word in s.thoughts.split())
+            s.thoughts = " ".join(f"[{' '.join(next(said))}]" if self.vocab.ids[w] >= self.first
+                                  else w for w in s.thoughts.split())
         return solved
 
     @torch.no_grad()

@@ -89,12 +89,15 @@ exercise(
 exercise(
     "train.learning_rate", "warm-up, a plateau, a line to 0", "test_train.py",
     "learning_rate_schedule the_rate_rises_in_equal_steps_from_the_first "
-    "the_rate_stays_between_warm_up_and_decay the_rate_would_reach_0_just_after_the_last_step",
+    "the_rate_stays_between_warm_up_and_decay the_rate_would_reach_0_just_after_the_last_step "
+    "the_rate_is_the_lower_one_where_warm_up_meets_decay",
     ("(step + 1)", "step", "warm-up starts at 0: the first step, too, has a rate",
-     "learning_rate_schedule", "the_rate_rises_in_equal_steps_from_the_first"),
+     "learning_rate_schedule", "the_rate_rises_in_equal_steps_from_the_first",
+     "the_rate_is_the_lower_one_where_warm_up_meets_decay"),
     ("config[\"steps\"] - step", "config[\"steps\"] - step - 1",
      "the rate is 0 in the last step, which then does nothing",
-     "learning_rate_schedule", "the_rate_would_reach_0_just_after_the_last_step"),
+     "learning_rate_schedule", "the_rate_would_reach_0_just_after_the_last_step",
+     "the_rate_is_the_lower_one_where_warm_up_meets_decay"),
     ("min(1, ", "min(", "there is no plateau: the rate never exceeds config[\"lr\"]",
      "learning_rate_schedule", "the_rate_stays_between_warm_up_and_decay"),
     ("config[\"decay\"] * config[\"steps\"]", "config[\"steps\"]",
@@ -102,12 +105,14 @@ exercise(
     ("config[\"decay\"]", "(1 - config[\"decay\"])",
      "`decay` is the share of steps with a falling rate, not the one before: right at 1/2 alone",
      "the_rate_stays_between_warm_up_and_decay",
-     "the_rate_would_reach_0_just_after_the_last_step"))
+     "the_rate_would_reach_0_just_after_the_last_step",
+     "the_rate_is_the_lower_one_where_warm_up_meets_decay"))
 exercise(
     "data.muon.orthogonal", "Newton and Schulz's steps of Muon", "test_train.py",
     "orthogonal_matrices_have_singular_values_near_one muon_is_that_of_torch "
     "orthogonal_does_not_see_the_scale orthogonal_of_a_matrix_does_not_see_the_others "
-    "orthogonal_raises_small_singular_values orthogonal_keeps_the_shape",
+    "orthogonal_raises_small_singular_values orthogonal_keeps_the_shape "
+    "orthogonal_of_zeros_is_zero",
     ("x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)", "x",
      "100 x and x have the same singular vectors: without |x| = 1 the steps diverge",
      "orthogonal_matrices_have_singular_values_near_one", "muon_is_that_of_torch",
@@ -214,7 +219,8 @@ exercise(
     "rl.advantages", "Eq. (2): rewards within groups", "test_rl.py",
     "advantages_equal_a_loop advantages_of_a_group_have_mean_0_and_std_1 "
     "advantages_do_not_depend_on_the_scale_of_a_reward "
-    "advantages_of_an_option_do_not_depend_on_another",
+    "advantages_of_an_option_do_not_depend_on_another "
+    "advantages_are_0_where_all_rewards_are_equal",
     ("(n - 1).clamp(min=1)", "n", "the unbiased std divides by n - 1",
      "advantages_equal_a_loop", "advantages_of_a_group_have_mean_0_and_std_1"),
     ("torch.where(some, centred / (spread + 1e-8), 0)", "centred",

@@ -66,7 +66,7 @@ class Permutation:
     def __init__(self, group="s3", moves=12, prefixes=True, grow=0):
         n = choice(group, GROUPS, "group")
         self.most, self.name = moves, f"permutation/{group}/{moves}"
-        self.prefixes, self.grow = prefixes, grow
+        self.prefixes, self.shorter = prefixes, grow
         self.moves, self.letters = moves_of(n), "abcde"[:n]
         self.words = ["start", *self.moves, *map("".join, itertools.permutations(self.letters))]
 
@@ -76,8 +76,8 @@ class Permutation:
             first, end = self.most + 1, self.most + (self.most + 1) // 2
         full = 0.5 if split == "train" else 0
         seen = index % PER_SEED     # training problems before this one
-        if split == "train" and seen < self.grow:
-            first, end = 1, 1 + (self.most - 1) * seen // self.grow
+        if split == "train" and seen < self.shorter:
+            first, end = 1, 1 + (self.most - 1) * seen // self.shorter
         return draw(lambda rng: self.make(rng, first, end, full), self.name, split, index)
 
     def make(self, rng, first, end, full):

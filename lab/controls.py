@@ -112,6 +112,8 @@ def examine(name, method, task, examples, settings):
     """
     if not can(method, "thoughts_read"):
         raise BadInput(f"{name}: it has no thoughts to change")
+    if len(examples) < 2:
+        raise BadInput("a single problem: there is no other one to swap thoughts with")
     check_answers(name, task)
     rows, method = [], method.eval()
     for knobs in settings:

@@ -3,7 +3,8 @@
     python -m lab.depth RUN [RUN ...]           # RUN/depth.json and RUN/depth.png of the first one
     python -m lab.depth RUN --split long --r 1,2,4,8,16,32 --exit latent --out DIR
 
-Four panels, of arXiv 2502.05171 in small; several runs (seeds) are pooled.
+Four panels, of arXiv 2502.05171 in small; several runs (seeds) are pooled. CoLaR thinks at c = 2
+or, if it was not trained at that, at the first speed that it was.
     accuracy over iterations, for every difficulty                          (Figures 1 and 7 there)
     at which iteration a question's newest token has converged, for every difficulty; the last one
     stands for those that have not                                                      (Fig. 10)
@@ -34,11 +35,12 @@ PATHS = 24      # problems whose path is drawn
 
 @torch.no_grad()
 def first_call(method, examples, **knobs):
-    """Of the call that reads the question: iterations (B,), newest token's states (r, B, C)."""
+    """Of the call that reads the question: iterations (B,), newest token's states (r, B, C).
+    knobs: of the backbone."""
     found, longest = [], 0
     for _, batch in evaluation.in_batches(method, examples):
         with method.model.using(**knobs, taken=[], trace=[]):
-            method.solve(batch)
+            method.solve(batch, **method.shown())
             steps, trace = method.model.taken[0], method.model.trace
             states = torch.stack(trace[:int(steps.max())])
         found.append((steps, states))
@@ -64,8 +66,8 @@ def independence(method, examples, r):
     paths = [first_call(method, examples, r=r, state_seed=seed)[1] for seed in (0, 1)]
     apart = latent_change(paths[1], paths[0]).mean(1)                   # (r,)
     moved = latent_change(paths[0][:-1], paths[0][1:]).mean(1)          # (r-1,)
-    answers = [[s.answer for s in evaluation.solve_all(method, examples, r=r, state_seed=seed)]
-               for seed in (0, 1)]
+    answers = [[s.answer for s in evaluation.solve_all(method, examples, **method.shown(), r=r,
+                                                       state_seed=seed)] for seed in (0, 1)]
     same = sum(a == b for a, b in zip(*answers)) / len(examples)
     return {"apart": apart.tolist(), "moved": moved.tolist(), "same_answers": same}
 
@@ -84,7 +86,8 @@ def measure(run, name, args):
     if "r" not in method.model.KNOBS:
         raise BadInput(f"{run}: its backbone does not iterate")
     examples = problems(task, args)
-    rows = evaluation.sweep(name, method, task, examples, [{"r": r} for r in args.r])
+    rows = evaluation.sweep(name, method, task, examples,
+                            [{**method.shown(), "r": r} for r in args.r])
     top = max(args.r)
     steps, _ = first_call(method, examples, r=top, exit=args.exit, threshold=args.threshold)
     _, states = first_call(method, examples[:PATHS], r=top)

@@ -31,6 +31,8 @@ def decoded(method, examples, knobs):
 def measure(name, method, task, examples, settings, args):
     if not can(method, "latent_words"):
         raise BadInput(f"{name}: it has no latents to read; a run of colar is needed")
+    if args.k:
+        raise BadInput("--k: of eval.py; the latents read here are greedy ones")
     rows = evaluation.measure(name, method, task, examples, settings, args)
     for row in rows:
         if isinstance(row["knobs"]["c"], int):

@@ -89,8 +89,8 @@ def mixture(config, method, example):
     chunks = (" ".join(words) for words, gone in zip(groups, latent[0].tolist()) if gone)
     known = isinstance(method, (VQVAE, Assorted))
     return [(f"{word} {next(chunks)}" if known else next(chunks), "code")
-            if word.startswith("<z") else (word, "word")
-            for word in assorted.vocab.decode(ids.tolist())]
+            if i >= assorted.first else (word, "word")
+            for i, word in zip(ids.tolist(), assorted.vocab.decode(ids.tolist()))]
 
 
 # ---- as text -------------------------------------------------------------------------------------

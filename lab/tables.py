@@ -147,9 +147,12 @@ def controls_summary(rows):
     """Pooled rows of lab.controls -> a Markdown table: accuracy under each intervention."""
     lines = {}
     for r in rows:
-        name = " ".join(r["name"].replace(f"thoughts={r['knobs']['thoughts']}", "").split())
-        lines.setdefault((name, r["updates"]), {})[r["knobs"]["thoughts"]] = r
+        change = r["knobs"].get("thoughts")
+        name = " ".join(r["name"].replace(f"thoughts={change}", "").split())
+        lines.setdefault((name, r["updates"]), {})[change] = r
     changes = list(next(iter(lines.values())))
+    if None in changes or any(list(by) != changes for by in lines.values()):
+        raise BadInput("rows of lab.controls have columns of their own: no others go with them")
     titles = ["method, accuracy in %", "thoughts", *changes, "the donor's", "seeds x problems"]
     out = []
     for (name, _), by in lines.items():
@@ -173,6 +176,8 @@ def plot_over(rows, knob):
     figure = Figure(figsize=(10, 3.2), layout="constrained")
     panels = figure.subplots(1, 3)
     rows = [r for r in rows if isinstance(r["knobs"].get(knob), int)]
+    if not rows:
+        raise BadInput(f"--over {knob}: no row has a whole number as this knob")
     others = [k for k in dict.fromkeys(k for r in rows for k in r["knobs"]) if k not in (knob, "k")]
     for name, mine in curves(rows, others).items():
         mine.sort(key=lambda r: r["knobs"][knob])
@@ -203,6 +208,8 @@ def main(argv=None):
     parser.add_flags(FLAGS)
     with one_line("lab.tables"):
         args = parser.parse(argv)
+        if args["over"] and not args["plot"]:
+            raise BadInput("--over: of a figure; add --plot FILE")
         if not args["plot"]:
             print(summary(args["files"]))
             return

@@ -160,6 +160,8 @@ def measure(name, method, task, examples, settings, args):
         check_cache(backbone)
         with method.model.using(**backbone):
             found = alike(examples, *think(method, examples, **own))
+            if not found.z.shape[1]:
+                raise BadInput(f"{name}: it thinks nothing")
             if len(found.examples) < 2:
                 raise BadInput(f"{name}: no two of these problems have as many thoughts")
             rows += one_by_one(name, method, task, found, knobs)

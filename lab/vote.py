@@ -7,6 +7,7 @@ Each run writes k solutions of a problem. The answer that most of them reach is 
 that most solutions of all runs reach is the ensemble's. Of answers with as many votes the one that
 was given first wins. Where a task computes answers, they count by their value, and what cannot be
 computed has no vote. With k=0 each run votes with its greedy answer, the one that eval.py measures.
+CoLaR thinks at c = 2 or, if it was not trained at that, at the first speed that it was.
 
 Thinking steps are those of one sample, on average; the time is that of all that vote.
 """
@@ -48,6 +49,7 @@ class Voter(NamedTuple):
     task: object
     examples: list
     config: dict
+    knobs: dict         # that it thinks with
 
 
 def ballots(method, task, examples, n, sample):
@@ -57,7 +59,7 @@ def ballots(method, task, examples, n, sample):
     with tqdm(total=len(examples), desc=f"{n} of each", unit="problem", leave=False,
               disable=None) as bar:     # None: only a terminal has a bar
         for some, batch in in_batches(method, examples):
-            solved = method.rollout(batch, n, sample).solved
+            solved = method.rollout(batch, n, sample, **method.shown()).solved
             steps += sum(one.n_think for one in solved)
             for i, example in enumerate(some):
                 mine = solved[i * n:(i + 1) * n]
@@ -90,17 +92,19 @@ def voter(run, args):
             for k in ks:    # of fewer samples the first ones
                 votes[k] = [mine[:max(1, k)] for mine in found]
                 steps[k], seconds[k] = mean, each * max(1, k)
-    return Voter(votes, steps, seconds, task, examples, state["config"])
+    return Voter(votes, steps, seconds, task, examples, state["config"], method.shown())
 
 
 def row_of(voters, k):
     """The row of the table of results in which these voters have k votes each."""
-    task, examples, method = voters[0].task, voters[0].examples, voters[0].config["method"]
+    task, examples, config, knobs = voters[0].task, voters[0].examples, voters[0].config, {}
+    if all(one.knobs == voters[0].knobs for one in voters):
+        knobs = voters[0].knobs
     votes = [sum(mine, []) for mine in zip(*(one.votes[k] for one in voters))]
     right = [task.check(e, list(winner(mine))) for e, mine in zip(examples, votes)]
     low, high = wilson(sum(right), len(right))
-    knobs = {"vote": k, "runs": len(voters)} if len(voters) > 1 else {"vote": k}
-    return {"method": method, "knobs": knobs, "n": len(right),
+    knobs = {**knobs, "vote": k} | ({"runs": len(voters)} if len(voters) > 1 else {})
+    return {"method": config.get("stage", config["method"]), "knobs": knobs, "n": len(right),
             "accuracy": sum(right) / len(right), "low": low, "high": high,
             "steps": sum(one.steps[k] for one in voters) / len(voters),
             "ms": 1000 * sum(one.seconds[k] for one in voters) / len(right),

@@ -54,6 +54,15 @@ def test_what_is_shown_at_each_place_adds_up_to_the_loss(name, backbone):
             assert all(torch.equal(t, same[i]) for (_, t), i in zip(layout, (0, 1, 3, 4)))
 
 
+@torch.no_grad()
+def test_the_loss_of_a_page_is_that_of_its_layout(capsys):
+    """Of Token Assorted one mixture is shown, where training has five."""
+    config, _, method, examples = opened("assorted")
+    found = look.learning(config, method, examples[0], method.shown())
+    said = float(re.search(r"THE LOSS  ([\d.]+)", capsys.readouterr().out)[1])
+    assert said == pytest.approx(sum(p.ce for p in found) / len(found), abs=1e-3)
+
+
 @pytest.mark.parametrize("task", runs.TASKS)
 @torch.no_grad()
 def test_rows_hold_the_chain_and_count_the_calls(task):

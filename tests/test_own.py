@@ -5,11 +5,14 @@ import random
 import pytest
 
 import eval as evaluation
+import look
 import runs
 from data import own
 from data.cli import BadInput
+from data.common import collate
 from data.records import FileTask, read_problems
 from lab import codes, controls
+from method import Rollout, Solved
 from tests.helpers import NANO, fails, run
 
 GOOD = {"question": "zorp mu ?", "steps": ["zorp mu ."], "answer": "zorp"}
@@ -199,6 +202,22 @@ def test_words_that_a_method_writes_are_reserved(tmp_path, capsys):
             "--method", "vqvae", "--out", str(tmp_path / "new")]
     assert "the word '<z3>' is reserved" in fails(argv, capsys)
     assert not (tmp_path / "new").exists()
+
+
+def test_words_that_begin_as_codes_do_are_words(tmp_path, capsys):
+    """<zb1> is no code of Token Assorted, on a page of look.py and in what it thinks itself."""
+    records = [{"question": f"<za{i}> ?", "steps": [f"<zb{i % 3}> <zc>"], "answer": f"<zb{i % 3}>"}
+               for i in range(60)]
+    data = ["--task", "own", "--data", put(tmp_path / "z.json", records)]
+    look.main([str(run(tmp_path, "--method", "cot", "--steps", "1", *data)), "--n", "2"])
+    assert "<zc>" in capsys.readouterr().out
+    config = runs.parse([*NANO, "--method", "assorted", "--codes", "8", *data])
+    task = runs.make_task(config)
+    _, method = runs.build(config | runs.limits(task), task)
+    said = Solved(["<zb0>"], 3, "<zb0> <z5> <zc>", [5])
+    method.rollout = lambda *args, **knobs: Rollout([said], None, {}, {})
+    solved = method.solve(collate([task.sample("val", 0)], method.vocab))[0]
+    assert solved.thoughts == f"<zb0> [{' '.join(solved.latents[0])}] <zc>"
 
 
 def test_without_a_file_it_is_said_what_to_do(capsys):

@@ -6,7 +6,8 @@ import pytest
 from data.cli import BadInput
 from data.common import PER_SEED
 from data.permutation import GROUPS, Permutation, moves_of
-from tests.helpers import fails
+from runs import limits, load_run
+from tests.helpers import fails, run
 
 
 def moved(row, move):
@@ -203,3 +204,17 @@ def test_training_lengths_grow(seed):
     assert min(lengths[480:]) == 1
     for split, index in (("train", begin + 600), ("val", begin), ("test", begin), ("long", begin)):
         assert grown.sample(split, index) == plain.sample(split, index)
+
+
+def test_a_chain_may_be_as_long_as_when_lengths_have_grown():
+    """Not only as long as those of the first problems, which have one move."""
+    assert limits(Permutation("s5", 6, grow=6000)) == limits(Permutation("s5", 6))
+
+
+def test_the_problems_of_a_run_that_is_opened_have_grown(tmp_path):
+    """rl.py would begin with one move again, and the probe of lab.controls see nothing else."""
+    out = run(tmp_path, "--method", "nocot", "--task", "permutation", "--grow", "999",
+              "--steps", "1")
+    task, method, _ = load_run(out)
+    assert min(task.sample("train", i).difficulty for i in range(9)) >= 3
+    assert method.args.grow == 999

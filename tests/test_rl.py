@@ -67,6 +67,14 @@ def test_advantages_do_not_depend_on_the_scale_of_a_reward():
     assert torch.allclose(rl.advantages(reward, option), rl.advantages(10 * reward, option))
 
 
+def test_advantages_are_0_where_all_rewards_are_equal():
+    """Whose mean is another number than they, by rounding: 1e-8 beside 1e-8 is no small one."""
+    for n in range(2, 12):
+        reward = torch.linspace(0.01, 1, 50)[:, None].expand(-1, n)
+        worst = float(rl.advantages(reward, torch.zeros_like(reward)).abs().max())
+        assert worst < 1e-6, f"of {n} equal rewards one has an advantage of {worst:.2g}"
+
+
 def test_advantages_of_an_option_do_not_depend_on_another():
     torch.manual_seed(0)
     reward, option = torch.rand(5, 6).double(), torch.tensor([0, 1, 0, 1, 0, 0]).expand(5, -1)

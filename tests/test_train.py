@@ -563,8 +563,15 @@ def matrices(*shape):
 
 
 def test_orthogonal_does_not_see_the_scale():
+    """But for an epsilon that a norm may get."""
     x = matrices(3, 6, 18)
-    torch.testing.assert_close(orthogonal(100 * x), orthogonal(x), **EXACT)
+    torch.testing.assert_close(orthogonal(100 * x), orthogonal(x), atol=1e-5, rtol=0)
+
+
+def test_orthogonal_of_zeros_is_zero():
+    """A matrix may have no gradient in a step."""
+    found = orthogonal(torch.zeros(1, 2, 3))
+    assert not found.any(), f"zeros become {found.tolist()}"
 
 
 def test_orthogonal_of_a_matrix_does_not_see_the_others():
@@ -716,6 +723,14 @@ def test_the_rate_would_reach_0_just_after_the_last_step():
     assert rates()[75:] == pytest.approx([2 * n / 25 for n in range(25, 0, -1)])
 
 
+def test_the_rate_is_the_lower_one_where_warm_up_meets_decay():
+    """As it is by default: the decay begins with the first step."""
+    config = {"steps": 20, "lr": 2.0, "warmup": 15, "decay": 0.8}
+    found = [train.learning_rate(step, config) for step in range(20)]
+    assert found == pytest.approx([2 * n / 15 for n in range(1, 11)]
+                                  + [2 * n / 16 for n in range(10, 0, -1)])
+
+
 def test_eval_command(colar_run, tmp_path, capsys):
     task = Arithmetic()
     write_records(tmp_path / "d.json", [task.sample("test", i) for i in range(5)])
@@ -754,6 +769,7 @@ def test_eval_command(colar_run, tmp_path, capsys):
     argv = [str(colar_run / "cot"), "--k", "1", "--sigma-min", "0.1"]
     assert "none of these runs has this knob" in fails(argv, capsys, evaluation.main)
     assert "no latents to read" in fails([str(colar_run / "cot")], capsys, latents.main)
+    assert "--k: of eval.py" in fails([str(colar_run), "--k", "2"], capsys, latents.main)
     assert "no ckpt.pt" in fails([str(tmp_path)], capsys, evaluation.main)
     assert "not a results.json" in fails([str(colar_run / "config.json")], capsys, tables.main)
 

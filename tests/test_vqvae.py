@@ -30,7 +30,7 @@ from lab import codes as lab_codes
 from method import Rollout, Solved
 from model import Sampler
 from recurrent import EXITS
-from tests.helpers import fails, results, same, telling
+from tests.helpers import DEEP, fails, results, same, small, telling
 from tests.naive import EXACT, TASK
 from vqvae import Assorted, D, Codebook, mix, perplexity
 
@@ -940,6 +940,15 @@ def test_extras_of_the_vqvae_by_hand():
     entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
     assert extras == pytest.approx({"rebuilt": 6 / 8, "used": 2 / 16,
                                     "perplexity": math.exp(entropy)})
+
+
+def test_mixed_codes_are_decoded_at_the_knobs_of_their_row():
+    """A row of r = 7 iterations is about 7 of them in all of its columns."""
+    _, task, method = small("vqvae", "arithmetic", *DEEP)
+    asked, decode = [], method.decode
+    method.decode = lambda *args: asked.append(method.model.r) or decode(*args)
+    row = evaluation.evaluate(method, task, [task.sample("val", i) for i in range(3)], r=7)
+    assert asked == [7, 7, 7] and row["iterations"] == 7        # to solve; for "mixed", twice
 
 
 def test_extras_of_assorted_by_hand():

@@ -191,5 +191,6 @@ def test_command(tmp_path, capsys, monkeypatch):
     controls.main([runs[0], "--n", "8"])
     assert "too few for the probe" in capsys.readouterr().out
     for argv, message in (([runs[1]], "has no thoughts to change"),
-                          ([runs[0], "--k", "2"], "--k and --loss: of eval.py")):
-        assert message in fails([*argv, "--n", "8"], capsys, controls.main)
+                          ([runs[0], "--k", "2"], "--k and --loss: of eval.py"),
+                          ([runs[0], "--n", "1"], "a single problem: there is no other one")):
+        assert message in fails(["--n", "8", *argv], capsys, controls.main)

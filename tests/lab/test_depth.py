@@ -7,6 +7,7 @@ import torch
 import eval as evaluation
 import rl
 import runs
+from colar import CoLaR
 from data import script
 from lab import depth, tables
 from recurrent import RecurrentGPT
@@ -57,6 +58,17 @@ def test_methods_with_stages_run_on_it(tmp_path):
                  [str(out), "--steps", "1", "--batch", "2", "--samples", "2", "--test-n", "4",
                   "--c", "2", "--threads", "1"])
     assert (tmp_path / "run-rl" / "results.json").exists()
+
+
+def test_colar_is_measured_at_a_speed_that_it_knows(tmp_path, monkeypatch):
+    """Not at c = 2, whatever it was trained at."""
+    out = run(tmp_path, "--backbone", "recurrent", "--c-train", "3", "--mean-r", "2", "--task",
+              "permutation", "--moves", "4", "--steps", "1", "--first-steps", "1")
+    asked, solve = set(), CoLaR.solve
+    monkeypatch.setattr(CoLaR, "solve", lambda *args, c=2: asked.add(c) or solve(*args, c=c))
+    monkeypatch.setattr(depth, "draw", lambda figure, path: None)
+    depth.main([str(out), "--n", "4", "--r", "1,2"])
+    assert asked == {3}
 
 
 def test_eval_takes_the_product_of_depth_settings(deep_run, tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import rl
 import runs
 from data.cli import BadInput
 from lab import tables
@@ -60,6 +61,13 @@ def test_a_variant_is_what_differs_from_the_default(argv, name):
     assert runs.variant(runs.parse(argv)) == name
 
 
+def test_a_reinforced_run_is_not_called_one_without_dropout():
+    """Which GSM8K has by default: rl.py does without it, and the run before it did not."""
+    config = runs.parse(["--task", "gsm8k"])
+    assert config["dropout"] and runs.variant(config) == ""
+    assert runs.variant({**config, **rl.WITHOUT, "stage": "cot+rl"}) == ""
+
+
 def test_interval_over_seeds():
     mean, half = over_seeds([97.0, 98.0, 99.0])     # sd 1, so 4.303 / sqrt 3
     assert mean == 98 and abs(half - STUDENT[1] / 3 ** 0.5) < 1e-9
@@ -99,5 +107,24 @@ def test_one_thought_at_a_time_has_a_line_each(tmp_path):
         assert len(summary([path]).splitlines()) == lines
 
 
-def test_a_figure_of_no_known_kind_is_refused(capsys):
+def test_rows_of_controls_and_others_are_told_apart(tmp_path, capsys):
+    config, paths = {"method": "colar", "task": "arithmetic", "seed": 0}, []
+    for name, knobs in (("controls", [{"thoughts": "as thought"}, {"thoughts": "swap"}]),
+                        ("eval", [{}]), ("thoughts", [{"c": 2, "thoughts": "as thought"}])):
+        rows = [ROW | {"knobs": one, "donor": 0.25} for one in knobs]
+        paths.append(str(tmp_path / f"{name}.json"))
+        Path(paths[-1]).write_text(json.dumps({"rows": rows, "config": config}), encoding="utf-8")
+    for other in paths[1:]:
+        for both in ([paths[0], other], [other, paths[0]]):
+            assert "columns of their own" in fails(both, capsys, tables.main)
+
+
+def test_a_figure_of_no_known_kind_is_refused(tmp_path, capsys):
     assert "must end in" in fails(["none.json", "--plot", "x.txt"], capsys, tables.main)
+    config, path = {"method": "colar", "task": "arithmetic", "seed": 0}, tmp_path / "s0.json"
+    path.write_text(json.dumps({"rows": [ROW | {"knobs": {"c": 2}}], "config": config}))
+    argv = [str(path), "--over", "k"]
+    assert "--over: of a figure" in fails(argv, capsys, tables.main)
+    argv += ["--plot", str(tmp_path / "x.png")]
+    assert "--over k: no row has" in fails(argv, capsys, tables.main)
+    assert not (tmp_path / "x.png").exists()

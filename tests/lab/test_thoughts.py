@@ -1,6 +1,7 @@
 """One thought at a time becomes another problem's: what a model thinks on, and what it answers."""
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -128,6 +129,19 @@ def test_only_problems_with_as_many_thoughts_take_part():
     assert torch.equal(changed[:, 1], found.z[[1, 0], 1])
     assert torch.equal(changed[:, [0, 2]], found.z[:, [0, 2]])
     assert torch.equal(thoughts.replaced(found.z, 1, thoughts.ON), changed[:, :2])
+
+
+def test_a_run_that_thinks_nothing_is_refused(monkeypatch):
+    """As one that learned problems without a chain: there is nothing to replace."""
+    _, task, method = small("cot", "arithmetic")
+    examples, think = [task.sample("val", i) for i in range(3)], thoughts.think
+
+    def nothing(*args, **knobs):
+        prompt, z, n = think(*args, **knobs)
+        return prompt, z, torch.zeros_like(n)
+    monkeypatch.setattr(thoughts, "think", nothing)
+    with pytest.raises(BadInput, match="run: it thinks nothing"):
+        thoughts.measure("run", method, task, examples, [{}], SimpleNamespace(k=[], loss=False))
 
 
 def test_each_thought_has_its_words():

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 import eval as evaluation
+import rl
+from data import script
 from data.arithmetic import Arithmetic
 from data.common import first_problems
 from lab import tables, vote
@@ -84,3 +86,22 @@ def test_who_cannot_vote(pair, tmp_path, capsys):
                           ([pair[0], pair[1], pair[0]], "given 2 times, but it has one vote"),
                           ([tmp_path / "none"], "not a run folder")):
         assert line in fails([*map(str, folders), "--n", "4", "--k", "1"], capsys, vote.main)
+
+
+def test_a_run_votes_as_what_it_is(pair, tmp_path):
+    """A reinforced one is called so; CoLaR thinks at a speed that it was trained at."""
+    out = tmp_path / "slow"
+    run(tmp_path, "--method", "colar", "--init", pair[0], "--c-train", "3,1", "--steps", "1",
+        name="slow")
+    script.command(rl.parse, rl.run, "rl.py", [str(out), "--steps", "1", "--batch", "2",
+                                               "--samples", "2", "--test-n", "2", "--threads", "1"])
+    path = tmp_path / "vote.json"
+    vote.main([str(out), f"{out}-rl", "--n", "2", "--k", "0", "--json", str(path)])
+    rows = [row for one in json.loads(path.read_text(encoding="utf-8")) for row in one["rows"]]
+    assert [row["method"] for row in rows] == ["colar", "colar+rl", "colar"]
+    assert [row["knobs"] for row in rows] == [
+        {"c": 3, "vote": 0}, {"c": 3, "vote": 0}, {"c": 3, "vote": 0, "runs": 2}]
+    task, method, _ = load_run(out)
+    examples = first_problems(task, "test", 2)
+    solved = evaluation.solve_all(method, examples, c=3)
+    assert rows[0]["steps"] == sum(one.n_think for one in solved) / 2
