@@ -184,7 +184,7 @@ def means(logged):
 
 
 def learning_rate(step, config):
-    """The rate of the step after `step`: linear warm-up, constant, linear to 0."""
+    """Of the step after `step`: from lr / warmup up to lr; in the last share `decay` down to 0."""
     left = (config["steps"] - step) / max(1, config["decay"] * config["steps"])
     return config["lr"] * min(1, (step + 1) / config["warmup"], left)
 
