@@ -160,7 +160,7 @@ exercise(
      "right but for an empty slot: 0 / 0 is nan, and one nan spoils the batch",
      "merge_equals_a_loop"),
     ("total / POOLS[pool](n)", "total",
-     "`pool` says what divides the sum, n or its root: undivided, its variance is n times too large",
+     "`pool` says what divides the sum, n or its root; undivided, the variance is n-fold",
      "merge_equals_a_loop", "merge_keeps_the_variance_and_the_mean_does_not",
      "merge_by_mean_is_the_mean"),
     ("size.clamp(min=1)", "size.amax().expand_as(size)",
