@@ -337,7 +337,7 @@ exercise(
     "swapped_thoughts_come_from_a_row_with_as_many nobody_is_its_own_donor everybody_gives_once "
     "most_donors_have_as_many_thoughts",
     ("order.roll(1)", "order",
-     "each row gets its own thoughts, not those of the row before it in the order of n",
+     "rows get their own thoughts: each takes those of the row before it in the order of n",
      "swapped_thoughts_come_from_a_row_with_as_many", "nobody_is_its_own_donor"),
     ("n.cpu().argsort(stable=True)", "torch.arange(len(n))",
      "the donor is the row before in the batch: of rows sorted by n, most have as many thoughts",
