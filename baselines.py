@@ -7,14 +7,14 @@
     coconut  question <think> z_1 ... z_n (rest) </think> answer            arXiv 2412.06769
     codi     question <think> z_1 ... z_n </think> answer                   arXiv 2502.21074
 
-    (1) curriculum   p of the training is over, s = 3p - 1 cut to [0, 1]: of the chain's beginning
-                     so much is gone (s = 1: all of it; then all n thoughts are there)
+    (1) curriculum   after a share p of the training s = 3p - 1, cut to [0, 1], is the share of the
+                     chain that is gone, from its left (s = 1: all of it, with all n thoughts)
                          tokens   round(s longest) words + o, P(o) ~ exp(-4 o)      n s thoughts
                          steps    k = ceil(s K) steps                               n k/K thoughts
     (2) Coconut      z_{i+1} = std h_i: the last state, as the embedding that is read next
     (3) CODI         z_{i+1} = MLP(h_i);  loss = CE(teacher) + CE(student) + gamma * mean over
                      layers of |h_student - sg h_teacher| / std h_teacher at </think>
-In every one cross-entropy is taken on all that follows what is given or fed back.
+sg: no gradient. Cross-entropy is taken on all that follows what is given or fed back.
 
 Differs from the papers:
  1. From scratch, in one run: the first third of it is CoT, in the last third the chain is gone.

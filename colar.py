@@ -1,8 +1,8 @@
 """CoLaR: thinking in compressed latents. "Think Silently, Think Fast", arXiv 2505.16552.
 
-Runs of c consecutive reasoning tokens are merged into one embedding; a latent head learns to write
-the next merged embedding, so the model thinks len(chain) / c times. The factor c is prompted by a
-token: one model, many speeds.
+Each c consecutive reasoning tokens, a group, are merged into one embedding. A latent head learns to
+write the next merged embedding, so the model thinks about len(chain) / c times. A token of the
+prompt sets c: one model, many speeds.
 
     sequence         question <xc> <think> | z_1 ... z_n | </think> answer <eos>
     (1) merge        z_i = 1 / sqrt(n_i) * sum of the n_i token embeddings of group i
@@ -24,7 +24,7 @@ scores what it did (`log_probs`).
 At c = 1 every group is one token: but for <x1>, inputs and labels of training are those of CoT.
 
 Differs from the paper:
- 1. A small model trained from scratch, all of it but the embeddings; there, LoRA on a 1B model.
+ 1. A small model from the CoT stage; all but its embeddings is trained. There, LoRA on a 1B model.
  2. Groups are cut inside each step, so none spans two steps (--no-align: through the whole chain).
  3. The LM target of a group is the mean over all its tokens, the expectation of the paper's one
     drawn token: the same gradient with less noise (--labels one: theirs).
@@ -64,10 +64,10 @@ POOLS = {"sqrt": torch.sqrt, "mean": lambda n: n}   # what the sum of n tokens i
 
 
 def offsets(step, thinking, align):
-    """(B, T): each reasoning token's place in the run that is cut into groups.
+    """(B, T): each reasoning token's place, from 0, in its step (align) or in the whole chain.
 
-    The run is its step (align) or the whole chain. step, thinking (B, T): the number of the step
-    that a token belongs to, and whether it is a reasoning token; elsewhere, meaningless.
+    step, thinking (B, T): the number of the step that a token belongs to, and whether it is a
+    reasoning token; a row may have several chains. Step and result of other tokens mean nothing.
     """
     t = torch.arange(step.shape[1], device=step.device).expand_as(step)
     start = thinking & ~F.pad(thinking, (1, -1))                    # the first reasoning token

@@ -25,7 +25,7 @@ Differs from the paper:
  1. Not to stop is an action too, and both are a kind of their own; there, only stopping has a
     log-probability, averaged with the answer's words, and what made a chain long is never made less
     likely.
- 2. Rollouts without any advantage are left out of the update, and those that have one counted.
+ 2. Rollouts whose advantages are all 0 are left out of the update; the log has the rest (`kept`).
  3. The answer is sampled from the whole softmax, as it is scored, but for <pad>; theirs from its
     top 0.9.
  4. Log-probabilities before the update are computed again, so that the first ratio is exactly 1.
@@ -90,7 +90,7 @@ NAMED = ("batch", "samples", "minibatch", "eps", "learn", "length_penalty", "kl_
 
 
 def advantages(reward, option):
-    """Eq. (2): reward (Q, G) -> (Q, G), each group to mean 0, std 1; zeros if all are equal.
+    """Eq. (2): reward (Q, G) -> (Q, G), each group to mean 0, unbiased std 1; 0 if all are equal.
 
     option (Q, G): a group are the rollouts of a question that have the same one.
     """

@@ -184,7 +184,8 @@ def means(logged):
 
 
 def learning_rate(step, config):
-    """The rate of the step after `step`: the least of linear warm-up, constant and line to 0."""
+    """Of the step after `step`, the least of a line up to lr in `warmup` steps, lr itself, and a
+    line down to 0 in the last share `decay` of the steps."""
     left = (config["steps"] - step) / max(1, config["decay"] * config["steps"])
     return config["lr"] * min(1, (step + 1) / config["warmup"], left)
 

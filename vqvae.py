@@ -4,17 +4,17 @@ Stage one, `vqvae`: a VQ-VAE turns every chunk of L reasoning tokens into one of
 
     (1) encoder      x = f_enc(the chunk's L embeddings), a vector of D numbers
     (2) nearest code k = argmin_k |x - e_k|^2,  q = e_k
-    (3) straight     the decoder gets x + sg[q - x]: forward it is q, backward the gradient of x
-    (4) codebook     N_k <- g N_k + (1 - g) n_k,  S_k <- g S_k + (1 - g) sum of x with code k,
+    (3) straight     the decoder gets x + sg[q - x], q with the gradient of x (sg: no gradient)
+    (4) codebook     N_k <- a N_k + (1 - a) n_k,  S_k <- a S_k + (1 - a) sum of the n_k x of code k,
                      e_k = S_k / N_k: moving averages over batches, in place of |sg[x] - q|^2
-    (5) loss         mean over words of -log p(chunk | f_dec(q_1 ... q_i | g(P)))
+    (5) loss         mean over words of -log p(chunk i | f_dec(q_1 ... q_i | question))
                      + beta * mean over dimensions of (x - sg[q])^2
 
-Stage two, `assorted`: the leftmost m chunks of a trace give way to codes, and a language model from
-scratch, with K + 2 more words, learns the mixture like any text:
+Stage two, `assorted`: the leftmost m chunks of a chain give way to codes, and a language model from
+scratch, with K + 2 more words, learns the mixture like any text; c_i is chunk i in words:
 
     sequence         question <think> <boLatent> z_1 ... z_m <eoLatent> c_{m+1} ... </think> answer
-    (6) m            uniform among 0, 1/4, 1/2, 3/4 and all of the trace's chunks, rounded
+    (6) m            uniform among 0, 1/4, 1/2, 3/4 and all of the chain's chunks, rounded
     (7) loss         mean of -log p over what follows <think> in M different mixtures of a problem
 
 At test time the model writes all of it itself. `latents` forces the mixture: 0 = text from the
@@ -32,12 +32,12 @@ beginning, n = text after n codes, many = no text unless the chain goes on after
 Differs from the paper:
  1. L is 5 and K 256, not 16 and 64 to 1,024: 16 tokens do not fit into 10 bits (an unofficial copy
     rebuilds 47% of them). A chunk holds a step or half of one; none spans two steps (--no-align).
- 2. g(P), one vector has_chunk, is the question itself: the backbone reads it and then the codes.
+ 2. The decoder reads the question itself and then the codes; theirs, one vector g(question).
  3. The encoder sees one chunk: equal chunks have equal codes. Its size, beta and (4), done before
     (2) (in libraries, after it), are ours.
  4. The codebook starts from k-means, an unused code anew from a vector that its code fits badly.
- 5. m: shares of the trace, all five in an update (--mixtures 1: one is drawn). Theirs, one of {0,
-    72, 128, ... 256} tokens, covers all of a short trace or none.
+ 5. m: shares of the chain, all five in an update (--mixtures 1: one is drawn). Theirs, one of {0,
+    72, 128, ... 256} tokens, covers all of a short chain or none.
  6. From scratch on every task; theirs fine-tunes a language model, but for mazes.
  7. The VQ-VAE sees reasoning alone; theirs is trained on question, reasoning and answer.
 
@@ -64,7 +64,7 @@ from model import GREEDY, at_least_float32
 
 D = 16          # numbers in a code: few, so that all of them matter to what is nearest
 COMMITMENT_WEIGHT = 0.25        # beta of Eq. (5)
-EMA_DECAY = 0.95                # g of Eq. (4)
+EMA_DECAY = 0.95                # a of Eq. (4)
 DEAD_CODE_THRESHOLD = 0.05      # a code used less than this share of the average starts again
 SURE = 0.75     # how likely <eoLatent> must be to end the codes before a forced number of them
 MANY = 999      # more codes than any chain has
@@ -150,11 +150,11 @@ def share_of(hits):
 
 
 class VQVAE(Method):
-    """Learns codes for the chunks of a trace. To `solve` is to rebuild the trace from its codes."""
+    """Learns codes for the chunks of a chain. To `solve` is to rebuild the chain from its codes."""
     FLAGS = {
         "chunk": Flag(5, "L, the most tokens in a chunk", least=1, most=10**4),
         "codes": Flag(256, "K, the number of codes", least=1, most=2**20),
-        "align": Flag(True, "cut chunks at step boundaries; off: through all of a trace (paper)"),
+        "align": Flag(True, "cut chunks at step boundaries; off: through all of a chain (paper)"),
     }
     ALONE = True        # Eq. (4) is no gradient
 

@@ -132,7 +132,7 @@ exercise(
      "orthogonal_matrices_have_singular_values_near_one", "muon_is_that_of_torch",
      "orthogonal_keeps_the_shape"))
 exercise(
-    "colar.offsets", "where a token stands in its run", "test_colar.py",
+    "colar.offsets", "where a token stands in its step or chain", "test_colar.py",
     "offsets_on_a_worked_example offsets_of_two_rows_equal_a_loop "
     "offsets_without_align_go_through_the_chain offsets_of_a_row_do_not_see_the_others "
     "offsets_of_a_chain_that_comes_first_are_its_columns",
@@ -140,15 +140,15 @@ exercise(
      "right through the chain; with align, a new step starts at 0 again",
      "offsets_on_a_worked_example", "offsets_of_two_rows_equal_a_loop"),
     (".cummax(1)", ".cummax(0)",
-     "a row changes with those beside it: the start of a run is to the left of its tokens",
+     "a row changes with those beside it: a step or chain starts to the left of its tokens",
      "offsets_on_a_worked_example", "offsets_of_two_rows_equal_a_loop",
      "offsets_without_align_go_through_the_chain", "offsets_of_a_row_do_not_see_the_others"),
     ("thinking & ~F.pad(thinking, (1, -1)) ", "thinking & False ",
-     "a chain is counted from the start of the row: its first token, too, starts a run",
+     "a chain is counted from the start of the row: its own first token has the offset 0",
      "offsets_on_a_worked_example", "offsets_of_two_rows_equal_a_loop",
      "offsets_without_align_go_through_the_chain"),
     (".cummax(1).values", ".cummax(1).values + 1",
-     "runs start where they have to, but their first token has the offset 1, not 0",
+     "all start where they have to, but their first token has the offset 1, not 0",
      "offsets_on_a_worked_example", "offsets_of_two_rows_equal_a_loop",
      "offsets_without_align_go_through_the_chain",
      "offsets_of_a_chain_that_comes_first_are_its_columns"))
@@ -165,7 +165,7 @@ exercise(
      "right but for an empty slot: 0 / 0 is nan, and one nan spoils the batch",
      "merge_equals_a_loop"),
     ("total / POOLS[pool](n)", "total",
-     "the plain sum: of n unrelated embeddings, its variance is n times that of one",
+     "`pool` says what divides the sum, n or its root; undivided, the variance is n-fold",
      "merge_equals_a_loop", "merge_keeps_the_variance_and_the_mean_does_not",
      "merge_by_mean_is_the_mean"),
     ("size.clamp(min=1)", "size.amax().expand_as(size)",
@@ -186,7 +186,8 @@ exercise(
     ("torch.randn_like(mu)", "torch.randn_like(mu[:, :1])",
      "one eps per number, not per vector: all numbers of a latent move together",
      "soft_mse_draws_one_eps_per_number"),
-    ("log_sigma.exp() * torch", "log_sigma * torch", "sigma is exp(log_sigma)"),
+    ("log_sigma.exp() * torch", "log_sigma * torch",
+     "Eq. (3) compares z / s with mu + sigma eps, not with mu, and sigma is exp(log_sigma)"),
     ("log_prob(target).mean(1)", "log_prob(target).sum(1)",
      "the NLL is a mean over dimensions, as the MSE is: no sum",
      "latent_losses_equal_torch_distributions"))
@@ -342,7 +343,7 @@ exercise(
     "swapped_thoughts_come_from_a_row_with_as_many nobody_is_its_own_donor everybody_gives_once "
     "most_donors_have_as_many_thoughts",
     ("order.roll(1)", "order",
-     "each row gets its own thoughts, not those of the row before it in the order of n",
+     "rows get their own thoughts: each takes those of the row before it in the order of n",
      "swapped_thoughts_come_from_a_row_with_as_many", "nobody_is_its_own_donor"),
     ("n.cpu().argsort(stable=True)", "torch.arange(len(n))",
      "the donor is the row before in the batch: of rows sorted by n, most have as many thoughts",

@@ -23,8 +23,8 @@ and, if it needs them,
     learn(examples)         takes its words from those of the file that a run is trained on. Called
                             as long as `words` is empty
     compute(example, chain, answer)
-                            the words of an answer without slots, where chains are written over
-                            slots: what `check` gets
+                            the words of an answer, where chains are written over names of numbers
+                            (data/slots.py): what `check` gets
     ask(text)               the Example of a question in free text, without a chain; for tasks that
                             read more than their words
     shorter                 how many training problems come before those of full length, which say

@@ -26,7 +26,8 @@ NUMBERS = "n", "accuracy", "low", "high", "steps", "ms", "updates"      # of eve
 # ---- what is in a row ----------------------------------------------------------------------------
 
 def wilson(right, n, z=1.96):
-    """95% interval (low, high) of a share; unlike mean +- 2 sd it holds near 0 and 1."""
+    """Wilson's interval (low, high) of the share right / n at z standard errors, 1.96 for 95%.
+    Unlike Wald's, the share +- z standard errors, it holds near 0 and 1."""
     p, z2 = right / n, z * z / n
     half = z * math.sqrt(p * (1 - p) / n + z2 / (4 * n))
     middle, scale = p + z2 / 2, 1 + z2

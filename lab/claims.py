@@ -291,16 +291,17 @@ What the papers claim, and what small models show that were trained from scratch
 
 {digest}
 
-*Reproduced*: the whole 95% interval is beyond the bound, for each quantity that decides.
-*Refuted at this scale*: the whole interval is short of it, for at least one. *Undecided*: neither,
-and how wide the interval is. Bounds are half of the paper's effect where it gives one, else our
-choice (`lab/plan.py`). The deciding number is the one that is the least sure to be beyond its
-bound; its control is the number to read beside it. Differences are paired by seed. An interval is
-over seeds and problems both (`lab/intervals.py`), or says that it is over seeds alone.
+*Reproduced*: the whole 95% interval is beyond the bound, for each quantity that decides. *Refuted
+at this scale*: the whole interval is short of it, for at least one. *Undecided*: neither, and how
+wide the interval is. Bounds are mostly half of a gain that the paper reports, or all of a cost;
+else our choice (`lab/plan.py`). The deciding number is the one that is the least sure to be
+beyond its bound; its control is the number to read beside it. Differences are paired by seed. An
+interval is over seeds and problems both (`lab/intervals.py`), or says that it is over seeds
+alone.
 
-The plan of `lab/plan.py` was fixed before its runs. Where a card names commit 097c379 instead, they
-are still to be made: then block, optimizer and wording of the problems were others, and settings
-had been chosen with the same seeds. `python -m lab.claims` computes this page.
+The plan of `lab/plan.py` was fixed before its runs. Where a card names commit 097c379, its runs are
+still to be made, and older ones stand in: their block, optimizer and wording of the problems were
+others, and settings had been chosen with their seeds. `python -m lab.claims` computes this page.
 """
 
 

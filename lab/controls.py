@@ -52,7 +52,7 @@ def swap(z, n, generator):
 
 
 def donors(n):
-    """For each row of n (N,), the row whose thoughts it gets in `swap`."""
+    """For each row of n (N,), whose thoughts it gets in `swap`; the first, the last one's."""
     order = n.cpu().argsort(stable=True).to(n.device)      # MPS may sort 256 at most
     return torch.empty_like(order).scatter_(0, order, order.roll(1))
 

@@ -4,9 +4,10 @@ lab/claims.py computes the verdicts, lab/reproduce.py runs the commands. A resul
 only if the commit that made it has the same deciding quantities and bounds as today, and the same
 commands (tests/lab/test_plan.py).
 
-Bounds are half of the paper's effect where it gives one, else our choice; none is weaker than in
-claims.py of commit 097c379. Settings were chosen with seeds 0 to 2. Verdicts use others, from 10
-on, and problems that no table had before (`fresh` in data/common.py), the same for all seeds.
+Bounds are mostly half of a gain that the paper reports, or all of a cost; else our choice. None is
+weaker than in claims.py of commit 097c379. Settings were chosen with seeds 0 to 2. Verdicts use
+others, from 10 on, and problems that no table had before (`fresh` in data/common.py), the same for
+all seeds.
 
 A row is named "RUN: METHOD SETTING", as "colar: colar c=2". A "*" in it stands for anything: then
 the mean over all such rows counts.
@@ -115,11 +116,11 @@ CLAIMS = {
     19: Claim(OURS, "Every method keeps its accuracy on the recurrent backbone",
               "Ours, so that recurrence and the methods can be combined.",
               "How accurate the plain backbone is says how much there is to lose."),
-    20: Claim(OURS, "The thoughts are used: another problem's make the answer wrong",
-              "Ours, of every latent method.",
+    20: Claim(OURS, "Every method's thoughts are used: another problem's make the answer wrong",
+              "Ours, of all latent methods together.",
               "A written chain is the yardstick."),
-    21: Claim("arXiv 2607.20594", "More loops than in training solve longer problems",
-              "Positions solved per loop are training length over training loops.",
+    21: Claim("arXiv 2607.20594", "More iterations than in training solve longer problems",
+              "Positions solved per iteration: training length over training iterations.",
               "Layers that share no weights are the control."),
     22: Claim("arXiv 2509.23314", "An exit by the second difference saves more iterations",
               "It is ahead of exits by KL and by the state at equal accuracy.",
@@ -299,7 +300,7 @@ EASY, HARD = (Gain("deep: nocot r=16", "deep: nocot r=1",
               for a, b in ((3, 4), (11, 12)))
 SECOND, BY_KL, BY_STATE = (f"deep-exit2: nocot r=16 exit={kind} threshold={value}"
                            for kind, value in (("second", 1.0), ("kl", 0.001), ("latent", 0.1)))
-PLAN = {    # in order of value
+PLAN = {    # what is most worth running first
     1: Decision([Gain("colar: colar c=2", "cot-long: cot", "than CoT at equal updates, c=2", -4.8),
                  Change("colar: colar c=2", "cot-long: cot", "thinking steps than CoT, c=2",
                         -26.7)],

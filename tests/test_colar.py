@@ -110,7 +110,7 @@ def test_offsets_of_two_rows_equal_a_loop(align):
             new_step = align and thinking[b, t - 1] and step[b, t] != step[b, t - 1]
             place = 0 if new_step else place + 1
             assert got[b, t] == place, (
-                f"align={align}: token {t} of row {b} is number {place} of its run, counted from 0")
+                f"align={align}: token {t} of row {b} is number {place} of its step or chain")
 
 
 def test_offsets_without_align_go_through_the_chain():
