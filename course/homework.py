@@ -28,6 +28,8 @@ from data.files import reason
 REMEMBERED = "homework.json"        # in HW: the names of its exercises
 BLANK = 'raise NotImplementedError("exercise")'
 GENERAL = "compare the docstring and the equation at the top of the file with the loop of the test"
+NO_END = "no end after five minutes"
+BUSY = "does a loop never end? If not, the machine is busy: grade again"
 
 
 # ---- the source of a function --------------------------------------------------------------------
@@ -102,7 +104,7 @@ def run_tests(folder, tests):
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True,
                                   encoding="utf-8", timeout=300)
         except subprocess.TimeoutExpired:
-            return {test: "no end after five minutes" for test in tests}
+            return dict.fromkeys(tests, NO_END)
         cases = ElementTree.parse(report).iter("testcase") if report.exists() else []
         failed, ran = {}, set()
         for case in cases:
@@ -118,7 +120,10 @@ def run_tests(folder, tests):
 
 
 def hints(exercise, failed):
-    """Those of the mistakes that fail the same tests; else a general one."""
+    """Those of the mistakes that fail the same tests; else a general one. Tests that did not end
+    tell nothing but that."""
+    if NO_END in failed.values():
+        return [BUSY]
     return [m.hint for m in exercise.mistakes if set(m.fails) == set(failed)] or [GENERAL]
 
 

@@ -197,13 +197,14 @@ def table(rows):
     names = [f"{r.get('run', r['method'])} {setting(r)}" for r in rows]
     width = max(12, *(len(name) + 1 for name in names))
     extra = {key: title for key, title in COLUMNS.items() if any(key in r for r in rows)}
-    lines = [f"{'method':<{width}}{'accuracy (95% interval)':<29}"
-             f"{'thinking steps':>14}{'ms/problem':>12}"
+    spans = [f"({100 * r['low']:.1f} to {100 * r['high']:.1f}, {r['n']} problems)" for r in rows]
+    span = max(map(len, spans))
+    lines = [f"{'method':<{width}}{'accuracy (95% interval)':<{7 + span}}"
+             f"{'thinking steps':>16}{'ms/problem':>12}"
              + "".join(f"  {title}" for title in extra.values())]
-    for name, r in zip(names, rows):
-        interval = f"({100 * r['low']:.1f} to {100 * r['high']:.1f}, {r['n']} problems)"
-        lines.append(f"{name:<{width}}{100 * r['accuracy']:5.1f}% {interval:<25}"
-                     f"{r['steps']:>12.1f}{r['ms']:>12.2f}"
+    for name, interval, r in zip(names, spans, rows):
+        lines.append(f"{name:<{width}}{100 * r['accuracy']:5.1f}% {interval:<{span}}"
+                     f"{r['steps']:>16.1f}{r['ms']:>12.2f}"
                      + "".join(f"  {cell(r, key):>{len(t)}}" for key, t in extra.items()))
     return "\n".join(lines)
 

@@ -259,8 +259,8 @@ class Judged:
         return {
             "reproduced": f"The whole interval is beyond the bound{too}.",
             "refuted at this scale": "The whole interval falls short of the bound.",
-            "undecided": f"{self.left()} of {self.planned} seeds are still to be run."
-                         if self.left() else
+            "undecided": f"{self.deciding_left()} of {self.planned} seeds of what decides are "
+                         "still to be run." if self.left() else
                          "The interval reaches across the bound, so these seeds do not decide it.",
             "not run": "What would decide it has not been run"
                        + (f", for it needs {self.needs}." if self.needs else "."),

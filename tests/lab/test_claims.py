@@ -92,7 +92,8 @@ def test_nothing_is_decided_before_all_seeds_are_there():
     """Those of the control, too."""
     one, control = [part(NARROW, -10)], part(NARROW, None)
     early = Judged(1, one, control, planned=8)
-    assert early.verdict() == "undecided" and early.why() == "6 of 8 seeds are still to be run."
+    assert early.verdict() == "undecided"
+    assert early.why() == "6 of 8 seeds of what decides are still to be run."
     assert Judged(1, one, control, planned=2).verdict() == "reproduced"
     alone = Judged(1, one, part(ONE, None), planned=2)
     assert alone.verdict() == "undecided" and alone.why() == "The control lacks 1 of 2 seeds."
