@@ -29,8 +29,8 @@ and, if it needs them,
                             read more than their words
     shorter                 how many training problems come before those of full length, which say
                             how long a chain may get [0]; set to 0 when a run is opened
-    trained_on(examples)    [bool]: which of these a run has trained on; for tasks whose training
-                            problems are those of a file. BadInput if that is gone
+    trained_on(examples)    [bool]: which of these a run was trained on or watched with; for tasks
+                            whose problems are those of a file. BadInput if that is gone
 It knows no method and no model.
 """
 import hashlib

@@ -187,11 +187,11 @@ class GSM8K:
         return self.example(*problem).no_chain if self.slots else ""
 
     def trained_on(self, examples):
-        """[bool]: is each of these a training problem, be it with other numbers?
-
-        That is all of a training problem that its variants keep. BadInput if its files are gone.
+        """[bool]: is each of these a problem of train, or of val, which the run was watched with?
+        Be it with other numbers: the rest is all that variants keep. BadInput if files are gone.
         """
-        seen = {bare(question) for question, _, _ in self.problems["train"]}
+        seen = {bare(question) for split in ("train", "val")
+                for question, _, _ in self.problems[split]}
         return [bare(example.key) in seen for example in examples]
 
     def sample(self, split, index):

@@ -431,7 +431,7 @@ def test_a_task_knows_what_it_was_trained_on(tmp_path):
     asked = [task.example(q, (), "4") for q in (
         "A fox  has 7 Hens.", "A dog has 3 hens.", "A cat has 3 hens.", "A fox has seven hens.")]
     assert task.trained_on(asked) == [True, True, False, False]
-    for split, seen in (("train", True), ("val", False), ("test", False)):
+    for split, seen in (("train", True), ("val", True), ("test", False)):
         some = [task.sample(split, i) for i in range(5)]
         assert task.trained_on(some) == [seen] * 5
     assert gsm8k.GSM8K().trained_on(asked) == [False] * 4
