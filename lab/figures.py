@@ -19,8 +19,9 @@ from lab import claims, quantities
 SIGNS = "os^Dv<>p*hXPd12348"    # one for each seed, the same in all panels: pairs can be seen
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#aa4499", "#777777"
 ACCURACY = "accuracy, %"
-GSM8K_BARE = {"--asked": " 0.0", "--told": " 0.0", "--word-dropout": " 0.0", "--dropout": " 0.0",
-              "--weight-decay": " 0.1", "--conv": " 0"}      # of its default, what is left out
+GSM8K_BARE = {      # of its default, what is left out, in the order of a row's name
+    "--sizes": None, "--extra": None, "--asked": " 0.0", "--told": " 0.0", "--word-dropout": " 0.0",
+    "--dropout": " 0.0", "--ema": None, "--weight-decay": " 0.1", "--conv": " 0"}
 
 
 @dataclass
@@ -187,6 +188,8 @@ def gsm8k():
         "answers in the words of solutions": {"--told": None},
         "hidden words": {"--word-dropout": None},
         "dropout": {"--dropout": None},
+        "averaged weights": {"--ema": " 0.999"},
+        "ten times the weight decay": {"--weight-decay": " 1.0"},
         "convolutions": {"--conv": None},
         "the three kinds of texts": {"--extra": " MAWPS.json", "--asked": None, "--told": None}}
     return Dots("GSM8K from scratch: what helps a small model, one idea at a time", [
@@ -199,8 +202,7 @@ def gsm8k():
 
 def gsm8k_idea(given, kind="cot"):
     """The row of CoT with these of the ideas alone. None: as in the default, so not in its name."""
-    flags = {"--sizes": None, "--extra": None, **GSM8K_BARE, **given}
-    words = [flag + value for flag, value in flags.items() if value is not None]
+    words = [flag + value for flag, value in {**GSM8K_BARE, **given}.items() if value is not None]
     return f"gsm8k-ideas: {' '.join([kind, *words])} on val"
 
 
