@@ -350,7 +350,7 @@ def draw_curves(drawing, say):
         if drawing.untrained:
             axes.axvspan(drawing.untrained + 0.5, max(places) + 0.5, color=GREY, alpha=0.15)
             axes.text((drawing.untrained + max(places) + 1) / 2, panel.limits[1] * 0.04,
-                      "in no training", ha="center", fontsize=9)
+                      "untrained", ha="center", fontsize=9)
     return with_legend(figure, drawing)
 
 
@@ -371,9 +371,11 @@ def mean(found):
 
 def style(mark, seed):
     """How a point of a seed is drawn."""
-    inside = "white" if mark.hollow else mark.color
-    return {"marker": SIGNS[seed % len(SIGNS)], "color": mark.color, "linestyle": "", "zorder": 2,
-            "markersize": 6, "alpha": 0.85, "markerfacecolor": inside}
+    sign, inside = SIGNS[seed % len(SIGNS)], "white" if mark.hollow else mark.color
+    thin = sign in "1234"       # lines alone
+    return {"marker": sign, "color": mark.color, "linestyle": "", "zorder": 2, "alpha": 0.85,
+            "markerfacecolor": inside, "markersize": 9 if thin else 6,
+            "markeredgewidth": 2 if thin else 1}
 
 
 def straight_lines(line, panel, say):
