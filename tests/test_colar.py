@@ -420,7 +420,7 @@ def test_an_empty_chain_works_everywhere(most, monkeypatch, capsys):
         assert len(controls.answers(method, prompt, *changed)) == len(examples)
     if most:
         with pytest.raises(BadInput, match="thinks nothing"):
-            controls.examine("it", method, TASK, examples, [{"c": 2}])
+            controls.examine("it", method, TASK, examples * 2, [{"c": 2}])
     else:
         rows = controls.examine("it", method, TASK, examples, [{"c": 2}])
         assert rows[0]["steps"] == pytest.approx(sum(count) / 6) and rows[0]["same"] == 1

@@ -122,7 +122,8 @@ def test_rows_of_controls_and_others_are_told_apart(tmp_path, capsys):
 def test_a_figure_of_no_known_kind_is_refused(tmp_path, capsys):
     assert "must end in" in fails(["none.json", "--plot", "x.txt"], capsys, tables.main)
     config, path = {"method": "colar", "task": "arithmetic", "seed": 0}, tmp_path / "s0.json"
-    path.write_text(json.dumps({"rows": [ROW | {"knobs": {"c": 2}}], "config": config}))
+    path.write_text(json.dumps({"rows": [ROW | {"knobs": {"c": 2}}], "config": config}),
+                    encoding="utf-8")
     argv = [str(path), "--over", "k"]
     assert "--over: of a figure" in fails(argv, capsys, tables.main)
     argv += ["--plot", str(tmp_path / "x.png")]
