@@ -245,13 +245,14 @@ RUNS = {
                          "--init {moves-cot-r} --steps 2000", 15.0, 5),
     "share": Run(f"eval.py {{moves-cot-r}} {FRESH} --r 1,16 --share 0,1", 0.5),
     # mazes: a code for each node of the search; equal updates in all, the VQ-VAE's included
-    "learned-maze": Run(f"train.py --method cot {MAZE} --steps 7000", 12.0, 5),
+    "cot-maze": Run(f"train.py --method cot {MAZE} --steps 7000", 12.0, 5),
     "vqvae-maze": Run(f"train.py --method vqvae {MAZE} --steps 1000", 2.0, 5),
-    **{f"{replace}-maze": Run(
+    **{f"{name}-maze": Run(
         f"train.py --method assorted {MAZE} --mixtures 1 --init {{vqvae-maze}} --steps 6000 "
-        f"--replace {replace}", 12.0, 5) for replace in ("left", "random")},
-    **{f"maze-{name}": Run(f"eval.py {{{run}-maze}} {FRESH} --k 10 --top-k 10", 3.0, 5)
-       for name, run in (("cot", "learned"), ("codes", "left"), ("random", "random"))},
+        f"--replace {replace}", 12.0, 5) for name, replace in (("codes", "left"),
+                                                               ("random", "random"))},
+    **{f"maze-{name}": Run(f"eval.py {{{name}-maze}} {FRESH} --k 10 --top-k 10", 3.0, 5)
+       for name in ("cot", "codes", "random")},
     # ProsQA, in English and balanced
     "english-cot": Run(f"train.py --method cot {NAMES} --level tiny-text --steps 4000", 15.0, 5),
     "english-nocot": Run(f"train.py --method nocot {NAMES} --level tiny-text --steps 4000", 9.0, 5),
