@@ -50,6 +50,8 @@ training problems must have one, and not be in val or test. MAWPS, in one file (
 
     answer is right     as exact numbers, without $ % a full stop and commas of thousands; else as
                         words, numbered as in the question; <?> is never right
+    guesses             the most frequent training answer is right for 2.0% of the test problems,
+                        one of the 16 most frequent for 33.8%
     last result = answer in 93.7% of the training and 91.6% of the test problems; 1.4% have no steps
 """
 import functools
@@ -303,6 +305,14 @@ def whole(pieces):
     return found.replace(" ##", "").removesuffix(".").strip()
 
 
+def guessed(split, k):
+    """The share of test problems that k fixed guesses hold an answer to: what one of k samples is
+    right for should be read beside it."""
+    count = Counter(answer for _, _, answer in split["train"])
+    guesses = {answer for answer, _ in count.most_common(k)}
+    return sum(answer in guesses for _, _, answer in split["test"]) / len(split["test"])
+
+
 SHOW = {"show": Flag(0, "problems to print, with 3 variants")}
 
 
@@ -328,6 +338,8 @@ def main(argv=None):
     shares = {name: sum(not over_slots.unfit(p) for p in problems) / len(problems)
               for name, problems in split.items()}
     print("over slots: " + ", ".join(f"{share:.1%} of {name}" for name, share in shares.items()))
+    print(f"guesses: the most frequent training answer is right for {guessed(split, 1):.1%} of "
+          f"test, one of the 16 most frequent for {guessed(split, 16):.1%}")
     for p in traced[:args["show"]]:
         for question, equations, answer in [p] + [template(p).draw(rng) or p for _ in range(3)]:
             print(f"{question} | {' '.join(equations)} | {answer}")

@@ -119,13 +119,20 @@ def test_the_script_copies_counts_and_shows(own, tmp_path, monkeypatch, capsys):
     assert out[3] == "other numbers for 52 of 52 training problems (100.0%)"
     assert out[4] == "6 training problems left out: in the test set, but for the numbers"
     assert out[5] == "over slots: 100.0% of train, 100.0% of val, 100.0% of test"
-    shown = [line for line in out[6:] if line]
+    assert out[6].startswith("guesses: the most frequent training answer is right for ")
+    shown = [line for line in out[7:] if line]
     assert len(shown) == 8 and len({bare(line.split(" | ")[0]) for line in shown}) == 2
     with pytest.raises(SystemExit) as stop:
         (own / "test.jsonl").unlink()
         (tmp_path / "to/test.jsonl").unlink()
         gsm8k.main(["--from", str(own)])
     assert stop.value.code == 2 and "cannot read test.jsonl" in capsys.readouterr().err
+
+
+def test_guesses_are_the_most_frequent_training_answers():
+    split = {"train": [("", (), answer) for answer in "6 6 6 4 4 10".split()],
+             "test": [("", (), answer) for answer in "4 6 6 7".split()]}
+    assert [gsm8k.guessed(split, k) for k in (1, 2, 3, 99)] == [1 / 2, 3 / 4, 3 / 4, 3 / 4]
 
 
 def test_missing_files_are_said_in_one_line(tmp_path, monkeypatch, capsys):
