@@ -191,7 +191,9 @@ def gsm8k():
         "averaged weights": {"--ema": " 0.999"},
         "ten times the weight decay": {"--weight-decay": " 1.0"},
         "convolutions": {"--conv": None},
-        "the three kinds of texts": {"--extra": " MAWPS.json", "--asked": None, "--told": None}}
+        "the three kinds of texts": {"--extra": " MAWPS.json", "--asked": None, "--told": None},
+        "the best three: decay, questions, words": {
+            "--asked": None, "--told": None, "--weight-decay": " 1.0"}}
     return Dots("GSM8K from scratch: what helps a small model, one idea at a time", [
         Panel("506 validation problems", limits=(0, 12)),
         Panel("loss on them", "nats per word of chain and answer", (0.55, 0.8))],
