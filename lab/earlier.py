@@ -9,7 +9,6 @@ ANSWERS = "depth-answers: nocot r={} --backbone recurrent{} --mean-r {}{}"
 WHOLE = ANSWERS.format("{}", " --no-prefixes", 6, " --bucket 1")
 CHAIN = " r=4 --backbone recurrent{} --mean-r 4 --bucket 1"
 RECURRENT = "backbones: {} r=4 --backbone recurrent{} --mean-r 4"
-MAZE, TINY = "feasible: {} k=10 top_k=10 --level tiny", "assorted-maze: {} --level tiny"
 EXPLORE = "explore: colar c=5 k={}{} on long"
 PAUSE = " --curriculum steps --pauses 6"
 
@@ -35,10 +34,6 @@ EARLIER = {     # number of the claim: ([what decides], the control)
     5: ([Double(samples("", ""), samples(" --head deterministic", ""),
                 "gained by 16 samples than without the head's noise", 0.0)],
         samples(" --head deterministic", "right in 16 samples of words alone than in one")),
-    6: ([Gain(MAZE.format("assorted"), MAZE.format("cot"), "than CoT, 1-Feasible-10", 9.9),
-         Change(MAZE.format("assorted"), MAZE.format("cot"), "tokens than CoT", -35.5)],
-        Gain(TINY.format("assorted"), TINY.format("assorted") + " --replace random",
-             "than with random codes, greedy")),
     7: ([Gain("assorted-prosqa: assorted --chunk 2", "assorted-prosqa: cot", "than CoT", 9.4)],
         Gain("assorted-prosqa: assorted --chunk 2", "latent-prosqa: nocot",
              "than answering at once")),

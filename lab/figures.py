@@ -209,20 +209,20 @@ def gsm8k_idea(given, kind="cot"):
 
 
 def tasks():
-    maze, ten = "assorted-maze: {} --level tiny", "feasible: {} k=10 top_k=10 --level tiny"
+    codes, ten = "codes-maze: assorted{}", "maze-codes: assorted{} k=10 top_k=10"
     prosqa = "assorted-prosqa: {}"
     rows = {
-        "written chain (CoT)": [maze.format("cot"), ten.format("cot"), prosqa.format("cot"),
-                                prosqa.format("cot --balanced"), "prontoqa: cot @15000",
-                                "cot-long: cot"],
-        "Token Assorted": [maze.format("assorted"), ten.format("assorted"),
+        "written chain (CoT)": ["cot-maze: cot", "maze-cot: cot k=10 top_k=10",
+                                prosqa.format("cot"), prosqa.format("cot --balanced"),
+                                "prontoqa: cot @15000", "cot-long: cot"],
+        "Token Assorted": [codes.format(""), ten.format(""),
                            prosqa.format("assorted --chunk 2"),
                            prosqa.format("assorted --balanced --chunk 2"), None, None],
         "Token Assorted, codes only": [
-            maze.format("assorted latents=999"), ten.format("assorted latents=999"),
+            codes.format(" latents=999"), ten.format(" latents=999"),
             prosqa.format("assorted latents=999 --chunk 2"),
             prosqa.format("assorted latents=999 --balanced --chunk 2"), None, None],
-        "CoLaR, c=2": ["maze: colar c=2 --level tiny", None, "prosqa: colar c=2",
+        "CoLaR, c=2": [None, None, "prosqa: colar c=2",
                        "latent-prosqa: colar c=2 --balanced", None,
                        "colar: colar c=2"],
         "no chain": [None, None, "latent-prosqa: nocot", "latent-prosqa: nocot --balanced", None,
