@@ -40,7 +40,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from data.cli import Flag
+from data.cli import Flag, unless
 from data.common import END, EOS, FIRST_WORD, PAD, PAUSE, THINK
 from method import (CLOSE, LENGTH, OPEN, RIGHT, Method, Rollout, Solved, column, cross_entropy,
                     log_softmax, next_token_loss, pack, read_all, read_prompt, read_thoughts,
@@ -163,7 +163,7 @@ class ICoT(CoT):
         "curriculum": Flag("tokens", "what of a chain goes: token by token, step by step, or all "
                            "of it from the beginning", ("tokens", "steps", "none")),
         "stages": Flag(3, "K of --curriculum steps: the first K steps go one by one, then the rest",
-                       least=1),
+                       least=1, idle=unless(curriculum=["steps"])),
     }
 
     def schedule(self):
