@@ -100,7 +100,8 @@ class CoT(Method):
         logp = log_softmax(self.model, h).gather(2, ids[..., None])[..., 0]
         closed = (ids == END).cumsum(1) - (ids == END).long()               # before this word
         thought = wrote & (closed == 0) & (self.given == OPEN)
-        return {"thought": (logp, thought, None), "token": (logp, wrote & ~thought, None)}
+        found = {"thought": (logp, thought, None), "token": (logp, wrote & ~thought, None)}
+        return {kind: found[kind] for kind in self.ACTIONS}
 
     def thoughts_read(self, rollout):
         ids, prompt = rollout.acts["written"], rollout.acts["prompt"]
@@ -129,6 +130,7 @@ class CoT(Method):
 class NoCoT(CoT):
     """Answers at once: the same model and loss with an empty chain."""
     IN_WORDS = False
+    ACTIONS = {"token": RIGHT}
     given = CLOSE
 
     def loss(self, batch):

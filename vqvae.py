@@ -294,6 +294,7 @@ class Assorted(CoT):
     def reinforceable(self, latents=None):
         if latents is not None:
             raise BadInput("--latents: what the model is made to write is no choice to reinforce")
+        return self.ACTIONS
 
     def start_from(self, parent):
         """Takes over the codes; the language model itself starts from scratch."""

@@ -215,7 +215,8 @@ def test_the_kl_penalty_pulls_the_policy_back():
     torch.manual_seed(0)
     method = restless()
     training = grpo(method, lambda e, words: True, length_penalty=1.0, kl_penalty=1.0,
-                    learn="speed", lr=1e-3)     # none chooses one
+                    lr=1e-3)
+    training.actions = {"speed": OPTION}        # of which there is none at a fixed speed
     for p in method.latent_head.parameters():
         p.data += 0.05 * torch.randn_like(p)
     seen = [float(training.update([batch_of(4)])["kl"]) for _ in range(15)]
@@ -580,10 +581,27 @@ def test_bad_input(sft, tmp_path, capsys):
                           ([sft, "--sigma-min", "0"], "above 0"),
                           ([sft, "--sigma-min", "8"], "at most 7"),
                           ([sft, "--learn", "latnt"], "nearest: latent"),
+                          ([sft, "--learn", "speed"], "with c=5 there is nothing to choose"),
+                          ([sft, "--c", "2", "--learn", "token,speed"], "--learn speed: with c=2"),
                           ([sft, "--split", "long-train"], "unknown split")):
         argv = [*argv, "--out", tmp_path / "none"]
         assert message in fails(argv, capsys, main), argv
     assert not (tmp_path / "none").exists()
+
+
+def test_flags_without_effect_are_named(sft, tmp_path, capsys):
+    def said(init, *argv):
+        main([init, *ARGS, "--steps", "1", *argv, "--out", tmp_path / str(len(argv))])
+        return [line for line in capsys.readouterr().out.splitlines() if "no effect" in line]
+    nocot = run(tmp_path, "--method", "nocot", name="nocot")
+    capsys.readouterr()
+    assert said(sft, "--learn", "latent,token", "--length-penalty", "1") == [
+        "rl.py: --length-penalty 1.0 has no effect on what is learned from: latent, token"]
+    assert said(nocot, "--length-penalty", "2", "--sigma-min", "0.5", "--kl-penalty", "1") == [
+        "rl.py: --sigma-min 0.5 has no effect with --method nocot",
+        "rl.py: --length-penalty 2.0 has no effect on what is learned from: token"]
+    assert said(sft, "--length-penalty", "1", "--sigma-min", "0.5", "--lr", "1e-4", "--eps",
+                "0.3") == []
 
 
 @pytest.mark.parametrize("split, tested", [("auto", "long-fresh"), ("test", "fresh")])
