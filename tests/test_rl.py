@@ -4,6 +4,7 @@ In float64, where two ways of computing the same are compared: a chain of latent
 grow."""
 import math
 import os
+import shutil
 import signal
 from collections import Counter
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import torch
 import rl
 import runs
 import train
-from data import script
+from data import checkpoint, script
 from data.arithmetic import Arithmetic
 from data.common import END, EOS, PAD, THINK, collate, speed_token
 from lab import tables
@@ -587,6 +588,19 @@ def test_bad_input(sft, tmp_path, capsys):
         argv = [*argv, "--out", tmp_path / "none"]
         assert message in fails(argv, capsys, main), argv
     assert not (tmp_path / "none").exists()
+
+
+def test_it_goes_on_only_from_the_run_that_it_started_from(sft, tmp_path, capsys):
+    """What the KL is measured to, and what the rows before it are of."""
+    twin, out = tmp_path / "twin", tmp_path / "out"
+    shutil.copytree(sft, twin)
+    main([sft, *ARGS, "--steps", "1", "--out", out])
+    main([twin, "--out", out, "--resume"])      # the same at another place
+    state = runs.load(twin)
+    state["method"]["std"] *= 2
+    checkpoint.save(twin, state)
+    assert fails([twin, "--out", out, "--resume"], capsys, main).endswith(
+        f"it has init {sft}, not {twin}")
 
 
 def test_flags_without_effect_are_named(sft, tmp_path, capsys):
