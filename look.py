@@ -24,7 +24,7 @@ The problem is one of validation, never of the test. Of a question of your own n
 then the page has thoughts and an answer only.
 """
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import torch
@@ -228,7 +228,8 @@ def main(argv=None):
     parser, knobs = Parser("look.py", __doc__), knobs_of("look.py", FLAGS)
     parser.add_argument("run", nargs="?", type=named, metavar="RUN", help="run folder")
     parser.add_flags(FLAGS)
-    parser.add_flags(knobs, many=True)
+    parser.add_flags({name: replace(flag, idle=unless(methods_only=[False]))
+                      for name, flag in knobs.items()}, many=True)
     with one_line("look.py"), torch.no_grad():
         args = SimpleNamespace(**parser.parse(argv))
         if args.plot:

@@ -101,6 +101,8 @@ def test_flags_of_other_scripts(tmp_path, capsys):
     assert not names(vote.parse, "RUN --k 0,4 --temperature 0.5 --seed 3")
     assert names(look.main, "--n 50 --methods-only") == [
         "look.py: --n 50 has no effect without RUN"]
+    assert names(look.main, "--c 5 --methods-only") == [
+        "look.py: --c 5 has no effect with --methods-only"]
     assert names(bench.arguments, "--profile cot --methods colar") == [
         "lab.bench: --methods colar has no effect with --profile cot"]
     assert names(curves.main, f"RUN --csv {tmp_path}/a.csv --y ce") == [
