@@ -40,7 +40,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from data.cli import Flag
+from data.cli import Flag, unless
 from data.common import END, EOS, FIRST_WORD, PAD, PAUSE, THINK
 from method import (CLOSE, LENGTH, OPEN, RIGHT, Method, Rollout, Solved, column, cross_entropy,
                     log_softmax, next_token_loss, pack, read_all, read_prompt, read_thoughts,
@@ -100,7 +100,8 @@ class CoT(Method):
         logp = log_softmax(self.model, h).gather(2, ids[..., None])[..., 0]
         closed = (ids == END).cumsum(1) - (ids == END).long()               # before this word
         thought = wrote & (closed == 0) & (self.given == OPEN)
-        return {"thought": (logp, thought, None), "token": (logp, wrote & ~thought, None)}
+        found = {"thought": (logp, thought, None), "token": (logp, wrote & ~thought, None)}
+        return {kind: found[kind] for kind in self.ACTIONS}
 
     def thoughts_read(self, rollout):
         ids, prompt = rollout.acts["written"], rollout.acts["prompt"]
@@ -129,6 +130,7 @@ class CoT(Method):
 class NoCoT(CoT):
     """Answers at once: the same model and loss with an empty chain."""
     IN_WORDS = False
+    ACTIONS = {"token": RIGHT}
     given = CLOSE
 
     def loss(self, batch):
@@ -163,7 +165,7 @@ class ICoT(CoT):
         "curriculum": Flag("tokens", "what of a chain goes: token by token, step by step, or all "
                            "of it from the beginning", ("tokens", "steps", "none")),
         "stages": Flag(3, "K of --curriculum steps: the first K steps go one by one, then the rest",
-                       least=1),
+                       least=1, idle=unless(curriculum=["steps"])),
     }
 
     def schedule(self):

@@ -51,7 +51,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from data.cli import BadInput, Flag, choice
+from data.cli import BadInput, Flag, choice, unless
 from data.common import (END, EOS, FIRST_WORD, MAX_SPEED, PAD, PAUSE, THINK, collate,
                          speed_token)
 from method import (ANSWER, CHAIN, CLOSE, LENGTH, OPEN, OPTION, QUESTION, RIGHT, Method, Rollout,
@@ -164,7 +164,8 @@ class CoLaR(Method):
                      ("gaussian", "deterministic")),
         "latent_loss": Flag("soft-mse", "the latent loss (nll: ablation NLL)",
                             ("soft-mse", "nll")),
-        "sigma_min": Flag(0.0067, "floor of sigma: soft-MSE drives it to 0", above=0, most=7),
+        "sigma_min": Flag(0.0067, "floor of sigma: soft-MSE drives it to 0", above=0, most=7,
+                          idle=unless(head=["gaussian"])),
         "labels": Flag("all", "LM target of a group: the mean over all its tokens, one drawn token "
                        "(paper), none (ablation OC)", ("all", "one", "none")),
         "align": Flag(True, "cut groups at step boundaries; off: through the whole chain (the "
@@ -202,6 +203,7 @@ class CoLaR(Method):
             raise BadInput("a deterministic head has no log-probability to reinforce")
         if c != "auto" and {"c": c} not in self.settings():
             raise BadInput(f"--c {c}: the run was trained at {self.args.c_train}")
+        return {kind: of for kind, of in self.ACTIONS.items() if c == "auto" or kind != "speed"}
 
     def start_from(self, parent):
         """Takes over the CoT model and measures the scale of its embeddings."""

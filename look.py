@@ -24,7 +24,7 @@ The problem is one of validation, never of the test. Of a question of your own n
 then the page has thoughts and an answer only.
 """
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import torch
@@ -32,7 +32,7 @@ import torch.nn.functional as F
 
 from baselines import Coconut, CoT
 from colar import CoLaR, merge
-from data.cli import BadInput, Flag, Parser, choice, named, one_line
+from data.cli import BadInput, Flag, Parser, choice, named, one_line, unless
 from data.common import FIRST_WORD, PAD, Example, collate, first_problems
 from data.files import can_draw, draw
 from eval import split_knobs
@@ -175,10 +175,18 @@ def thinking(args, task, method, example, own, backbone):
     return said, left
 
 
+def no_swaps(settings):
+    """Flag.idle of --n."""
+    if not settings["run"]:
+        return "without RUN"
+    return unless(question=[""], methods_only=[False])(settings)
+
+
 FLAGS = {
-    "index": Flag(0, "number of the problem of validation"),
+    "index": Flag(0, "number of the problem of validation", idle=unless(question=[""])),
     "question": Flag("", "a question of your own instead, in the words of the task"),
-    "n": Flag(100, "problems that exchange thoughts, at most", least=2),
+    "n": Flag(100, "problems that exchange thoughts, at most", least=2,
+              idle=no_swaps),
     "methods_only": Flag(False, "only the chain as each method sees it; drawn, five of them"),
     "plot": Flag("", "write the page to this .png, .pdf or .svg, too"),
 }
@@ -220,7 +228,8 @@ def main(argv=None):
     parser, knobs = Parser("look.py", __doc__), knobs_of("look.py", FLAGS)
     parser.add_argument("run", nargs="?", type=named, metavar="RUN", help="run folder")
     parser.add_flags(FLAGS)
-    parser.add_flags(knobs, many=True)
+    parser.add_flags({name: replace(flag, idle=unless(methods_only=[False]))
+                      for name, flag in knobs.items()}, many=True)
     with one_line("look.py"), torch.no_grad():
         args = SimpleNamespace(**parser.parse(argv))
         if args.plot:

@@ -141,9 +141,10 @@ class Method(nn.Module):
     # ---- to be reinforced, and to be examined ----
 
     def reinforceable(self, **knobs):
-        """BadInput if rl.py cannot reinforce it, at these knobs."""
+        """Those of ACTIONS that there are at these knobs; BadInput if rl.py cannot reinforce it."""
         if not self.ACTIONS:
             raise BadInput(f"{self.args.method} writes nothing to reinforce")
+        return self.ACTIONS
 
     def log_probs(self, rollout):
         """{kind of action: (log-probability (R, T), mask (R, T), Normal or None)} of a rollout.

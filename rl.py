@@ -54,10 +54,10 @@ import eval as evaluation
 import runs
 import train
 from data import checkpoint, machine
-from data.cli import BadInput, Flag, Parser, choice, options
+from data.cli import BadInput, Flag, Parser, choice, options, spelled, unless
 from data.common import first_problems
 from data.files import draw, read_log
-from data.rows import plot, plot_rewards, table, tested_rows, write_results
+from data.rows import plot, plot_rewards, setting, table, tested_rows, write_results
 from data.script import command, folder, keep_config, reopen, resumed
 from method import LENGTH, OPTION, RIGHT
 from model import Sampler
@@ -68,7 +68,9 @@ FLAGS = {
     "batch": Flag(64, "questions per rollout batch", least=1, most=2**20),
     "samples": Flag(8, "G, rollouts per question", least=2, most=2**16),
     "minibatch": Flag(32, "rollouts per optimizer step, of those that teach something", least=1),
-    "sigma_min": Flag(0.1, "floor of sigma, the noise that makes latents explore", above=0, most=7),
+    "sigma_min": Flag(0.1, "floor of sigma, the noise that makes latents explore", above=0, most=7,
+                      idle=unless(method=[m for m, cls in runs.METHODS.items()
+                                          if "sigma_min" in cls.FLAGS])),
     "eps": Flag(0.2, "clip range of the ratio", above=0),
     "learn": Flag("", "kinds of action to learn from, as latent,token; '' = all"),
     "length_penalty": Flag(0.0, "power p of the chain length that the reward is divided by; 0: no "
@@ -151,9 +153,7 @@ class GRPO(train.Training):
         self.knobs = config["knobs"]
         self.settings = [self.knobs]
         self.start = copy.deepcopy(method).requires_grad_(False)    # what KL is measured to
-        self.learn = config["learn"].split(",") if config["learn"] else list(method.ACTIONS)
-        for kind in self.learn:
-            choice(kind, method.ACTIONS, "kind of action")
+        self.actions = learned(method, config)
 
     def update(self, batches):
         """One rollout batch and its optimizer steps. Returns averages of what happened."""
@@ -175,7 +175,7 @@ class GRPO(train.Training):
         advantage = {RIGHT: advantages(reward, option), LENGTH: advantages(priced, option),
                      OPTION: advantages(priced, torch.zeros_like(option))}          # Eq. (2)
         by_kind = {kind: advantage[decides].flatten()
-                   for kind, decides in self.method.ACTIONS.items() if kind in self.learn}
+                   for kind, decides in self.actions.items()}
         teaches = torch.stack([A != 0 for A in by_kind.values()]).any(0)            # (Q G,)
         parts = {"reward": reward.mean(), "kept": teaches.view(Q, G).any(1).float().mean(),
                  "steps": n_think.mean(), **rollout.info}
@@ -203,6 +203,21 @@ class GRPO(train.Training):
             self.backward(loss)
             logged.append({"loss": loss.detach(), **parts, "norm": self.optimizer_step()})
         return train.means(logged)
+
+
+def learned(method, config):
+    """{kind of action: what it decides} of those to learn from. BadInput for one that cannot be."""
+    actions = method.reinforceable(**config["knobs"])
+    kinds = config["learn"].split(",") if config["learn"] else actions
+    for kind in kinds:
+        choice(kind, method.ACTIONS, "kind of action")
+        if kind not in actions:
+            raise BadInput(f"--learn {kind}: with {setting(config)} there is nothing to choose")
+    found = {kind: decides for kind, decides in actions.items() if kind in kinds}
+    if config["length_penalty"] and set(found.values()) == {RIGHT}:
+        print(f"rl.py: {spelled('length_penalty', config['length_penalty'])} has no effect on what "
+              f"is learned from: {', '.join(found)}")
+    return found
 
 
 def splits(name, task):
@@ -243,6 +258,7 @@ def parse(argv):
     given["seed"] = parent["seed"] if given["seed"] is None else given["seed"]
     given["out"] = given["out"] or f"{given['init'].rstrip('/')}-rl"
     given["split"] = splits(given["split"], task)[2]
+    parser.tell_idle({**parent, **given, **given["knobs"]})
     before = {name: parent[name] for name in ("steps", "seed", "knobs", *NAMED) if name in parent}
     return {**parent, **given, **WITHOUT, "grad_accum": 1, "parent": before,
             "stage": parent.get("stage", parent["method"]) + "+rl"}

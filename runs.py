@@ -16,7 +16,7 @@ import recurrent
 import vqvae
 from data import checkpoint
 from data.arithmetic import Arithmetic
-from data.cli import BadInput, Flag, Parser, merge, named, options
+from data.cli import BadInput, Flag, Parser, merge, named, options, unless
 from data.common import Vocab
 from data.gsm8k import GSM8K
 from data.maze import Maze
@@ -57,8 +57,10 @@ KINDS = {
 FLAGS = {   # None: --size decides, or the task
     "steps": Flag(None, "optimizer steps", kind=int, least=1),
     "first_steps": Flag(None, "optimizer steps of the stage that the method starts from, if any",
-                        kind=int, least=1),
-    "layers": Flag(None, "blocks of the backbone", kind=int, least=1, most=1000),
+                        kind=int, least=1, idle=unless(
+                            init=[None], method=[m for m, cls in METHODS.items() if cls.PARENT])),
+    "layers": Flag(None, "blocks of the backbone", kind=int, least=1, most=1000,
+                   idle=unless(parts=[""])),
     "width": Flag(None, "width C of the backbone", kind=int, least=2, most=2**16),
     "heads": Flag(None, "attention heads", kind=int, least=1, most=2**10),
     "conv": Flag(None, "width of the causal convolutions before attention and MLP; 0 = none",
@@ -102,9 +104,9 @@ STAGES_SHARE = ("task", "backbone", "layers", "width", "heads", "conv", "qk_norm
 
 # ---- command line --------------------------------------------------------------------------------
 
-def parse(argv, description=None, prog="train.py"):
-    """argv -> config: a flat dict with every setting of the run."""
-    parser = Parser(prog, description)
+def parse(argv, description=None, prog="train.py", tell=print):
+    """argv -> config: a flat dict with every setting of the run. tell: as of Parser."""
+    parser = Parser(prog, description, tell)
     parser.add_flags(KINDS)
     parser.add_argument("--init", type=named, metavar="RUN",
                         help="run folder of a trained first stage")

@@ -89,11 +89,11 @@ def grid_of(axes, out):
     """The runs of the grid, and what they start from: ([Run], [Run]). BadInput for a flag that
     train.py would refuse, or an unfinished run in `out` with other flags."""
     varied = [name for name, axis in axes.items() if len(axis) > 1 and name != "seed"]
-    made = {}       # {folder: Run}
+    made, idle = {}, {}     # {folder: Run}, {what is said of flags without effect: None}
 
-    def make(ways):
+    def make(ways, tell=idle.setdefault):
         words = [word for way in ways.values() for word in way]
-        config = runs.parse(words, prog="sweep.py")
+        config = runs.parse(words, prog="sweep.py", tell=tell)
         del config["resume"]
         where = out / Path(config["out"]).name
         if where in made:
@@ -107,9 +107,10 @@ def grid_of(axes, out):
         made[where] = Run(words, config, where, runs.differing(config, names, always=True))
         parent = runs.METHODS[config["method"]].PARENT
         if parent and not config["init"]:
-            made[where].first = make(first_stage(ways, config, parent))
+            made[where].first = make(first_stage(ways, config, parent), tell=lambda line: None)
         return made[where]
     grid = [make(dict(zip(axes, ways))) for ways in itertools.product(*axes.values())]
+    print("".join(f"{line}\n" for line in idle), end="")
     for run in grid:
         if grid.count(run) > 1:
             raise BadInput(f"{run.folder.name}: two runs differ in no flag that their names have")

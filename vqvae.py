@@ -56,7 +56,7 @@ import torch.nn.functional as F
 
 from baselines import LATENTS, CoT
 from colar import LATENT_SLOT, chunked
-from data.cli import BadInput, Flag
+from data.cli import BadInput, Flag, unless
 from data.common import END, EOS, PAD, PAUSE, THINK, collate
 from method import (CHAIN, Method, Rollout, Solved, column, cross_entropy, pack, read_prompt,
                     read_thoughts, split_at, tree)
@@ -270,7 +270,8 @@ class Assorted(CoT):
     FLAGS = VQVAE.FLAGS | {
         "replace": Flag("left", "which chunks give way to what: see the top of vqvae.py",
                         ("left", "all", "curriculum", "poisson", "random", "delete", "pause")),
-        "mixtures": Flag(5, "M, mixtures of a problem in an update; paper: 1", least=1, most=5),
+        "mixtures": Flag(5, "M, mixtures of a problem in an update; paper: 1", least=1, most=5,
+                         idle=unless(replace=["left", "poisson", "random", "delete", "pause"])),
     }
     KNOBS = {"latents": LATENTS}
     PARENT = "vqvae"
@@ -293,6 +294,7 @@ class Assorted(CoT):
     def reinforceable(self, latents=None):
         if latents is not None:
             raise BadInput("--latents: what the model is made to write is no choice to reinforce")
+        return self.ACTIONS
 
     def start_from(self, parent):
         """Takes over the codes; the language model itself starts from scratch."""

@@ -39,7 +39,7 @@ decimals or percentages; names instead of things; every problem has at least one
 import random
 from collections import Counter
 
-from data.cli import Flag, Parser, choice
+from data.cli import DRAWN, Flag, Parser, choice
 from data.common import Example, draw
 from data.records import texts
 
@@ -67,7 +67,7 @@ class Arithmetic:
         "shuffle": Flag(False, "statements in random order; then with --conv 4 and twice the "
                         "steps, unless given"),
         "chain": Flag("usual", "redundant: its steps are said again, one to three times as long; "
-                      "short: two words a step", CHAINS),
+                      "short: two words a step", CHAINS, idle=DRAWN),
     }
     splits = ("train", "val", "test", *(f"{name}{part}" for name in HARDER
                                         for part in ("-train", "-val", "")))

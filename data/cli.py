@@ -4,13 +4,18 @@ Whoever needs a setting declares it, bounds included:
 
     FLAGS = {"pauses": Flag(16, "number of <pause> tokens", least=1)}
 
-and every command line that offers it is made from that declaration (`Parser.add_flags`).
+and every command line that offers it is made from that declaration (`Parser.add_flags`). It also
+says where the setting has no effect: who gives it there is told so in a line, and nothing else
+happens, since a command for several methods may well hold flags of one of them.
+
+    FLAGS = {"stages": Flag(3, "K of --curriculum steps", idle=unless(curriculum=["steps"]))}
 """
 import argparse
 import contextlib
 import difflib
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -66,6 +71,7 @@ class Flag:
     above       a bound of a number that is itself not allowed
     words       what may stand in a number's place, as in --c auto
     kind        the type of the value; None: that of the default
+    idle        all settings, a dict -> why this one has no effect there; "": it has
     """
     default: object
     help: str
@@ -75,6 +81,7 @@ class Flag:
     above: float = None
     words: tuple = ()
     kind: type = None
+    idle: Callable = lambda settings: ""
 
     def __post_init__(self):
         self.kind = self.kind or type(self.default)
@@ -125,6 +132,28 @@ def named(text):
     return text
 
 
+def unless(**others):
+    """Flag.idle of a flag that has an effect only where each of the others, {name: values}, has one
+    of these values."""
+    def idle(settings):
+        wrong = [spelled(name, settings[name]) for name, values in others.items()
+                 if name in settings and settings[name] not in values]
+        return f"with {' '.join(wrong)}" if wrong else ""
+    return idle
+
+
+DRAWN = unless(data=[""])       # of flags that say how problems are drawn: those of a file are not
+
+
+def spelled(name, value):
+    """A flag as a command line has it, its value in short."""
+    option = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{option}" if value else f"--no-{option}"
+    value = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return f"--{option} {shortened(value)}" if value else f"no --{option}"
+
+
 def merge(owners):
     """{flag: Flag} of several owners, {owner: its flags}. ValueError if two declare one name."""
     flags, owner_of = {}, {}
@@ -170,10 +199,11 @@ class Parser(argparse.ArgumentParser):
     and any character: what the encoding of its output lacks appears as \\xff or \\udcff.
     """
 
-    def __init__(self, prog, description):
+    def __init__(self, prog, description, tell=print):
+        """tell: called with a line for each flag that is given and has no effect."""
         super().__init__(prog=prog, description=description, allow_abbrev=False, add_help=False,
                          formatter_class=argparse.RawDescriptionHelpFormatter)
-        self.flags, self.lists = {}, set()
+        self.flags, self.lists, self.tell = {}, set(), tell
         if hasattr(sys.stdout, "reconfigure"):      # not in a notebook
             sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -217,7 +247,15 @@ class Parser(argparse.ArgumentParser):
                         flag.check(name, value)
         except BadInput as error:
             self.error(str(error))
+        self.tell_idle(values)
         return values
+
+    def tell_idle(self, settings):
+        """Says which of the flags that are given have no effect in these settings."""
+        for name, flag in self.flags.items():
+            given = settings.get(name) != self.get_default(name)
+            if given and (why := flag.idle(settings)):
+                self.tell(f"{self.prog}: {spelled(name, settings[name])} has no effect {why}")
 
     def error(self, message):
         if message.startswith("unrecognized arguments"):

@@ -67,7 +67,7 @@ if __package__ in (None, ""):       # run as a script
 
 from data import slots
 from data.arithmetic import Arithmetic
-from data.cli import BadInput, Flag, Parser, named, one_line
+from data.cli import DRAWN, BadInput, Flag, Parser, named, one_line, unless
 from data.common import Example
 from data.formats import annotations, number, parse, records
 from data.gsm8k_files import (SHA256, bare, extra_problems, fetch, official, official_asked,
@@ -106,6 +106,13 @@ def official_pieces(size, rare):
     return " ".join(learn_pieces(words, size))
 
 
+def same_text(settings):
+    """Flag.idle of --variants: over slots, those with other numbers are the same text, unless their
+    sizes are said."""
+    slots = settings["numbers"] == "slots" and not settings["sizes"]
+    return "with --numbers slots and no --sizes" if slots else DRAWN(settings)
+
+
 class Known(NamedTuple):
     """What an Example with slots keeps."""
     values: dict        # {slot: Fraction}
@@ -116,7 +123,7 @@ class GSM8K:
     """Task contract: data/common.py. difficulty = number of equations."""
     FLAGS = {
         "variants": Flag(1000, "of each training problem, with other numbers; 0: none. With "
-                         "--numbers slots and no --sizes none are drawn"),
+                         "--numbers slots and no --sizes none are drawn", idle=same_text),
         "rare": Flag("pieces", "rare words: cut into pieces, or numbered in each question",
                      ("pieces", "slots")),
         "vocabulary": Flag(2000, "pieces of words, or the most frequent words", least=1),
@@ -124,15 +131,16 @@ class GSM8K:
                         "equations, which are computed exactly; for --method cot",
                         ("digits", "slots")),
         "sizes": Flag(False, "with --numbers slots, a word before each number of a question says "
-                      "how large it is"),
+                      "how large it is", idle=unless(numbers=["slots"])),
         "extra": Flag("", "more training problems: files, separated by commas"),
         "asked": Flag(0.0, "share of training problems, --told and --mix aside, that ask for what "
-                      "a sentence of an official solution says", most=1),
+                      "a sentence of an official solution says", most=1, idle=DRAWN),
         "told": Flag(0.0, "share of training problems that are answered in the words of their "
-                     "official solution", most=1),
-        "mix": Flag(0.0, "share of training problems from --task arithmetic --level full", most=1),
+                     "official solution", most=1, idle=DRAWN),
+        "mix": Flag(0.0, "share of training problems from --task arithmetic --level full", most=1,
+                    idle=DRAWN),
         "word_dropout": Flag(0.0, "share of the pieces of words hidden in a training question, so "
-                             "that texts are not learned by heart", most=1),
+                             "that texts are not learned by heart", most=1, idle=DRAWN),
     }
     METHOD = "cot"
     LEARNS = ("pieces",)        # what it makes of its files; the config of a run keeps it
@@ -152,8 +160,7 @@ class GSM8K:
                  extra="", asked=0.0, told=0.0, mix=0.0, word_dropout=0.0, pieces=""):
         self.slots, self.extra = numbers == "slots", extra
         self.sizes = sizes and self.slots
-        # over slots, variants with other numbers are the same text, unless their sizes are said
-        self.variants = 0 if self.slots and not sizes else variants
+        self.variants = 0 if self.slots and not sizes else variants     # see `same_text`
         self.asked, self.told, self.mix = asked, told, mix
         self.word_dropout = word_dropout
         self.pieces = pieces or official_pieces(vocabulary, rare)

@@ -29,7 +29,7 @@ move and end at --moves.
 """
 import itertools
 
-from data.cli import Flag, Parser, choice
+from data.cli import DRAWN, Flag, Parser, choice, unless
 from data.common import PER_SEED, Example, draw, shown, split_of
 from data.records import texts
 
@@ -51,10 +51,12 @@ class Permutation:
     """Task contract: data/common.py. difficulty = number of moves."""
     FLAGS = {
         "group": Flag("s3", "permutations of 3 letters or of 5", tuple(GROUPS)),
-        "moves": Flag(12, "most moves in a training problem", least=FEWEST, most=10**4),
-        "prefixes": Flag(True, "nocot: train on the answer after every move, too"),
+        "moves": Flag(12, "most moves in a training problem", least=FEWEST, most=10**4,
+                      idle=DRAWN),
+        "prefixes": Flag(True, "nocot: train on the answer after every move, too",
+                         idle=unless(method=["nocot"])),
         "grow": Flag(0, "training problems until they have all --moves; the first has one",
-                     most=10**9),
+                     most=10**9, idle=DRAWN),
     }
     splits = "train", "val", "test", "long", "long-train", "long-val"
 

@@ -37,7 +37,7 @@ import random
 from collections import Counter, namedtuple
 from functools import partial
 
-from data.cli import Flag, Parser, choice
+from data.cli import DRAWN, Flag, Parser, choice
 from data.common import Example, draw, shown
 from data.records import texts
 
@@ -122,7 +122,8 @@ class ProntoQA:
     FLAGS = {
         "level": Flag("tiny", "tiny (2-3 hops), full (5 hops); tiny-text, text: in English",
                       tuple(LEVELS)),
-        "debiased": Flag(False, "distract by a mirror image of the chain: no zero-hop shortcut"),
+        "debiased": Flag(False, "distract by a mirror image of the chain: no zero-hop shortcut",
+                         idle=DRAWN),
     }
 
     @staticmethod

@@ -52,7 +52,7 @@ from collections import Counter, namedtuple
 from functools import partial
 from math import exp, factorial
 
-from data.cli import Flag, Parser, choice
+from data.cli import DRAWN, Flag, Parser, choice
 from data.common import Example, draw, shown
 from data.records import texts
 
@@ -152,7 +152,8 @@ class ProsQA:
     FLAGS = {
         "level": Flag("tiny", "tiny, small, full (the paper's size); tiny-text, text: in English",
                       tuple(LEVELS)),
-        "balanced": Flag(False, "make both options equally deep: depth gives nothing away"),
+        "balanced": Flag(False, "make both options equally deep: depth gives nothing away",
+                         idle=DRAWN),
     }
 
     def __init__(self, level="tiny", balanced=False):

@@ -10,12 +10,13 @@ import zlib
 from pathlib import Path
 
 from data.cli import BadInput, must_match, named, one_line
-from data.files import NotWritten, locked, read_json, reason, write
+from data.files import NotWritten, digest, locked, read_json, reason, write
 from data.machine import MAIN, print0
 
 LONGEST = 80        # characters of a folder's name that flags may take
-MAY_CHANGE = ("out", "init", "command", "device", "threads", "workers", "max_think", "max_answer",
-              "pieces")     # when a run is resumed
+PARENT = "init", "init_sha256"      # the run that a run starts from, and its checkpoint's hash
+MAY_CHANGE = ("out", "init_sha256", "command", "device", "threads", "workers", "max_think",
+              "max_answer", "pieces")       # when a run is resumed
 
 
 class Stopped(KeyboardInterrupt):
@@ -30,6 +31,9 @@ def command(parse, run, script, argv=None):
         config = parse(argv)
         config["command"] = again
         resume, out = config.pop("resume"), Path(config["out"])
+        start = Path(config["init"] or "", "ckpt.pt")
+        if config["init"] and start.is_file():      # if not, loading it says what is wrong
+            config["init_sha256"] = digest(start)
         traces = [out / name for name in ("config.json", "ckpt.pt", ".lock")]
         if resume and not any(map(os.path.lexists, traces)):
             raise BadInput(f"{out}: no run there to resume")
@@ -131,9 +135,10 @@ def reopen(config, resume, load):
         return None
     if not resume:
         raise BadInput(f"{out} exists: add --resume to continue it, or --out DIR for a new run")
+    if not config["init"]:
+        config |= {name: begun[name] for name in PARENT if name in begun}
     must_match(config, begun, [k for k in config if k not in MAY_CHANGE],
                f"{out}: repeat the flags it was started with; it has")
-    config["init"] = config["init"] or begun.get("init")
     if "command" in begun:      # which has all of its flags
         config["command"] = begun["command"]
     return state

@@ -46,7 +46,7 @@ from tqdm import tqdm
 import runs
 import train
 from baselines import ICoT, NoCoT
-from data.cli import Flag, Parser, choice, one_line
+from data.cli import Flag, Parser, choice, one_line, unless
 from data.common import END, EOS, PAD, THINK, Vocab, batches, collate
 from data.files import writable, write
 from data.machine import pick_device
@@ -442,7 +442,7 @@ FLAGS = {
     "size": runs.KINDS["size"],
     "width": Flag(0, "width of the model; 0: that of --size", most=2**16),
     "task": runs.KINDS["task"],
-    "methods": Flag(",".join(runs.METHODS), "those to measure"),
+    "methods": Flag(",".join(runs.METHODS), "those to measure", idle=unless(profile=[""])),
     "backbones": Flag(",".join(runs.BACKBONES), "those to measure"),
     "device": runs.FLAGS["device"],
     "dtype": Flag("float32", "of matrix products in training", ("float32", "bfloat16")),

@@ -21,7 +21,8 @@ from data.script import read_config
 from runs import METHODS
 
 FLAGS = {
-    "y": Flag("loss", "the column to draw: loss, norm, tokens_per_s, a part of the loss ..."),
+    "y": Flag("loss", "the column to draw: loss, norm, tokens_per_s, a part of the loss ...",
+              idle=lambda settings: "" if settings["plot"] else "without --plot"),
     "plot": Flag("", "draw the logs into this .png, .pdf or .svg"),
     "csv": Flag("", "write all logs to this file, as a table"),
 }

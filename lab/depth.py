@@ -24,6 +24,7 @@ import torch
 import eval as evaluation
 import runs
 from data.cli import BadInput, Flag, Parser, one_line
+from data.common import same_all
 from data.files import draw, writable, write
 from data.machine import pick_device
 from data.problems import problems
@@ -92,7 +93,7 @@ def measure(run, name, args):
     steps, _ = first_call(method, examples, r=top, exit=args.exit, threshold=args.threshold)
     _, states = first_call(method, examples[:PATHS], r=top)
     return {"run": str(run), "seed": state["config"]["seed"], "git": git_hash(),
-            "command": args.command, "accuracy": [
+            "command": args.command, "problems": same_all(examples), "accuracy": [
                 {"r": row["knobs"]["r"], "all": row["accuracy"], **row["by_difficulty"]}
                 for row in rows],
             "exits": by_difficulty(examples, steps.tolist()),
@@ -217,7 +218,7 @@ def main(argv=None):
         found = [measure(run, name, args)
                  for run, name in zip(args.runs, names_of(args.runs))]
         for run, one in zip(args.runs, found):
-            if one["exits"].keys() != found[0]["exits"].keys():
+            if one["problems"] != found[0]["problems"]:
                 raise BadInput(f"{run}: its problems differ from those of {args.runs[0]}")
         print(report(found))
         write(args.out / "depth.json", json.dumps(found))

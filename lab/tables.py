@@ -34,7 +34,7 @@ def over_seeds(values):
 def pool(paths):
     """results.json files of several seeds -> rows as of `sweep`, each the mean over its seeds.
 
-    BadInput as of `by_seed`, and for more seeds than STUDENT knows.
+    BadInput as of `by_seed` and `mean_row`.
     """
     return [mean_row(list(rows.values())) for rows in by_seed(paths).values()]
 
@@ -101,6 +101,10 @@ def but_k(row):
 
 
 def mean_row(rows):
+    """The mean of rows that differ in their seed. BadInput for more seeds than STUDENT knows, and
+    unless all are about the same problems."""
+    if len({(r["n"], r.get("problems")) for r in rows}) > 1:
+        raise BadInput(f"{rows[0]['name']}: its seeds have answered other problems than each other")
     if len(rows) > len(STUDENT) + 1:
         raise BadInput(f"{len(rows)} seeds of {rows[0]['method']}: at most {len(STUDENT) + 1}")
     accuracy, half = over_seeds([r["accuracy"] for r in rows])

@@ -17,6 +17,7 @@ import shlex
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -36,8 +37,14 @@ from method import can, computed
 from model import GREEDY, Sampler
 from runs import load_run
 
-FLAGS = {"temperature": Flag(0.7, "of the samples", above=0.0)} | {
-    name: evaluation.FLAGS[name] for name in ("seed", "split", "n", "data", "json", "device")}
+def no_samples(settings):
+    """Flag.idle of what is said of samples."""
+    return "with --k 0" if settings["k"] == [0] else ""
+
+
+FLAGS = {"temperature": Flag(0.7, "of the samples", above=0.0, idle=no_samples),
+         "seed": replace(evaluation.FLAGS["seed"], idle=no_samples)} | {
+    name: evaluation.FLAGS[name] for name in ("split", "n", "data", "json", "device")}
 LISTS = {"k": Flag(16, "samples of each run that vote, e.g. 0,1,16; 0: the greedy one", most=1000)}
 
 

@@ -4,6 +4,7 @@ In float64, where two ways of computing the same are compared: a chain of latent
 grow."""
 import math
 import os
+import shutil
 import signal
 from collections import Counter
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import torch
 import rl
 import runs
 import train
-from data import script
+from data import checkpoint, script
 from data.arithmetic import Arithmetic
 from data.common import END, EOS, PAD, THINK, collate, speed_token
 from lab import tables
@@ -215,7 +216,8 @@ def test_the_kl_penalty_pulls_the_policy_back():
     torch.manual_seed(0)
     method = restless()
     training = grpo(method, lambda e, words: True, length_penalty=1.0, kl_penalty=1.0,
-                    learn="speed", lr=1e-3)     # none chooses one
+                    lr=1e-3)
+    training.actions = {"speed": OPTION}        # of which there is none at a fixed speed
     for p in method.latent_head.parameters():
         p.data += 0.05 * torch.randn_like(p)
     seen = [float(training.update([batch_of(4)])["kl"]) for _ in range(15)]
@@ -580,10 +582,40 @@ def test_bad_input(sft, tmp_path, capsys):
                           ([sft, "--sigma-min", "0"], "above 0"),
                           ([sft, "--sigma-min", "8"], "at most 7"),
                           ([sft, "--learn", "latnt"], "nearest: latent"),
+                          ([sft, "--learn", "speed"], "with c=5 there is nothing to choose"),
+                          ([sft, "--c", "2", "--learn", "token,speed"], "--learn speed: with c=2"),
                           ([sft, "--split", "long-train"], "unknown split")):
         argv = [*argv, "--out", tmp_path / "none"]
         assert message in fails(argv, capsys, main), argv
     assert not (tmp_path / "none").exists()
+
+
+def test_it_goes_on_only_from_the_run_that_it_started_from(sft, tmp_path, capsys):
+    """What the KL is measured to, and what the rows before it are of."""
+    twin, out = tmp_path / "twin", tmp_path / "out"
+    shutil.copytree(sft, twin)
+    main([sft, *ARGS, "--steps", "1", "--out", out])
+    main([twin, "--out", out, "--resume"])      # the same at another place
+    state = runs.load(twin)
+    state["method"]["std"] *= 2
+    checkpoint.save(twin, state)
+    assert fails([twin, "--out", out, "--resume"], capsys, main).endswith(
+        f"it has init {sft}, not {twin}")
+
+
+def test_flags_without_effect_are_named(sft, tmp_path, capsys):
+    def said(init, *argv):
+        main([init, *ARGS, "--steps", "1", *argv, "--out", tmp_path / str(len(argv))])
+        return [line for line in capsys.readouterr().out.splitlines() if "no effect" in line]
+    nocot = run(tmp_path, "--method", "nocot", name="nocot")
+    capsys.readouterr()
+    assert said(sft, "--learn", "latent,token", "--length-penalty", "1") == [
+        "rl.py: --length-penalty 1.0 has no effect on what is learned from: latent, token"]
+    assert said(nocot, "--length-penalty", "2", "--sigma-min", "0.5", "--kl-penalty", "1") == [
+        "rl.py: --sigma-min 0.5 has no effect with --method nocot",
+        "rl.py: --length-penalty 2.0 has no effect on what is learned from: token"]
+    assert said(sft, "--length-penalty", "1", "--sigma-min", "0.5", "--lr", "1e-4", "--eps",
+                "0.3") == []
 
 
 @pytest.mark.parametrize("split, tested", [("auto", "long-fresh"), ("test", "fresh")])

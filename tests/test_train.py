@@ -6,6 +6,7 @@ import math
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -274,6 +275,24 @@ def test_resume_keeps_the_run_given_by_init(colar_run, tmp_path):
     (out / "results.json").unlink()
     train.main(["--out", str(out), "--resume"])     # as begun: no CoT stage is trained
     assert not (out / "cot").exists() and (out / "results.json").exists()
+
+
+def test_a_run_goes_on_only_from_the_run_that_it_started_from(colar_run, tmp_path, capsys):
+    """Wherever that is by now; else its folder would name a start that it never had."""
+    first, other = tmp_path / "first", tmp_path / "other"
+    shutil.copytree(colar_run / "cot", first)
+    run(tmp_path, "--method", "cot", "--steps", "9", name="other")
+    argv = [*NANO, "--out", str(run(tmp_path, "--init", str(first)))]
+    kept = results(tmp_path / "run")
+    line = fails([*argv, "--init", str(other), "--resume"], capsys)
+    assert line.endswith(f"it has init {first}, not {other}")
+    first.rename(tmp_path / "moved")
+    train.main([*argv, "--resume"])                     # it is not needed any more
+    train.main([*argv, "--init", str(tmp_path / "moved"), "--resume"])
+    assert runs.load(tmp_path / "run")["config"]["init"] == str(first) and (
+        results(tmp_path / "run") == kept)
+    line = fails(["--out", str(colar_run), "--init", str(other), "--resume"], capsys)
+    assert line.endswith(f"it has init None, not {other}")
 
 
 def test_training_and_evaluating_on_a_file(tmp_path, capsys):

@@ -9,6 +9,7 @@ import rl
 import runs
 from colar import CoLaR
 from data import script
+from data.common import first_problems
 from lab import depth, tables
 from recurrent import RecurrentGPT
 from tests.helpers import NANO, fails, results, run
@@ -99,6 +100,18 @@ def test_depth_measures_and_draws(deep_run, tmp_path, capsys):
     exits = sum(first["exits"].values(), [])
     assert len(exits) == 12 and all(1 <= e <= 6 for e in exits) and min(exits) < 6
     assert (tmp_path / "depth.png").stat().st_size > 5000
+
+
+def test_only_runs_on_the_same_problems_are_pooled(deep_run, tmp_path, capsys):
+    """Not those of two tasks that are as difficult."""
+    other = run(tmp_path, "--method", "nocot", "--backbone", "recurrent", "--task", "permutation",
+                "--conv", "0", "--mean-r", "3", "--group", "s5")
+    made = [runs.load_run(one)[0] for one in (deep_run, other)]
+    levels = [{e.difficulty for e in first_problems(task, "test", 80)} for task in made]
+    assert levels[0] == levels[1]
+    argv = [str(deep_run), str(other), "--n", "80", "--r", "1,2", "--out", str(tmp_path)]
+    assert "its problems differ" in fails(argv, capsys, depth.main)
+    assert not (tmp_path / "depth.json").exists()
 
 
 def test_exits_and_states_belong_to_their_problems(deep_run):

@@ -93,6 +93,11 @@ def test_pool_takes_means_over_seeds_and_keeps_variants_apart(tmp_path):
         pool([*paths, results("d", 1, 0.6)])
     with pytest.raises(BadInput, match="comes with other size, width"):
         pool([*paths, results("e", 2, 0.6, width=512)])
+    fewer = json.loads(paths[1].read_text(encoding="utf-8"))
+    fewer["rows"][0]["n"] -= 1
+    (tmp_path / "fewer").write_text(json.dumps(fewer), encoding="utf-8")
+    with pytest.raises(BadInput, match="colar c=2: its seeds have answered other problems"):
+        pool([paths[0], tmp_path / "fewer"])
 
 
 def test_one_thought_at_a_time_has_a_line_each(tmp_path):
