@@ -203,7 +203,7 @@ class CoLaR(Method):
             raise BadInput("a deterministic head has no log-probability to reinforce")
         if c != "auto" and {"c": c} not in self.settings():
             raise BadInput(f"--c {c}: the run was trained at {self.args.c_train}")
-        return {kind: of for kind, of in self.ACTIONS.items() if c == "auto" or kind != "speed"}
+        return {kind: what for kind, what in self.ACTIONS.items() if c == "auto" or kind != "speed"}
 
     def start_from(self, parent):
         """Takes over the CoT model and measures the scale of its embeddings."""

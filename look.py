@@ -185,8 +185,7 @@ def no_swaps(settings):
 FLAGS = {
     "index": Flag(0, "number of the problem of validation", idle=unless(question=[""])),
     "question": Flag("", "a question of your own instead, in the words of the task"),
-    "n": Flag(100, "problems that exchange thoughts, at most", least=2,
-              idle=no_swaps),
+    "n": Flag(100, "problems that exchange thoughts, at most", least=2, idle=no_swaps),
     "methods_only": Flag(False, "only the chain as each method sees it; drawn, five of them"),
     "plot": Flag("", "write the page to this .png, .pdf or .svg, too"),
 }

@@ -37,6 +37,7 @@ from method import can, computed
 from model import GREEDY, Sampler
 from runs import load_run
 
+
 def no_samples(settings):
     """Flag.idle of what is said of samples."""
     return "with --k 0" if settings["k"] == [0] else ""
